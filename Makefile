@@ -1,0 +1,57 @@
+# `make help` lists what there is. On a fresh machine with Rust, Python 3 with pip and a C compiler, `make run` and
+# `make test` are enough: they set up what is missing, and are quiet about what is there.
+
+TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
+
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+.PHONY: setup
+setup: library packages ## Fetch ONNX Runtime and the tests' Python packages
+
+.PHONY: build
+build: toolchain ## Build the release binary
+	cargo build --release --locked
+
+# exec: the server takes the shell's place, so that a signal sent to make's process group reaches it.
+.PHONY: run
+run: library build ## Serve the bundled models on 127.0.0.1:8080
+	@exec "$(TARGET_DIR)/release/glassbox" serve --config config/development.toml
+
+.PHONY: test
+test: toolchain setup ## Run every test
+	cargo test --locked
+
+.PHONY: lint
+lint: toolchain tools ## Check format, lints, documentation, unused dependencies and licences
+	cargo fmt --check
+	cargo clippy --locked --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --document-private-items
+	.tools/bin/cargo-machete
+	.tools/bin/cargo-deny --locked check licenses bans sources
+
+.PHONY: audit
+audit: toolchain tools ## Check dependencies for known vulnerabilities (fetches their list: needs the network)
+	.tools/bin/cargo-deny --locked check advisories
+
+.PHONY: models
+models: ## Retrain the bundled models: make models DATA=path/to/labeled_data.csv
+	@scripts/train-models.sh "$(DATA)"
+
+.PHONY: clean
+clean: ## Remove everything that these commands built or fetched
+	rm -rf "$(TARGET_DIR)" .onnxruntime .python .python.new.* .tools .train
+
+# Steps of the targets above.
+.PHONY: toolchain library packages tools
+toolchain:
+	@scripts/check-toolchain.sh
+library:
+	@scripts/setup-onnxruntime.sh
+packages:
+	@scripts/setup-test.sh
+tools: toolchain
+	@scripts/setup-tools.sh

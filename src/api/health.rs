@@ -1,0 +1,39 @@
+//! The probes: live while the process can answer, ready when what is required is loaded and nobody asked it to stop.
+
+use std::sync::Arc;
+
+use axum::{
+    Json,
+    extract::State,
+    response::{IntoResponse, Response},
+};
+use serde_json::{Map, Value, json};
+
+use super::{reject::Failure, state::ApiState};
+use crate::{error::Error, registry::NotReady};
+
+/// `GET /healthz`
+pub(super) async fn live() -> Json<Value> {
+    Json(json!({"status": "live"}))
+}
+
+/// `GET /readyz`: 200, with what is degraded; or 503 with the reasons.
+pub(super) async fn ready(State(state): State<ApiState>) -> Response {
+    let (required, degraded): (Vec<_>, Vec<_>) = state.registry.not_ready().into_iter().partition(|item| item.required);
+    let error = if state.lifecycle.is_draining() {
+        Error::Draining
+    } else if let [first, ..] = &required[..] {
+        Error::ModelNotReady { model: first.model.clone(), reason: first.reason.clone() }
+    } else {
+        let status = if degraded.is_empty() { "ready" } else { "degraded" };
+        return Json(json!({"status": status, "reasons": reasons(&degraded)})).into_response();
+    };
+    let mut members = Map::new();
+    members.insert("reasons".to_owned(), reasons(&[required, degraded].concat()));
+    Failure { error: Arc::new(error), members }.into_response()
+}
+
+fn reasons(items: &[NotReady]) -> Value {
+    let reason = |item: &NotReady| json!({"model": item.model, "state": item.state, "reason": item.reason, "required": item.required});
+    items.iter().map(reason).collect()
+}

@@ -1,0 +1,85 @@
+//! What happens to every request, outermost first.
+
+use std::time::{Duration, Instant};
+
+use axum::{
+    Router,
+    extract::{Request, State},
+    http::{HeaderMap, HeaderName, HeaderValue},
+    middleware::{Next, from_fn, from_fn_with_state},
+    response::{IntoResponse, Response},
+};
+use tower::ServiceBuilder;
+use tower_http::catch_panic::CatchPanicLayer;
+use uuid::Uuid;
+
+use super::{access_log, reject, state::ApiState};
+use crate::error::Error;
+
+/// Carries [`RequestId`] in both directions.
+const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// A caller's own deadline, `250ms`; it can only shorten the server's.
+const X_REQUEST_TIMEOUT: HeaderName = HeaderName::from_static("x-request-timeout");
+
+/// Wraps all routes, public ones included.
+pub(super) fn common(routes: Router<ApiState>, state: &ApiState) -> Router<ApiState> {
+    let stack = ServiceBuilder::new()
+        // First of all, so that everything below can name the request, and every answer does.
+        .layer(from_fn(request_id))
+        // Outside of everything that can fail, so that each request is logged once, with the status that the caller sees.
+        .layer(from_fn(access_log::record))
+        // Turns failures, ours and the framework's, into problem documents; it needs the request id.
+        .layer(from_fn(reject::render))
+        // A panic costs its request a 500 and nothing else.
+        .layer(CatchPanicLayer::custom(reject::panicked))
+        // Innermost, around the handler with its extractors: the time for the body counts too.
+        .layer(from_fn_with_state(state.clone(), deadline));
+    routes.layer(stack)
+}
+
+/// Names one request in answers, logs and (later) traces.
+#[derive(Debug, Clone)]
+pub(super) struct RequestId(pub String);
+
+async fn request_id(mut request: Request, next: Next) -> Response {
+    let id = accepted_id(request.headers()).unwrap_or_else(|| Uuid::now_v7().to_string());
+    request.extensions_mut().insert(RequestId(id.clone()));
+    let mut response = next.run(request).await;
+    if let Ok(value) = HeaderValue::try_from(id) {
+        response.headers_mut().insert(X_REQUEST_ID, value);
+    }
+    response
+}
+
+/// The caller's id, when it is 1 to 128 visible ASCII characters.
+fn accepted_id(headers: &HeaderMap) -> Option<String> {
+    let id = headers.get(X_REQUEST_ID)?.to_str().ok()?;
+    let acceptable = (1..=128).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_graphic());
+    acceptable.then(|| id.to_owned())
+}
+
+/// The moment after which nobody waits for the answer any more.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Deadline(pub Instant);
+
+async fn deadline(State(state): State<ApiState>, mut request: Request, next: Next) -> Response {
+    let limit = match wanted_timeout(request.headers()) {
+        Ok(wanted) => wanted.map_or(state.server.request_timeout, |wanted| wanted.min(state.server.request_timeout)),
+        Err(error) => return error.into_response(),
+    };
+    let deadline = Instant::now() + limit;
+    request.extensions_mut().insert(Deadline(deadline));
+    match tokio::time::timeout_at(deadline.into(), next.run(request)).await {
+        Ok(response) => response,
+        Err(_elapsed) => Error::DeadlineExceeded.into_response(),
+    }
+}
+
+fn wanted_timeout(headers: &HeaderMap) -> Result<Option<Duration>, Error> {
+    let Some(value) = headers.get(X_REQUEST_TIMEOUT) else { return Ok(None) };
+    let parsed = value.to_str().ok().and_then(|text| humantime::parse_duration(text).ok());
+    parsed.filter(|timeout| !timeout.is_zero()).map(Some).ok_or_else(|| {
+        Error::malformed("", "invalid_header", "the header 'X-Request-Timeout' is a duration like '250ms' or '2s'")
+    })
+}

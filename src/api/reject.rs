@@ -1,0 +1,163 @@
+//! What a caller sees of a failure: the one table from code to status, and the one renderer of problem documents
+//! (RFC 9457).
+
+use std::{any::Any, sync::Arc};
+
+use axum::{
+    Json,
+    body::Body,
+    extract::Request,
+    http::{HeaderValue, StatusCode, header},
+    middleware::Next,
+    response::{IntoResponse, Response},
+};
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+
+use super::layers::RequestId;
+use crate::error::{Error, ErrorCode, Violation};
+
+/// The status of each code. The contract's table, and the only place where the two meet.
+const fn status(code: ErrorCode) -> StatusCode {
+    match code {
+        ErrorCode::MalformedRequest => StatusCode::BAD_REQUEST,
+        ErrorCode::ModelNotFound | ErrorCode::NotFound => StatusCode::NOT_FOUND,
+        ErrorCode::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
+        ErrorCode::RequestTimeout => StatusCode::REQUEST_TIMEOUT,
+        ErrorCode::PayloadTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+        ErrorCode::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+        ErrorCode::InvalidInput => StatusCode::UNPROCESSABLE_ENTITY,
+        ErrorCode::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+        ErrorCode::Overloaded | ErrorCode::ModelNotReady | ErrorCode::Draining => StatusCode::SERVICE_UNAVAILABLE,
+        ErrorCode::DeadlineExceeded => StatusCode::GATEWAY_TIMEOUT,
+    }
+}
+
+const fn title(code: ErrorCode) -> &'static str {
+    match code {
+        ErrorCode::MalformedRequest => "Malformed request",
+        ErrorCode::InvalidInput => "Invalid input",
+        ErrorCode::ModelNotFound => "Model not found",
+        ErrorCode::NotFound => "Not found",
+        ErrorCode::MethodNotAllowed => "Method not allowed",
+        ErrorCode::RequestTimeout => "Request timeout",
+        ErrorCode::PayloadTooLarge => "Payload too large",
+        ErrorCode::UnsupportedMediaType => "Unsupported media type",
+        ErrorCode::Internal => "Internal error",
+        ErrorCode::Overloaded => "Overloaded",
+        ErrorCode::ModelNotReady => "Model not ready",
+        ErrorCode::Draining => "Draining",
+        ErrorCode::DeadlineExceeded => "Deadline exceeded",
+    }
+}
+
+/// What a failed response carries to [`render`] and to the access log.
+#[derive(Debug, Clone)]
+pub(super) struct Failure {
+    pub error: Arc<Error>,
+    /// Further members of the problem document.
+    pub members: Map<String, Value>,
+}
+
+impl IntoResponse for Error {
+    fn into_response(self) -> Response {
+        Failure { error: Arc::new(self), members: Map::new() }.into_response()
+    }
+}
+
+impl IntoResponse for Failure {
+    /// Status and headers only: the body is written by [`render`], which knows the request.
+    fn into_response(self) -> Response {
+        let mut response = status(self.error.code()).into_response();
+        let headers = response.headers_mut();
+        if response_is_temporary(&self.error) {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        }
+        if matches!(*self.error, Error::RequestTimeout { .. } | Error::PayloadTooLarge { .. }) {
+            // The rest of the body is still on its way; nobody is going to read it.
+            headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
+        response.extensions_mut().insert(self);
+        response
+    }
+}
+
+fn response_is_temporary(error: &Error) -> bool {
+    status(error.code()) == StatusCode::SERVICE_UNAVAILABLE
+}
+
+/// A problem document, with the members that clients of this and of the Open Inference Protocol read.
+#[derive(Debug, Serialize)]
+struct Problem<'a> {
+    r#type: String,
+    title: &'static str,
+    status: u16,
+    detail: &'a str,
+    code: &'static str,
+    request_id: &'a str,
+    error: &'a str,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    errors: Vec<Value>,
+    #[serde(flatten)]
+    members: &'a Map<String, Value>,
+}
+
+/// Writes the body of every failed response.
+pub(super) async fn render(request: Request, next: Next) -> Response {
+    let id = request.extensions().get::<RequestId>().map(|id| id.0.clone()).unwrap_or_default();
+    let response = next.run(request).await;
+    let failure = match response.extensions().get::<Failure>() {
+        Some(failure) => failure.clone(),
+        None => match framework_failure(&response) {
+            Some(error) => Failure { error: Arc::new(error), members: Map::new() },
+            None => return response,
+        },
+    };
+    let code = failure.error.code();
+    let detail = failure.error.to_string();
+    let problem = Problem {
+        r#type: format!("urn:glassbox:problem:{}", code.as_str()),
+        title: title(code),
+        status: status(code).as_u16(),
+        detail: &detail,
+        code: code.as_str(),
+        request_id: &id,
+        error: &detail,
+        errors: failure.error.violations().iter().map(violation).collect(),
+        members: &failure.members,
+    };
+    let (mut parts, _) = response.into_parts();
+    let body = Json(problem).into_response().into_body();
+    parts.status = status(code);
+    parts.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+    parts.headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    parts.headers.remove(header::CONTENT_LENGTH);
+    parts.extensions.insert(failure);
+    Response::from_parts(parts, body)
+}
+
+fn violation(violation: &Violation) -> Value {
+    json!({"pointer": violation.pointer, "code": violation.code, "detail": violation.detail})
+}
+
+/// Failures that the framework answers by itself: axum's extractors, for instance, speak plain text.
+fn framework_failure(response: &Response<Body>) -> Option<Error> {
+    let problem = response.headers().get(header::CONTENT_TYPE).is_some_and(|value| value == "application/problem+json");
+    if problem || !(response.status().is_client_error() || response.status().is_server_error()) {
+        return None;
+    }
+    Some(match response.status() {
+        StatusCode::NOT_FOUND => Error::NotFound,
+        StatusCode::METHOD_NOT_ALLOWED => Error::MethodNotAllowed,
+        StatusCode::UNSUPPORTED_MEDIA_TYPE => Error::UnsupportedMediaType("the media type is not supported"),
+        status if status.is_client_error() => Error::malformed("", "malformed_request", "the request is malformed"),
+        status => Error::Internal(anyhow::anyhow!("the framework answered {status}")),
+    })
+}
+
+/// The answer to a panic. Its message goes to the log, as the source of the error.
+#[expect(clippy::needless_pass_by_value, reason = "the layer hands over the panic by value")]
+pub(super) fn panicked(panic: Box<dyn Any + Send + 'static>) -> Response {
+    let message = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
+    Error::Internal(anyhow::anyhow!("a handler panicked: {}", message.unwrap_or("no message"))).into_response()
+}

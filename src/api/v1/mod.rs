@@ -1,0 +1,4 @@
+//! Version 1 of the REST interface. Its wire types live here and nowhere else.
+
+pub(super) mod models;
+pub(super) mod predict;

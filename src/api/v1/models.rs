@@ -1,0 +1,124 @@
+//! `GET /v1/models…`: what is served, and everything that is known about it.
+
+use axum::{
+    Json,
+    extract::{Path, State},
+};
+use serde_json::{Value, json};
+
+use crate::{
+    api::state::ApiState,
+    error::Error,
+    model::{ModelName, TensorSpec, Version},
+    registry::{Loaded, ModelEntry, State as VersionState, millis},
+};
+
+/// `GET /v1/models`
+pub(in crate::api) async fn list(State(state): State<ApiState>) -> Json<Value> {
+    let snapshot = state.registry.snapshot();
+    let default = state.registry.default_model();
+    let model = |(name, entry): (&ModelName, &ModelEntry)| {
+        let loaded = entry.default_version.as_ref().and_then(|version| loaded(entry, version));
+        json!({
+            "name": name.as_str(),
+            "default": default == Some(name),
+            "state": entry.state(),
+            "task": loaded.map(|loaded| loaded.manifest.task),
+            "description": loaded.and_then(|loaded| loaded.manifest.description.clone()),
+            "default_version": entry.default_version.as_ref().map(Version::as_str),
+            "versions": versions(entry),
+        })
+    };
+    Json(json!({"models": snapshot.models.iter().map(model).collect::<Vec<_>>()}))
+}
+
+/// `GET /v1/models/{model}`: the default version, and the list of the others.
+pub(in crate::api) async fn model(
+    State(state): State<ApiState>,
+    Path(model): Path<String>,
+) -> Result<Json<Value>, Error> {
+    describe(&state, &model, None)
+}
+
+/// `GET /v1/models/{model}/versions/{version}`
+pub(in crate::api) async fn version(
+    State(state): State<ApiState>,
+    Path((model, version)): Path<(String, String)>,
+) -> Result<Json<Value>, Error> {
+    describe(&state, &model, Some(&version))
+}
+
+fn describe(state: &ApiState, model: &str, version: Option<&str>) -> Result<Json<Value>, Error> {
+    let snapshot = state.registry.snapshot();
+    let shorten = |text: &str| text.chars().take(128).collect::<String>();
+    let not_found = || Error::ModelNotFound { model: shorten(model), version: version.map(shorten) };
+    let (name, entry) =
+        ModelName::parse(model).and_then(|name| snapshot.models.get_key_value(&name)).ok_or_else(not_found)?;
+    let version = match version {
+        Some(text) => {
+            Some(Version::parse(text).filter(|version| entry.versions.contains_key(version)).ok_or_else(not_found)?)
+        }
+        None => entry.default_version.clone(),
+    };
+    let status = version.as_ref().and_then(|version| entry.versions.get(version));
+    let mut document = json!({
+        "name": name.as_str(),
+        "version": version.as_ref().map(Version::as_str),
+        "state": status.map_or("failed", VersionState::as_str),
+        "reason": reason(entry, status),
+        "default_version": entry.default_version.as_ref().map(Version::as_str),
+        "versions": versions(entry),
+    });
+    if let (Some(VersionState::Ready(loaded)), Some(members)) = (status, document.as_object_mut())
+        && let Value::Object(details) = details(loaded)
+    {
+        members.extend(details);
+    }
+    Ok(Json(document))
+}
+
+fn details(loaded: &Loaded) -> Value {
+    let manifest = &loaded.manifest;
+    json!({
+        "description": manifest.description,
+        "task": manifest.task,
+        "provider": manifest.provider.as_str(),
+        "labels": manifest.labels,
+        "text_input": manifest.text.as_ref().map(|text| &text.input),
+        "inputs": loaded.signature.inputs.iter().map(tensor).collect::<Vec<_>>(),
+        "outputs": loaded.signature.outputs.iter().map(tensor).collect::<Vec<_>>(),
+        "batching": {"max_batch_size": loaded.max_batch_size.unwrap_or(1), "reason": loaded.batching_reason},
+        "execution": {"instances": loaded.instances, "intra_threads": loaded.intra_threads},
+        "digest": format!("sha256:{}", loaded.digest),
+        "size_bytes": loaded.size,
+        "load_ms": millis(loaded.load_time),
+        "golden_samples": loaded.golden_samples,
+        "metrics": loaded.metrics,
+    })
+}
+
+/// Shapes are the graph's, batch dimension included; -1 is dynamic.
+fn tensor(spec: &TensorSpec) -> Value {
+    let shape: Vec<_> = spec.shape.iter().map(crate::model::Dim::as_i64).collect();
+    json!({"name": &*spec.name, "datatype": spec.datatype.as_str(), "shape": shape})
+}
+
+fn versions(entry: &ModelEntry) -> Value {
+    let version =
+        |(version, state): (&Version, &VersionState)| json!({"version": version.as_str(), "state": state.as_str()});
+    entry.versions.iter().map(version).collect()
+}
+
+fn reason(entry: &ModelEntry, status: Option<&VersionState>) -> Option<String> {
+    match status {
+        Some(VersionState::Failed(reason)) => Some(reason.to_string()),
+        _ => entry.fault.as_deref().map(str::to_owned),
+    }
+}
+
+fn loaded<'a>(entry: &'a ModelEntry, version: &Version) -> Option<&'a Loaded> {
+    match entry.versions.get(version)? {
+        VersionState::Ready(loaded) => Some(loaded),
+        VersionState::Loading | VersionState::Failed(_) => None,
+    }
+}

@@ -1,0 +1,225 @@
+//! `POST /v1/predict` and `/v1/predict_batch`.
+
+use std::borrow::Cow;
+
+use axum::{
+    Extension,
+    body::Body,
+    extract::State,
+    http::header,
+    response::{IntoResponse, Response},
+};
+use serde::{Deserialize, Serialize};
+use validator::{Validate, ValidateArgs, ValidationError, ValidationErrors};
+
+use crate::{
+    api::{
+        access_log::Answered,
+        extract::JsonBody,
+        layers::{Deadline, RequestId},
+        state::ApiState,
+    },
+    config::PredictConfig,
+    error::{Error, Violation},
+    model::{Input, ModelRef, Prediction},
+    predict::{PredictRequest, Predictions},
+    registry::millis,
+};
+
+/// One item. Exactly one of `text` and `input`.
+#[derive(Debug, Deserialize, Validate)]
+#[serde(deny_unknown_fields)]
+#[validate(schema(function = "one_item"))]
+pub(in crate::api) struct PredictBody {
+    model: Option<String>,
+    version: Option<String>,
+    text: Option<String>,
+    input: Option<Input>,
+}
+
+/// Many items. Exactly one of `texts` and `inputs`.
+#[derive(Debug, Deserialize, Validate)]
+#[serde(deny_unknown_fields)]
+#[validate(
+    context = PredictConfig,
+    schema(function = "items_of_one_kind"),
+    schema(function = "not_empty_nor_too_many", use_context)
+)]
+pub(in crate::api) struct BatchBody {
+    model: Option<String>,
+    version: Option<String>,
+    texts: Option<Vec<String>>,
+    inputs: Option<Vec<Input>>,
+}
+
+#[derive(Debug, Serialize)]
+struct PredictAnswer<'a> {
+    id: &'a str,
+    model: &'a str,
+    model_version: &'a str,
+    provider: &'static str,
+    prediction: &'a Prediction,
+    cached: bool,
+    latency_ms: f64,
+}
+
+#[derive(Debug, Serialize)]
+struct BatchAnswer<'a> {
+    id: &'a str,
+    model: &'a str,
+    model_version: &'a str,
+    provider: &'static str,
+    predictions: Vec<BatchItem<'a>>,
+    count: usize,
+    cached_count: usize,
+    latency_ms: f64,
+}
+
+#[derive(Debug, Serialize)]
+struct BatchItem<'a> {
+    prediction: &'a Prediction,
+    cached: bool,
+}
+
+/// `POST /v1/predict`
+pub(in crate::api) async fn predict(
+    State(state): State<ApiState>,
+    Extension(RequestId(id)): Extension<RequestId>,
+    Extension(Deadline(deadline)): Extension<Deadline>,
+    JsonBody(body): JsonBody<PredictBody>,
+) -> Result<Response, Error> {
+    body.validate().map_err(violations)?;
+    let item = match (body.text, body.input) {
+        (Some(text), _) => ("/text".to_owned(), Input::Text(text)),
+        (None, Some(input)) => ("/input".to_owned(), input),
+        (None, None) => return Err(Error::malformed("", NOT_ONE, "send either 'text' or 'input'")),
+    };
+    let model = ModelRef { name: body.model, version: body.version };
+    let predictions = state.predictor.predict(PredictRequest { model, items: vec![item], deadline }).await?;
+    answer(predictions, move |predictions| {
+        let one = predictions.predictions.first().ok_or_else(|| anyhow::anyhow!("there is no prediction"))?;
+        Ok(serde_json::to_vec(&PredictAnswer {
+            id: &id,
+            model: predictions.model.name.as_str(),
+            model_version: predictions.model.version.as_str(),
+            provider: predictions.provider,
+            prediction: &one.prediction,
+            cached: one.cached,
+            latency_ms: millis(predictions.latency),
+        })?)
+    })
+    .await
+}
+
+/// `POST /v1/predict_batch`
+pub(in crate::api) async fn predict_batch(
+    State(state): State<ApiState>,
+    Extension(RequestId(id)): Extension<RequestId>,
+    Extension(Deadline(deadline)): Extension<Deadline>,
+    JsonBody(body): JsonBody<BatchBody>,
+) -> Result<Response, Error> {
+    body.validate_with_args(&state.predict).map_err(violations)?;
+    let (kind, inputs): (_, Vec<Input>) = match (body.texts, body.inputs) {
+        (Some(texts), _) => ("texts", texts.into_iter().map(Input::Text).collect()),
+        (None, inputs) => ("inputs", inputs.unwrap_or_default()),
+    };
+    let items = inputs.into_iter().enumerate().map(|(index, input)| (format!("/{kind}/{index}"), input)).collect();
+    let model = ModelRef { name: body.model, version: body.version };
+    let predictions = state.predictor.predict(PredictRequest { model, items, deadline }).await?;
+    answer(predictions, move |predictions| {
+        let items = &predictions.predictions;
+        Ok(serde_json::to_vec(&BatchAnswer {
+            id: &id,
+            model: predictions.model.name.as_str(),
+            model_version: predictions.model.version.as_str(),
+            provider: predictions.provider,
+            predictions: items
+                .iter()
+                .map(|item| BatchItem { prediction: &item.prediction, cached: item.cached })
+                .collect(),
+            count: items.len(),
+            cached_count: items.iter().filter(|item| item.cached).count(),
+            latency_ms: millis(predictions.latency),
+        })?)
+    })
+    .await
+}
+
+/// Writes the answer; a large one away from the async threads.
+async fn answer(
+    predictions: Predictions,
+    write: impl FnOnce(&Predictions) -> anyhow::Result<Vec<u8>> + Send + 'static,
+) -> Result<Response, Error> {
+    let answered = Answered {
+        model: predictions.model.clone(),
+        provider: predictions.provider,
+        batch_size: predictions.predictions.len(),
+    };
+    let elements: usize = predictions.predictions.iter().map(|item| item.prediction.elements()).sum();
+    let body = match elements <= INLINE_ELEMENTS {
+        true => write(&predictions),
+        false => tokio::task::spawn_blocking(move || write(&predictions)).await.map_err(anyhow::Error::from).flatten(),
+    };
+    let headers = [(header::CONTENT_TYPE, "application/json"), (header::CACHE_CONTROL, "no-store")];
+    let mut response = (headers, Body::from(body.map_err(Error::Internal)?)).into_response();
+    response.extensions_mut().insert(answered);
+    Ok(response)
+}
+
+/// Above this, writing takes longer than an async thread should be held.
+const INLINE_ELEMENTS: usize = 8 * 1024;
+
+/// The word for neither or both of two fields that exclude each other.
+const NOT_ONE: &str = "not_exactly_one";
+
+/// All words that the rules of a body use.
+const CODES: [&str; 3] = [NOT_ONE, "empty_batch", "batch_too_large"];
+
+fn one_item(body: &PredictBody) -> Result<(), ValidationError> {
+    exactly_one(body.text.is_some(), body.input.is_some(), "send either 'text' or 'input'", "/input")
+}
+
+fn items_of_one_kind(body: &BatchBody) -> Result<(), ValidationError> {
+    exactly_one(body.texts.is_some(), body.inputs.is_some(), "send either 'texts' or 'inputs'", "/inputs")
+}
+
+fn exactly_one(first: bool, second: bool, message: &'static str, pointer: &'static str) -> Result<(), ValidationError> {
+    let pointer = if first { pointer } else { "" };
+    if first == second { Err(fault(NOT_ONE, pointer, message)) } else { Ok(()) }
+}
+
+fn not_empty_nor_too_many(body: &BatchBody, limits: &PredictConfig) -> Result<(), ValidationError> {
+    let (pointer, count) = match (&body.texts, &body.inputs) {
+        (Some(texts), _) => ("/texts", texts.len()),
+        (None, Some(inputs)) => ("/inputs", inputs.len()),
+        (None, None) => return Ok(()),
+    };
+    match count {
+        0 => Err(fault("empty_batch", pointer, "the batch is empty")),
+        count if count > limits.max_batch_items => {
+            let detail = format!("the batch has {count} items; at most {} are allowed", limits.max_batch_items);
+            Err(fault("batch_too_large", pointer, detail))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn fault(code: &'static str, pointer: &'static str, detail: impl Into<Cow<'static, str>>) -> ValidationError {
+    let mut error = ValidationError::new(code).with_message(detail.into());
+    error.add_param("pointer".into(), &pointer);
+    error
+}
+
+/// Wrong fields make a request malformed, wrong values make it invalid.
+fn violations(errors: ValidationErrors) -> Error {
+    let violation = |error: &ValidationError| {
+        let pointer = error.params.get("pointer").and_then(|pointer| pointer.as_str()).unwrap_or_default();
+        let code = CODES.into_iter().find(|code| *code == error.code).unwrap_or("invalid");
+        Violation::new(pointer, code, error.message.clone().unwrap_or_default())
+    };
+    let violations: Vec<_> = errors.field_errors().values().flat_map(|errors| errors.iter().map(violation)).collect();
+    match violations.iter().any(|violation| violation.code == NOT_ONE) {
+        true => Error::Malformed(violations),
+        false => Error::Invalid(violations),
+    }
+}

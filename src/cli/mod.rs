@@ -1,0 +1,143 @@
+//! The command line: `serve`, `predict`, `models`, `check-config`, `healthcheck`.
+
+mod healthcheck;
+mod models;
+mod predict;
+mod serve;
+
+use std::{path::PathBuf, process::ExitCode, sync::Arc};
+
+use anyhow::Context;
+use clap::{Args, Parser, Subcommand};
+
+use crate::{
+    config::{self, Config, Flag, Problems},
+    engine::{
+        library::{self, LibraryError},
+        session::Library,
+    },
+    lifecycle::Lifecycle,
+    registry::{Engine, Registry},
+};
+
+/// Serves ONNX models over HTTP.
+#[derive(Debug, Parser)]
+#[command(name = "glassbox", version, about, propagate_version = true)]
+struct Cli {
+    #[command(flatten)]
+    shared: Shared,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// Options of every command.
+#[derive(Debug, Args)]
+struct Shared {
+    /// A configuration file over the defaults; repeatable, later files win.
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Vec<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serve models over HTTP until SIGTERM or SIGINT.
+    #[command(
+        after_help = "Examples:\n  glassbox serve\n  glassbox serve --model path/to/any.onnx\n  glassbox serve --config config/production.toml"
+    )]
+    Serve(serve::ServeArgs),
+    /// Answer one input, or one per line of standard input.
+    #[command(
+        after_help = "Examples:\n  glassbox predict --model toxicity --text 'you are awful'\n  glassbox predict --model doubler --input '[1, 2.5]'\n  glassbox predict --model toxicity < comments.txt"
+    )]
+    Predict(predict::PredictArgs),
+    /// List the models of the repository.
+    #[command(after_help = "Example:\n  glassbox models")]
+    Models,
+    /// Read the configuration, report every problem, print the result.
+    #[command(after_help = "Example:\n  glassbox check-config --config config/production.toml")]
+    CheckConfig,
+    /// Ask a running server whether it is ready; for container health checks.
+    #[command(after_help = "Example:\n  glassbox healthcheck --live")]
+    Healthcheck(healthcheck::HealthcheckArgs),
+    /// Load ONNX Runtime's library and say nothing if that goes well.
+    #[command(hide = true)]
+    ProbeLibrary {
+        /// The library.
+        path: PathBuf,
+    },
+}
+
+const BAD_CONFIGURATION: u8 = 64;
+const UNAVAILABLE: u8 = 69;
+
+/// Runs the command line. Exit codes: 0, 1 failure, 2 usage, 64 bad configuration, 69 a needed part is unavailable.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match run(cli) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("glassbox: {error:#}");
+            ExitCode::from(match () {
+                () if error.is::<Problems>() => BAD_CONFIGURATION,
+                () if error.is::<LibraryError>() => UNAVAILABLE,
+                () => 1,
+            })
+        }
+    }
+}
+
+fn run(Cli { shared, command }: Cli) -> anyhow::Result<ExitCode> {
+    let read = |flags| config::load(&shared.config, flags);
+    match command {
+        Command::Serve(args) => serve::run(read(args.flags())?),
+        Command::Predict(args) => predict::run(read(args.flags())?, args),
+        Command::Models => models::run(read(Vec::new())?),
+        Command::Healthcheck(args) => healthcheck::run(&read(Vec::new())?, &args),
+        Command::CheckConfig => {
+            print!("{}", toml::to_string(&read(Vec::new())?).context("the configuration cannot be shown")?);
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::ProbeLibrary { path } => Library::load(&path).map(|_| ExitCode::SUCCESS),
+    }
+}
+
+/// The flags that serve `files` instead of the configured repository.
+fn files_instead_of_repository(files: &[PathBuf]) -> Vec<Flag> {
+    let files = files.iter().map(|file| file.display().to_string()).collect();
+    let only = |key, value: &str| Flag::text(key, "--model", value.to_owned());
+    vec![Flag::list("models.files", "--model", files), only("models.repository", ""), only("models.default", "")]
+}
+
+/// Proves, in a child process, that the library can be loaded.
+fn preflight(config: &Config) -> anyhow::Result<()> {
+    let found = library::find(&config.runtime)?;
+    let program = std::env::current_exe().context("this executable cannot be found")?;
+    Ok(library::probe(&program, &found)?)
+}
+
+/// Loads every model without serving it, for the commands that look at models from the terminal.
+async fn load_models(config: &Config) -> anyhow::Result<Arc<Registry>> {
+    let registry = Arc::new(Registry::scan(&config.models)?);
+    let library = match registry.needs_library() {
+        true => {
+            preflight(config)?;
+            let found = library::find(&config.runtime)?;
+            Some(Library::load(&found.path).map_err(|error| found.error(format!("{error:#}")))?)
+        }
+        false => None,
+    };
+    let engine = Arc::new(Engine::new(&config.runtime, library, config.predict.max_text_chars));
+    registry.load_all(&engine, &Lifecycle::new()).await;
+    // Sessions must not be taken down while the process ends: the library takes itself down then.
+    std::mem::forget(Arc::clone(&registry));
+    Ok(registry)
+}
+
+fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .thread_name("glassbox-io")
+        .max_blocking_threads(64)
+        .build()
+        .context("cannot start the async runtime")
+}

@@ -1,0 +1,152 @@
+//! `glassbox predict`: the same path as over HTTP, from the terminal.
+
+use std::{
+    io::{BufRead, IsTerminal, Write},
+    path::{Path, PathBuf},
+    process::ExitCode,
+    time::{Duration, Instant},
+};
+
+use anyhow::Context;
+use clap::Args;
+use futures_util::{StreamExt, stream};
+use indicatif::{ProgressBar, ProgressStyle};
+
+use crate::{
+    config::{Config, Flag},
+    error::Error,
+    model::{Input, ModelRef, Prediction},
+    predict::{PredictRequest, Predictor},
+};
+
+#[derive(Debug, Args)]
+pub(super) struct PredictArgs {
+    /// A model of the repository, or an ONNX file; the default model when absent.
+    #[arg(long, value_name = "NAME|FILE")]
+    model: Option<String>,
+    /// The version; the model's default when absent.
+    #[arg(long)]
+    version: Option<String>,
+    /// One text.
+    #[arg(long, conflicts_with = "input")]
+    text: Option<String>,
+    /// One input as JSON: a number, a list, or an object of named ones.
+    #[arg(long, value_name = "JSON")]
+    input: Option<String>,
+}
+
+impl PredictArgs {
+    pub(super) fn flags(&self) -> Vec<Flag> {
+        self.file().map(|file| super::files_instead_of_repository(&[file])).unwrap_or_default()
+    }
+
+    /// The file that `--model` names, if it names one.
+    fn file(&self) -> Option<PathBuf> {
+        let name = self.model.as_deref()?;
+        let is_path = name.ends_with(".onnx") || name.contains('/');
+        is_path.then(|| PathBuf::from(name))
+    }
+}
+
+/// Longer than any caller of a terminal waits.
+const TIME_LIMIT: Duration = Duration::from_secs(600);
+
+pub(super) fn run(mut config: Config, args: PredictArgs) -> anyhow::Result<ExitCode> {
+    let wanted = ModelRef { name: args.model.clone().filter(|_| args.file().is_none()), version: args.version.clone() };
+    // The other models are not asked, so they are not loaded.
+    config.models.only = wanted.name.clone().or_else(|| config.models.default.clone());
+    let runtime = super::runtime()?;
+    let code = runtime.block_on(async {
+        let registry = super::load_models(&config).await?;
+        let loaded = registry.resolve(&wanted)?;
+        let takes_text = loaded.manifest.text.is_some();
+        let predictor = Predictor::new(registry);
+        match (&args.text, &args.input) {
+            (Some(text), _) => one(&predictor, &wanted, Ok(Input::Text(text.clone()))).await,
+            (None, Some(json)) => one(&predictor, &wanted, parse(json)).await,
+            (None, None) => lines(&predictor, &wanted, takes_text).await,
+        }
+    });
+    runtime.shutdown_timeout(Duration::from_millis(100));
+    code
+}
+
+async fn one(predictor: &Predictor, wanted: &ModelRef, input: anyhow::Result<Input>) -> anyhow::Result<ExitCode> {
+    println!("{}", serde_json::to_string(&predict(predictor, wanted, input?).await?)?);
+    Ok(ExitCode::SUCCESS)
+}
+
+/// One prediction per line of standard input, in order. A line that cannot be answered gives a line `{"error": …}`.
+async fn lines(predictor: &Predictor, wanted: &ModelRef, takes_text: bool) -> anyhow::Result<ExitCode> {
+    let stdin = std::io::stdin();
+    if stdin.is_terminal() {
+        eprintln!("reading one {} per line; end with Ctrl-D", if takes_text { "text" } else { "JSON input" });
+    }
+    let progress = progress();
+    let mut out = std::io::LineWriter::new(std::io::stdout().lock());
+    let mut failed = 0_usize;
+    let at_once = std::thread::available_parallelism().map_or(1, usize::from) * 2;
+    let mut answers = stream::iter(stdin.lock().lines())
+        .map(|line| async {
+            let line = line.context("standard input cannot be read")?;
+            progress.inc(line.len() as u64 + 1);
+            let input = if takes_text { Ok(Input::Text(line)) } else { parse(&line) };
+            anyhow::Ok(match input {
+                Ok(input) => predict(predictor, wanted, input).await,
+                Err(error) => Err(error),
+            })
+        })
+        .buffered(at_once);
+    while let Some(answer) = answers.next().await {
+        let line = match answer? {
+            Ok(prediction) => serde_json::to_string(&prediction)?,
+            Err(error) => {
+                failed += 1;
+                serde_json::json!({"error": format!("{error:#}")}).to_string()
+            }
+        };
+        writeln!(out, "{line}").context("standard output cannot be written")?;
+    }
+    progress.finish_and_clear();
+    if failed > 0 {
+        eprintln!("glassbox: {failed} lines could not be answered");
+        return Ok(ExitCode::FAILURE);
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// A bar when standard input is a file, whose size is known; else a count. Drawn on standard error, and on a terminal only.
+fn progress() -> ProgressBar {
+    let size =
+        std::fs::metadata(Path::new("/dev/stdin")).ok().filter(std::fs::Metadata::is_file).map(|file| file.len());
+    let (bar, template) = match size {
+        Some(size) => (ProgressBar::new(size), "{bar:40} {bytes}/{total_bytes} {eta}"),
+        None => (ProgressBar::new_spinner(), "{spinner} {bytes} {elapsed}"),
+    };
+    match ProgressStyle::with_template(template) {
+        Ok(style) => bar.with_style(style),
+        Err(_) => bar,
+    }
+}
+
+fn parse(json: &str) -> anyhow::Result<Input> {
+    serde_json::from_str(json).context("the input is not valid JSON")
+}
+
+async fn predict(predictor: &Predictor, wanted: &ModelRef, input: Input) -> anyhow::Result<Prediction> {
+    let request = PredictRequest {
+        model: wanted.clone(),
+        items: vec![(String::new(), input)],
+        deadline: Instant::now() + TIME_LIMIT,
+    };
+    let predictions = predictor.predict(request).await.map_err(explain)?;
+    Ok(predictions.predictions.into_iter().next().context("there is no prediction")?.prediction)
+}
+
+/// At the terminal, caller and operator are one person: a cause may be shown.
+fn explain(error: Error) -> anyhow::Error {
+    match error {
+        Error::Internal(source) => source,
+        other => other.into(),
+    }
+}

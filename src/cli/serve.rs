@@ -1,0 +1,136 @@
+//! `glassbox serve`
+
+use std::{
+    path::PathBuf,
+    process::ExitCode,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use clap::Args;
+use tokio::sync::oneshot;
+
+use crate::{
+    app::App,
+    config::{Config, Flag},
+    lifecycle::stop_signals,
+    registry::{Registry, State},
+    telemetry::logging,
+};
+
+#[derive(Debug, Args)]
+pub(super) struct ServeArgs {
+    /// Serve this ONNX file instead of the repository; repeatable.
+    #[arg(long, value_name = "FILE")]
+    model: Vec<PathBuf>,
+    /// Listen here instead of on server.listen; port 0 takes a free one.
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    listen: Option<String>,
+}
+
+impl ServeArgs {
+    pub(super) fn flags(&self) -> Vec<Flag> {
+        let mut flags = match &self.model[..] {
+            [] => Vec::new(),
+            files => super::files_instead_of_repository(files),
+        };
+        flags.extend(self.listen.iter().map(|listen| Flag::text("server.listen", "--listen", listen.clone())));
+        flags
+    }
+}
+
+pub(super) fn run(config: Config) -> anyhow::Result<ExitCode> {
+    let started = Instant::now();
+    logging::init(&config.telemetry)?;
+    let pretty = logging::is_pretty(config.telemetry.log_format);
+    if Registry::scan(&config.models)?.needs_library() {
+        super::preflight(&config)?;
+    }
+    let runtime = super::runtime()?;
+    let result = runtime.block_on(async {
+        let mut signals = stop_signals()?;
+        let app = App::build(config)?;
+        let addr = app.http_addr();
+        // Sessions must not be taken down while the process ends: the library takes itself down then.
+        std::mem::forget(Arc::clone(app.registry()));
+        let (stop, stopped) = oneshot::channel::<()>();
+        let watch = async move {
+            let signal = signals.first().await;
+            tracing::info!(signal, "stop requested");
+            let _ = stop.send(());
+            signals.second().await
+        };
+        let serve =
+            app.run(async { drop(stopped.await) }, move |registry| announce(registry, addr, started.elapsed(), pretty));
+        tokio::select! {
+            result = serve => result,
+            signal = watch => {
+                tracing::warn!(signal, "second stop signal: stopping at once");
+                std::process::exit(1);
+            }
+        }
+    });
+    runtime.shutdown_timeout(Duration::from_millis(100));
+    result.map(|()| ExitCode::SUCCESS)
+}
+
+/// Says what is served, where, and how long that took.
+fn announce(registry: &Registry, addr: std::net::SocketAddr, elapsed: Duration, pretty: bool) {
+    let snapshot = registry.snapshot();
+    let ready = |state: Option<&State>| matches!(state, Some(State::Ready(_)));
+    let (served, broken): (Vec<_>, Vec<_>) =
+        snapshot.models.iter().partition(|(_, entry)| entry.versions.values().any(|state| ready(Some(state))));
+    let names = |models: Vec<(&crate::model::ModelName, &crate::registry::ModelEntry)>| {
+        models.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>().join(", ")
+    };
+    let (elapsed_ms, first) = (elapsed.as_millis(), served.first().map(|(name, _)| (*name).clone()));
+    let (models, not_served) = (names(served), names(broken));
+    let elapsed_ms = u64::try_from(elapsed_ms).unwrap_or(u64::MAX);
+    if !pretty {
+        tracing::info!(%addr, models, not_served, elapsed_ms, version = env!("CARGO_PKG_VERSION"), "ready");
+        return;
+    }
+    println!("Glassbox {} serves {models} on http://{addr}, ready in {elapsed_ms} ms", env!("CARGO_PKG_VERSION"));
+    if !not_served.is_empty() {
+        println!("Not served: {not_served}. The reasons are above, and at http://{addr}/readyz");
+    }
+    let name = registry.default_model().cloned().or(first);
+    if let Some(body) = name.and_then(|name| example(registry, &name)) {
+        println!("Try:  curl -s http://{addr}/v1/predict -H 'Content-Type: application/json' -d '{body}'");
+    }
+}
+
+/// A body that the model answers.
+fn example(registry: &Registry, name: &crate::model::ModelName) -> Option<String> {
+    use crate::model::{Datatype, Dim, ModelRef, TensorSpec};
+    let wanted = ModelRef { name: Some(name.to_string()), version: None };
+    let loaded = registry.resolve(&wanted).ok()?;
+    if loaded.manifest.text.is_some() {
+        return Some(format!(r#"{{"model":"{name}","text":"you are awful"}}"#));
+    }
+    let skip = usize::from(loaded.max_batch_size.is_some());
+    let value = |spec: &TensorSpec| {
+        let leaf = match spec.datatype {
+            Datatype::Bytes => r#""a""#,
+            Datatype::Bool => "true",
+            _ => "1",
+        };
+        let size = |dim: &Dim| if let Dim::Fixed(size) = dim { *size } else { 2 };
+        let dims: Vec<usize> = spec.shape.iter().skip(skip).map(size).collect();
+        // An image is too long for a line to try.
+        (dims.iter().product::<usize>() <= 32).then(|| {
+            dims.iter().rev().fold(leaf.to_owned(), |inner, size| format!("[{}]", vec![inner; *size].join(",")))
+        })
+    };
+    let inputs = &loaded.signature.inputs;
+    let values: Vec<String> = inputs.iter().map(value).collect::<Option<_>>()?;
+    let input = match &values[..] {
+        [only] => only.clone(),
+        several => {
+            let pairs: Vec<_> =
+                inputs.iter().zip(several).map(|(spec, value)| format!(r#""{}":{value}"#, spec.name)).collect();
+            format!("{{{}}}", pairs.join(","))
+        }
+    };
+    Some(format!(r#"{{"model":"{name}","input":{input}}}"#))
+}

@@ -1,0 +1,214 @@
+//! What can be configured: one struct per section of `config/default.toml`, which is the manual.
+//!
+//! Plain data: a part of the server takes its own section, never the whole. Reading the files and the environment, and
+//! reporting every problem at once, is in [`load`]; nothing else in the crate reads the environment.
+
+mod load;
+
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
+
+use bytesize::ByteSize;
+use serde::{Deserialize, Deserializer, Serialize};
+use validator::{Validate, ValidationError};
+
+pub use load::{Flag, Problem, Problems, load};
+
+/// The embedded manual: every key with its default and its meaning.
+pub const DEFAULT_TOML: &str = include_str!("../config/default.toml");
+
+/// The whole configuration, read and checked.
+#[derive(Debug, Clone, Deserialize, Serialize, Validate)]
+#[validate(schema(function = "listens_where_it_may"))]
+pub struct Config {
+    /// Sockets, timeouts and limits of HTTP.
+    #[validate(nested)]
+    pub server: ServerConfig,
+    /// Which models are served.
+    pub models: ModelsConfig,
+    /// ONNX Runtime and the threads that run it.
+    #[validate(nested)]
+    pub runtime: RuntimeConfig,
+    /// Limits of one prediction.
+    #[validate(nested)]
+    pub predict: PredictConfig,
+    /// Who may call.
+    pub auth: AuthConfig,
+    /// The log.
+    #[validate(nested)]
+    pub telemetry: TelemetryConfig,
+    /// How the server stops.
+    pub drain: DrainConfig,
+}
+
+/// `[server]`
+#[derive(Debug, Clone, Deserialize, Serialize, Validate)]
+pub struct ServerConfig {
+    /// Where to listen; port 0 binds a free one.
+    pub listen: SocketAddr,
+    /// The longest that one request may take.
+    #[serde(with = "humantime_serde")]
+    #[validate(custom(function = "not_zero"))]
+    pub request_timeout: Duration,
+    /// For the request line and headers to arrive.
+    #[serde(with = "humantime_serde")]
+    #[validate(custom(function = "not_zero"))]
+    pub header_timeout: Duration,
+    /// For the whole body to arrive.
+    #[serde(with = "humantime_serde")]
+    #[validate(custom(function = "not_zero"))]
+    pub body_timeout: Duration,
+    /// The largest body that is read, in bytes.
+    #[validate(custom(function = "at_least_1_kib"))]
+    pub body_limit: ByteSize,
+    /// Connections open at the same time.
+    #[validate(range(min = 1, max = 1_000_000))]
+    pub max_connections: usize,
+}
+
+/// `[models]`
+#[derive(Debug, Clone, Deserialize, Serialize)]
+pub struct ModelsConfig {
+    /// The model repository.
+    #[serde(deserialize_with = "optional")]
+    pub repository: Option<PathBuf>,
+    /// Single ONNX files to serve beside the repository.
+    #[serde(deserialize_with = "list")]
+    pub files: Vec<PathBuf>,
+    /// Answers requests that name no model.
+    #[serde(deserialize_with = "optional")]
+    pub default: Option<String>,
+    /// Load only this model of the repository; for commands that need one.
+    #[serde(skip)]
+    pub only: Option<String>,
+    /// Models that readiness waits for; `*` stands for all that were found.
+    #[serde(deserialize_with = "list")]
+    pub required: Vec<String>,
+}
+
+/// `[runtime]`
+#[derive(Debug, Clone, Deserialize, Serialize, Validate)]
+pub struct RuntimeConfig {
+    /// ONNX Runtime's library, or the folder that holds it.
+    #[serde(deserialize_with = "optional")]
+    pub onnxruntime_path: Option<PathBuf>,
+    /// `ORT_DYLIB_PATH`, the variable by which other programs find the same library.
+    #[serde(skip)]
+    pub ort_dylib_path: Option<PathBuf>,
+    /// Threads for inference; 0 follows the CPU quota and affinity.
+    #[validate(range(max = 1024))]
+    pub threads: usize,
+    /// Runs that may wait per model.
+    #[validate(range(min = 1, max = 1_000_000))]
+    pub queue_capacity: usize,
+}
+
+/// `[predict]`
+#[derive(Debug, Clone, Deserialize, Serialize, Validate)]
+pub struct PredictConfig {
+    /// Items in one batch request.
+    #[validate(range(min = 1, max = 1_000_000))]
+    pub max_batch_items: usize,
+    /// Characters in one text.
+    #[validate(range(min = 1))]
+    pub max_text_chars: usize,
+}
+
+/// `[auth]`
+#[derive(Debug, Clone, Deserialize, Serialize)]
+pub struct AuthConfig {
+    /// Whether callers must be known.
+    pub mode: AuthMode,
+}
+
+/// Whether callers must be known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AuthMode {
+    /// Closed by default: without keys, only loopback is listened on.
+    Required,
+    /// Anyone who can reach the socket may call.
+    Off,
+}
+
+/// `[telemetry]`
+#[derive(Debug, Clone, Deserialize, Serialize, Validate)]
+pub struct TelemetryConfig {
+    /// How log lines look.
+    pub log_format: LogFormat,
+    /// Which lines are written, in the syntax of `RUST_LOG`.
+    #[validate(custom(function = "log_filter"))]
+    pub log_filter: String,
+}
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LogFormat {
+    /// One JSON object per line.
+    Json,
+    /// For eyes.
+    Pretty,
+    /// `Pretty` on a terminal, else `Json`.
+    Auto,
+}
+
+/// `[drain]`
+#[derive(Debug, Clone, Deserialize, Serialize)]
+pub struct DrainConfig {
+    /// How long to go on accepting after the stop signal.
+    #[serde(with = "humantime_serde")]
+    pub delay: Duration,
+    /// How long requests in flight may take to finish after that.
+    #[serde(with = "humantime_serde")]
+    pub timeout: Duration,
+}
+
+fn not_zero(duration: &Duration) -> Result<(), ValidationError> {
+    if duration.is_zero() { Err(problem("must be longer than 0s")) } else { Ok(()) }
+}
+
+fn at_least_1_kib(size: &ByteSize) -> Result<(), ValidationError> {
+    if size.as_u64() < 1024 { Err(problem("must be at least 1KiB")) } else { Ok(()) }
+}
+
+fn log_filter(filter: &str) -> Result<(), ValidationError> {
+    let parsed = tracing_subscriber::EnvFilter::try_new(filter);
+    parsed.map(drop).map_err(|_| problem("is no filter; write it like \"info\" or \"warn,glassbox=debug\""))
+}
+
+/// Closed by default: nothing but loopback is listened on unless somebody said so aloud.
+fn listens_where_it_may(config: &Config) -> Result<(), ValidationError> {
+    if config.auth.mode == AuthMode::Off || config.server.listen.ip().is_loopback() {
+        return Ok(());
+    }
+    let mut error = problem(
+        "is not a loopback address, and this version has no API keys: put an authenticating gateway in front and set auth.mode = \"off\"",
+    );
+    error.add_param("key".into(), &"server.listen");
+    Err(error)
+}
+
+fn problem(message: &'static str) -> ValidationError {
+    ValidationError::new("invalid").with_message(message.into())
+}
+
+/// An empty string is "not set": a TOML file and an environment variable can both say it.
+fn optional<'de, D: Deserializer<'de>, T: From<String>>(deserializer: D) -> Result<Option<T>, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    Ok(Some(text).filter(|text| !text.is_empty()).map(T::from))
+}
+
+/// A list, or one string with commas as an environment variable has it.
+fn list<'de, D: Deserializer<'de>, T: From<String>>(deserializer: D) -> Result<Vec<T>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Form {
+        List(Vec<String>),
+        Text(String),
+    }
+    let items = match Form::deserialize(deserializer)? {
+        Form::List(items) => items,
+        Form::Text(text) => text.split(',').map(|item| item.trim().to_owned()).collect(),
+    };
+    Ok(items.into_iter().filter(|item| !item.is_empty()).map(T::from).collect())
+}

@@ -1,0 +1,37 @@
+//! From an input to tensors: fits it to the declaration, then applies what the manifest says about text.
+
+use crate::{
+    error::Violation,
+    model::{
+        Data, Input,
+        conform::{Item, Rules},
+    },
+};
+
+/// How a model's inputs are made.
+#[derive(Debug)]
+pub struct Intake {
+    rules: Rules,
+    lowercase: bool,
+}
+
+impl Intake {
+    /// `lowercase` applies to the text input that `rules` name.
+    pub const fn new(rules: Rules, lowercase: bool) -> Self {
+        Self { rules, lowercase }
+    }
+
+    /// Makes tensors of `input`, which stands at `pointer` in the caller's document.
+    ///
+    /// # Errors
+    /// All violations of what the model declares.
+    pub fn check(&self, input: Input, pointer: &str) -> Result<Item, Vec<Violation>> {
+        let mut item = self.rules.conform(input, pointer)?;
+        let text = self.rules.text_input.filter(|_| self.lowercase).and_then(|index| item.tensors.get_mut(index));
+        if let Some(Data::Bytes(texts)) = text.map(crate::model::Tensor::data_mut) {
+            // Unicode's rules, the same under every locale: the graph must not lower-case by itself.
+            texts.iter_mut().for_each(|text| *text = text.to_lowercase());
+        }
+        Ok(item)
+    }
+}

@@ -1,0 +1,141 @@
+//! Where ONNX Runtime's shared library is looked for, and the check that loading it cannot harm the server.
+
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use super::session::OLDEST_MINOR;
+use crate::config::RuntimeConfig;
+
+const FILE_NAME: &str = if cfg!(target_os = "macos") { "libonnxruntime.dylib" } else { "libonnxruntime.so" };
+
+/// A library that takes longer to load than this counts as one that hangs.
+const PROBE_TIMEOUT: Duration = Duration::from_secs(4);
+
+/// No usable library. One clear error: the cause, the places tried, the command that mends it.
+#[derive(Debug)]
+pub struct LibraryError {
+    cause: String,
+    tried: Vec<String>,
+}
+
+impl fmt::Display for LibraryError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "no usable ONNX Runtime library (1.{OLDEST_MINOR} or newer): {}", self.cause)?;
+        for place in &self.tried {
+            write!(f, "\n  tried {place}")?;
+        }
+        f.write_str(
+            "\nrun 'make setup' in the project's folder, or set runtime.onnxruntime_path to a library of your own",
+        )
+    }
+}
+
+impl std::error::Error for LibraryError {}
+
+/// A library to load, and the places that were looked at on the way to it.
+#[derive(Debug)]
+pub struct Found {
+    /// The file, or a bare name for the system's loader.
+    pub path: PathBuf,
+    tried: Vec<String>,
+}
+
+impl Found {
+    /// The error that tells why this library is no good.
+    pub fn error(&self, cause: impl Into<String>) -> LibraryError {
+        LibraryError { cause: cause.into(), tried: self.tried.clone() }
+    }
+}
+
+/// Looks in the configured place, `ORT_DYLIB_PATH`, beside the executable and in `lib/` beside it, `.onnxruntime/` in the
+/// working directory, and leaves the rest to the system's loader.
+///
+/// # Errors
+/// When a place that somebody named does not hold the library: falling back in silence would hide the slip.
+pub fn find(config: &RuntimeConfig) -> Result<Found, LibraryError> {
+    let mut tried = Vec::new();
+    let named = [
+        ("runtime.onnxruntime_path", config.onnxruntime_path.as_deref()),
+        ("ORT_DYLIB_PATH", config.ort_dylib_path.as_deref()),
+    ];
+    let named = named.into_iter().find_map(|(origin, path)| Some((origin, path?)));
+    if let Some((origin, path)) = named {
+        tried.push(format!("{} ({origin})", path.display()));
+        return match file_at(path) {
+            Some(path) => Ok(Found { path, tried }),
+            None => Err(LibraryError { cause: format!("{origin} names no library"), tried }),
+        };
+    }
+    let beside = std::env::current_exe().ok().and_then(|exe| exe.parent().map(Path::to_owned));
+    let folders =
+        beside.into_iter().flat_map(|folder| [folder.clone(), folder.join("lib")]).chain([".onnxruntime".into()]);
+    for folder in folders {
+        tried.push(folder.join(FILE_NAME).display().to_string());
+        if let Some(path) = file_at(&folder) {
+            return Ok(Found { path, tried });
+        }
+    }
+    tried.push(format!("{FILE_NAME} on the system's loader path"));
+    Ok(Found { path: FILE_NAME.into(), tried })
+}
+
+/// The library that `path` is or holds, as an absolute path. Versioned names (`libonnxruntime.so.1.31.1`) count.
+fn file_at(path: &Path) -> Option<PathBuf> {
+    if path.is_file() {
+        return path.canonicalize().ok();
+    }
+    let exact = path.join(FILE_NAME);
+    if exact.is_file() {
+        return exact.canonicalize().ok();
+    }
+    let mut versioned: Vec<_> = std::fs::read_dir(path)
+        .ok()?
+        .filter_map(|entry| entry.ok().map(|entry| entry.path()))
+        .filter(|path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(FILE_NAME)))
+        .collect();
+    versioned.sort();
+    versioned.pop()?.canonicalize().ok()
+}
+
+/// Loads the library in a child process first: a damaged one can crash its process or never return, and neither can be
+/// caught from inside. `program` is this executable, which answers `probe-library PATH`.
+///
+/// # Errors
+/// What the child said, or that it crashed or hung.
+pub fn probe(program: &Path, found: &Found) -> Result<(), LibraryError> {
+    let failed = |error: std::io::Error| found.error(format!("it could not be tried: {error}"));
+    let mut child = Command::new(program)
+        .arg("probe-library")
+        .arg(&found.path)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .map_err(failed)?;
+    let deadline = Instant::now() + PROBE_TIMEOUT;
+    let status = loop {
+        if let Some(status) = child.try_wait().map_err(failed)? {
+            break status;
+        }
+        if Instant::now() > deadline {
+            let _ = child.kill();
+            let _ = child.wait();
+            return Err(found.error(format!("loading {} does not end", found.path.display())));
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    };
+    if status.success() {
+        return Ok(());
+    }
+    let said = child.wait_with_output().map(|output| output.stderr).unwrap_or_default();
+    let said = String::from_utf8_lossy(&said).trim().to_owned();
+    let cause = match (status.code(), said.is_empty()) {
+        (Some(_), false) => said,
+        _ => format!("loading {} crashes ({status})", found.path.display()),
+    };
+    Err(found.error(cause))
+}

@@ -1,0 +1,173 @@
+//! One model version, ready to run: from an [`Input`] to a [`Prediction`].
+//!
+//! [`Model::check`] makes tensors of an input, [`Model::infer`] gathers items into as few runs as the model allows,
+//! waits for a free session, and makes predictions of the outputs.
+
+mod batch;
+mod intake;
+pub mod library;
+mod pool;
+mod postprocess;
+pub mod session;
+mod stub;
+pub mod warmup;
+
+use std::time::Instant;
+
+use futures_util::{StreamExt, TryStreamExt, stream};
+
+pub use intake::Intake;
+pub use pool::Pool;
+pub use postprocess::Postprocess;
+pub use stub::Stub;
+
+use crate::{
+    error::{Error, Violation},
+    model::{Input, ModelId, Prediction, Tensor, Value, conform::Item},
+};
+
+/// What computes the outputs.
+#[derive(Debug)]
+pub enum Backend {
+    /// Threads that own ONNX Runtime sessions.
+    Pool(Pool),
+    /// Answers from the input's hash.
+    Stub(Stub),
+}
+
+/// One model version, ready to run.
+#[derive(Debug)]
+pub struct Model {
+    id: ModelId,
+    intake: Intake,
+    /// Rows in one run; `None` runs every item by itself.
+    max_batch_size: Option<usize>,
+    backend: Backend,
+    postprocess: Postprocess,
+}
+
+/// Why items got no predictions.
+#[derive(Debug)]
+pub enum InferError {
+    /// The graph cannot take these items, by their position.
+    Rejected(Vec<usize>),
+    /// Everything else.
+    Other(Error),
+}
+
+impl Model {
+    /// Puts the parts of a model together.
+    pub fn new(
+        id: ModelId,
+        intake: Intake,
+        max_batch_size: Option<usize>,
+        backend: Backend,
+        postprocess: Postprocess,
+    ) -> Self {
+        Self { id, intake, max_batch_size, backend, postprocess }
+    }
+
+    /// Name and version.
+    pub const fn id(&self) -> &ModelId {
+        &self.id
+    }
+
+    /// Makes tensors of `input`, which stands at `pointer` in the caller's document.
+    ///
+    /// # Errors
+    /// All violations of what the model declares.
+    pub fn check(&self, input: Input, pointer: &str) -> Result<Item, Vec<Violation>> {
+        self.intake.check(input, pointer)
+    }
+
+    /// One prediction per item, in order. Nothing is run after `deadline`.
+    ///
+    /// # Errors
+    /// See [`InferError`]; one failed run fails all items.
+    pub async fn infer(&self, items: Vec<Item>, deadline: Instant) -> Result<Vec<Prediction>, InferError> {
+        let wholes: Vec<bool> = items.iter().map(|item| item.whole).collect();
+        let runs = batch::plan(items, self.max_batch_size);
+        let at_once = match &self.backend {
+            Backend::Pool(pool) => pool.instances(),
+            Backend::Stub(_) => 1,
+        };
+        let done: Vec<Vec<(usize, Vec<Value>)>> =
+            stream::iter(runs).map(|run| self.run(run, deadline)).buffer_unordered(at_once).try_collect().await?;
+        let mut outputs: Vec<(usize, Vec<Value>)> = done.into_iter().flatten().collect();
+        outputs.sort_unstable_by_key(|(position, _)| *position);
+        let batched = self.max_batch_size.is_some();
+        let predictions = outputs
+            .into_iter()
+            .zip(wholes)
+            .map(|((_, values), whole)| self.postprocess.prediction(values, batched && !whole));
+        predictions.collect::<anyhow::Result<_>>().map_err(|error| self.internal(error))
+    }
+
+    async fn run(&self, run: batch::Run, deadline: Instant) -> Result<Vec<(usize, Vec<Value>)>, InferError> {
+        let (members, inputs) = run.into_parts();
+        if let [only] = &*members {
+            let values = self.execute(inputs, deadline).await.map_err(|error| match error {
+                ExecuteError::Rejected => InferError::Rejected(vec![only.position]),
+                ExecuteError::Other(error) => InferError::Other(error),
+            })?;
+            return Ok(vec![(only.position, values)]);
+        }
+        match self.execute(inputs.clone(), deadline).await {
+            Ok(values) => batch::scatter(&members, &values).map_err(|error| self.internal(error)),
+            Err(ExecuteError::Other(error)) => Err(InferError::Other(error)),
+            Err(ExecuteError::Rejected) => Err(self.culprits(&members, &inputs, deadline).await),
+        }
+    }
+
+    /// Finds out which members of a rejected run are to blame, by running each alone.
+    async fn culprits(&self, members: &[batch::Member], inputs: &[Tensor], deadline: Instant) -> InferError {
+        let mut rejected = Vec::new();
+        for member in members {
+            let Some(alone) = inputs.iter().map(|tensor| tensor.rows(member.from, member.rows)).collect() else {
+                continue;
+            };
+            match self.execute(alone, deadline).await {
+                Ok(_) => {}
+                Err(ExecuteError::Rejected) => rejected.push(member.position),
+                Err(ExecuteError::Other(error)) => return InferError::Other(error),
+            }
+        }
+        if rejected.is_empty() {
+            return self.internal(anyhow::anyhow!("the model takes each of these items, but not all in one batch"));
+        }
+        InferError::Rejected(rejected)
+    }
+
+    async fn execute(&self, inputs: Vec<Tensor>, deadline: Instant) -> Result<Vec<Value>, ExecuteError> {
+        match &self.backend {
+            Backend::Stub(stub) => Ok(stub.run(&inputs)),
+            Backend::Pool(pool) => pool.run(inputs, deadline).await.map_err(|error| self.explain(error)),
+        }
+    }
+
+    fn explain(&self, error: pool::PoolError) -> ExecuteError {
+        use pool::PoolError;
+        let other = match error {
+            PoolError::Run(session::RunError::Rejected(cause)) => {
+                tracing::warn!(model = %self.id, cause, "the graph rejected an input that fits its declaration");
+                return ExecuteError::Rejected;
+            }
+            PoolError::Full => Error::Overloaded { model: self.id.name.to_string() },
+            PoolError::Expired => Error::DeadlineExceeded,
+            PoolError::Run(error @ session::RunError::Failed(_)) => {
+                Error::Internal(anyhow::Error::new(error).context(format!("model '{}'", self.id)))
+            }
+            PoolError::Lost => Error::Internal(anyhow::anyhow!("model '{}' lost its inference thread", self.id)),
+        };
+        ExecuteError::Other(other)
+    }
+
+    fn internal(&self, error: anyhow::Error) -> InferError {
+        InferError::Other(Error::Internal(error.context(format!("model '{}'", self.id))))
+    }
+}
+
+enum ExecuteError {
+    Rejected,
+    Other(Error),
+}

@@ -1,0 +1,133 @@
+//! From outputs to a prediction, as the manifest's task says.
+
+use std::sync::Arc;
+
+use anyhow::Context;
+
+use crate::model::{Activation, Classes, Data, Manifest, Prediction, Signature, Task, Value};
+
+/// How a model's outputs are read.
+#[derive(Debug)]
+pub enum Postprocess {
+    /// One output holds the probabilities, or what becomes probabilities.
+    Classification {
+        /// Empty when the graph names the classes itself.
+        labels: Arc<[String]>,
+        /// What turns the numbers into probabilities.
+        activation: Activation,
+    },
+    /// The only output.
+    Value,
+    /// Several outputs by name.
+    Named(Vec<Arc<str>>),
+}
+
+impl Postprocess {
+    /// The outputs that the manifest's task reads; empty for all.
+    pub fn wanted_outputs(manifest: &Manifest) -> Vec<String> {
+        manifest.output.name.iter().cloned().collect()
+    }
+
+    /// Chooses how to read the outputs, and checks them against the manifest.
+    ///
+    /// # Errors
+    /// When the manifest's task does not fit the selected outputs.
+    pub fn new(manifest: &Manifest, signature: &Signature) -> anyhow::Result<Self> {
+        let outputs = &signature.outputs;
+        let names = || outputs.iter().map(|spec| spec.name.as_ref()).collect::<Vec<_>>().join(", ");
+        anyhow::ensure!(!outputs.is_empty(), "the graph has no outputs");
+        if manifest.task == Task::Tensor {
+            return Ok(match &outputs[..] {
+                [_] => Self::Value,
+                several => Self::Named(several.iter().map(|spec| Arc::clone(&spec.name)).collect()),
+            });
+        }
+        anyhow::ensure!(outputs.len() == 1, "'output.name' must say which of {} the task reads", names());
+        if manifest.task != Task::Classification {
+            return Ok(Self::Value);
+        }
+        if let (Some(crate::model::Dim::Fixed(classes)), labels @ 1..) =
+            (outputs[0].shape.last(), manifest.labels.len())
+        {
+            let needed = if manifest.output.activation == Activation::Sigmoid && *classes == 1 { 2 } else { *classes };
+            anyhow::ensure!(labels == needed, "the manifest has {labels} labels, the graph {needed} classes");
+        }
+        Ok(Self::Classification { labels: manifest.labels.clone().into(), activation: manifest.output.activation })
+    }
+
+    /// Makes a prediction of one item's outputs. `squeeze` takes away the batch dimension that the server added.
+    ///
+    /// # Errors
+    /// When the outputs are not what the manifest says.
+    pub fn prediction(&self, values: Vec<Value>, squeeze: bool) -> anyhow::Result<Prediction> {
+        let squeezed = |value: Value| match squeeze {
+            true => Value { tensor: value.tensor.without_batch_dimension(), ..value },
+            false => value,
+        };
+        match self {
+            Self::Named(names) => {
+                let values = values.into_iter().map(squeezed);
+                Ok(Prediction::Named(names.iter().cloned().zip(values).collect()))
+            }
+            Self::Value => {
+                let value = values.into_iter().next().context("the model gave no output")?;
+                Ok(Prediction::Value(squeezed(value)))
+            }
+            Self::Classification { labels, activation } => {
+                let value = values.into_iter().next().context("the model gave no output")?;
+                let labels = if labels.is_empty() { value.keys.as_ref() } else { Some(labels) };
+                let labels = labels.context("the manifest has no 'labels', and the graph does not name its classes")?;
+                let probabilities = activate(*activation, floats(value.tensor.data())?);
+                let (classes, expected) = (probabilities.len(), labels.len());
+                anyhow::ensure!(classes == expected, "the model gave {classes} probabilities for {expected} labels");
+                Ok(Prediction::Classification(Classes { labels: Arc::clone(labels), probabilities }))
+            }
+        }
+    }
+}
+
+fn floats(data: &Data) -> anyhow::Result<Vec<f32>> {
+    #[expect(clippy::cast_possible_truncation, reason = "a probability needs no more than FP32")]
+    Ok(match data {
+        Data::Fp32(values) => values.clone(),
+        Data::Fp64(values) => values.iter().map(|value| *value as f32).collect(),
+        Data::Fp16(values) => values.iter().map(|value| value.to_f32()).collect(),
+        Data::Bf16(values) => values.iter().map(|value| value.to_f32()).collect(),
+        other => anyhow::bail!("probabilities cannot be {}", other.datatype()),
+    })
+}
+
+fn activate(activation: Activation, mut values: Vec<f32>) -> Vec<f32> {
+    match activation {
+        Activation::None => values,
+        Activation::Sigmoid => {
+            if let [logit] = values[..] {
+                let p = 1.0 / (1.0 + (-logit).exp());
+                return vec![1.0 - p, p];
+            }
+            values.iter_mut().for_each(|value| *value = 1.0 / (1.0 + (-*value).exp()));
+            values
+        }
+        Activation::Softmax => {
+            // Less the largest, so that no exponential overflows.
+            let largest = values.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+            values.iter_mut().for_each(|value| *value = (*value - largest).exp());
+            let sum: f32 = values.iter().sum();
+            values.iter_mut().for_each(|value| *value /= sum);
+            values
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn activations_give_probabilities() {
+        let softmax = activate(Activation::Softmax, vec![1000.0, 1000.0]);
+        assert_eq!(softmax, [0.5, 0.5]);
+        assert_eq!(activate(Activation::Sigmoid, vec![0.0]), [0.5, 0.5]);
+        assert_eq!(activate(Activation::None, vec![0.2, 0.8]), [0.2, 0.8]);
+    }
+}

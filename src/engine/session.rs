@@ -1,0 +1,377 @@
+//! The boundary to ONNX Runtime: the only file that names `ort`.
+
+use std::{
+    borrow::Cow,
+    path::{Path, PathBuf},
+    sync::{Arc, OnceLock},
+};
+
+use anyhow::Context;
+use ort::{
+    environment::Environment,
+    logging::LogLevel,
+    session::{
+        HasSelectedOutputs, OutputSelector, RunOptions, Session as OrtSession, SessionInputValue,
+        builder::{PrepackedWeights, SessionBuilder},
+    },
+    value::{
+        DynMap, DynMapValueType, DynSequenceValueType, DynValue, Outlet, Tensor as OrtTensor, TensorElementType,
+        TensorRef, ValueType,
+    },
+};
+
+use crate::model::{Data, Datatype, Dim, Signature, Tensor, TensorSpec, Value};
+
+/// The oldest library that is accepted, as its minor version.
+pub const OLDEST_MINOR: u32 = ort::MINOR_VERSION;
+
+/// The loaded library. There can be only one in a process, which is ONNX Runtime's rule; hence the only static here.
+static LIBRARY: OnceLock<Library> = OnceLock::new();
+
+/// ONNX Runtime's shared library, loaded and started.
+#[derive(Debug)]
+pub struct Library {
+    environment: Environment,
+    path: PathBuf,
+    version: String,
+}
+
+impl Library {
+    /// Loads the library at `path`, or a bare file name by the system's loader path. A second call returns the first
+    /// library, whatever its path.
+    ///
+    /// # Errors
+    /// When it cannot be loaded, is older than 1.24, or does not start. A damaged library can also crash or hang the
+    /// process: see [`super::library::probe`].
+    pub fn load(path: &Path) -> anyhow::Result<&'static Self> {
+        if let Some(library) = LIBRARY.get() {
+            return Ok(library);
+        }
+        let builder = ort::init_from(path)?;
+        let environment = match builder.with_name("glassbox").with_telemetry(false).build() {
+            Ok(environment) => environment,
+            // Another thread was faster, and started the library between the look above and here.
+            Err(error) => return LIBRARY.get().with_context(|| format!("cannot start ONNX Runtime: {error}")),
+        };
+        environment.set_log_level(LogLevel::Warning);
+        let version = version_of(path, ort::info());
+        Ok(LIBRARY.get_or_init(|| Self { environment, path: path.to_owned(), version }))
+    }
+
+    /// Its version, `1.31.1`.
+    pub fn version(&self) -> &str {
+        &self.version
+    }
+
+    /// Where it was loaded from.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+/// `1.31.1` from the file's name, as releases are called; else the commit that the library was built from. The binding
+/// offers no safe way to ask the library itself.
+fn version_of(path: &Path, build_info: &str) -> String {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let number = name.trim_start_matches("libonnxruntime").trim_start_matches(".so").trim_end_matches(".dylib");
+    let number = number.trim_start_matches('.');
+    if number.contains('.') && number.chars().all(|c| c.is_ascii_digit() || c == '.') {
+        return number.to_owned();
+    }
+    let commit = build_info.split("git-commit-id=").nth(1).and_then(|rest| rest.split(',').next());
+    commit.map_or_else(|| "unknown".to_owned(), |commit| format!("commit {commit}"))
+}
+
+/// How a model's sessions are set up.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Threads inside one run.
+    pub intra_threads: usize,
+    /// The outputs to compute, in the order wanted; all when empty.
+    pub outputs: Vec<String>,
+}
+
+/// Weights that all sessions of one model share, in the layout that its kernels want.
+#[derive(Debug)]
+pub struct SharedWeights(PrepackedWeights);
+
+impl SharedWeights {
+    /// Nothing shared yet. The library must be loaded.
+    pub fn new(_library: &Library) -> Self {
+        Self(PrepackedWeights::new())
+    }
+}
+
+/// One loaded graph, run by one thread at a time.
+pub struct Session {
+    session: OrtSession,
+    options: RunOptions<HasSelectedOutputs>,
+    signature: Arc<Signature>,
+}
+
+impl std::fmt::Debug for Session {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Session").field("signature", &self.signature).finish_non_exhaustive()
+    }
+}
+
+/// Why a run gave no outputs.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The graph cannot take these inputs, though they fit its declaration.
+    #[error("the model cannot take this input: {0}")]
+    Rejected(String),
+    /// Everything else.
+    #[error("the model failed: {0}")]
+    Failed(String),
+}
+
+impl Session {
+    /// Loads the graph at `path`.
+    ///
+    /// # Errors
+    /// In words for the person who made the model; the path is left out.
+    pub fn open(library: &Library, path: &Path, options: &Options, weights: &SharedWeights) -> anyhow::Result<Self> {
+        let without_path = |error: ort::Error| {
+            let file = path.file_name().unwrap_or_default().to_string_lossy();
+            anyhow::anyhow!("{}", error.message().replace(&path.display().to_string(), &file))
+        };
+        let session = builder(library, options, weights)
+            .and_then(|mut builder| builder.commit_from_file(path))
+            .map_err(without_path)?;
+        let all = Signature {
+            inputs: session.inputs().iter().map(input_spec).collect::<Result<_, _>>()?,
+            outputs: session.outputs().iter().map(output_spec).collect::<Result<_, _>>()?,
+        };
+        let signature = Signature { outputs: select(&all.outputs, &options.outputs)?, ..all };
+        let selector = signature
+            .outputs
+            .iter()
+            .fold(OutputSelector::no_default(), |selector, output| selector.with(&*output.name));
+        let mut run_options = RunOptions::new()?;
+        // What goes wrong in a run is returned; logging it as well would put values of the input into the log.
+        run_options.set_log_level(LogLevel::Fatal)?;
+        Ok(Self { session, options: run_options.with_outputs(selector), signature: Arc::new(signature) })
+    }
+
+    /// What the graph takes, and gives of the selected outputs.
+    pub fn signature(&self) -> &Arc<Signature> {
+        &self.signature
+    }
+
+    /// Runs the graph. `inputs` are in the order of the signature, and so are the outputs.
+    ///
+    /// # Errors
+    /// See [`RunError`]. The messages hold no value of the input.
+    pub fn run(&mut self, inputs: &[Tensor]) -> Result<Vec<Value>, RunError> {
+        let names = self.signature.inputs.iter().map(|spec| Cow::Borrowed(&*spec.name));
+        let feeds = inputs.iter().map(feed).collect::<Result<Vec<_>, _>>().map_err(failed)?;
+        let feeds: Vec<(Cow<'_, str>, SessionInputValue<'_>)> = names.zip(feeds).collect();
+        let mut outputs = self.session.run_with_options(feeds, &self.options).map_err(run_error)?;
+        self.signature
+            .outputs
+            .iter()
+            .map(|spec| {
+                let value =
+                    outputs.remove(&*spec.name).ok_or_else(|| RunError::Failed(format!("no '{}'", spec.name)))?;
+                read(&value).map_err(|error| RunError::Failed(format!("output '{}': {error}", spec.name)))
+            })
+            .collect()
+    }
+}
+
+fn builder(library: &Library, options: &Options, weights: &SharedWeights) -> ort::Result<SessionBuilder> {
+    let builder = OrtSession::builder(&library.environment)?
+        .with_intra_threads(options.intra_threads)?
+        // Waiting threads sleep instead of burning a core that the container may not have.
+        .with_intra_op_spinning(false)?
+        .with_inter_op_spinning(false)?
+        // The plan that this keeps for every shape seen would grow without bound under dynamic shapes.
+        .with_memory_pattern(false)?
+        .with_prepacked_weights(&weights.0)?;
+    Ok(builder)
+}
+
+/// The outputs named by `wanted`, in that order; all of them when it names none.
+fn select(outputs: &[TensorSpec], wanted: &[String]) -> anyhow::Result<Vec<TensorSpec>> {
+    if wanted.is_empty() {
+        return Ok(outputs.to_vec());
+    }
+    let find = |name: &String| {
+        let known = || outputs.iter().map(|spec| &*spec.name).collect::<Vec<_>>().join(", ");
+        outputs
+            .iter()
+            .find(|spec| *spec.name == **name)
+            .cloned()
+            .with_context(|| format!("the graph has no output '{name}', only {}", known()))
+    };
+    wanted.iter().map(find).collect()
+}
+
+fn input_spec(outlet: &Outlet) -> anyhow::Result<TensorSpec> {
+    tensor_spec(outlet)
+        .with_context(|| format!("input '{}' is a {}, not a tensor of a known datatype", outlet.name(), outlet.dtype()))
+}
+
+/// scikit-learn's exporter gives a classifier's probabilities as a sequence of maps: that becomes an FP32 table whose
+/// last dimension has keys.
+fn output_spec(outlet: &Outlet) -> anyhow::Result<TensorSpec> {
+    if is_sequence_of_maps(outlet.dtype()) {
+        let shape = vec![Dim::Dynamic(None), Dim::Dynamic(None)];
+        return Ok(TensorSpec { name: outlet.name().into(), datatype: Datatype::Fp32, shape });
+    }
+    tensor_spec(outlet)
+        .with_context(|| format!("output '{}' is a {}, which cannot be served", outlet.name(), outlet.dtype()))
+}
+
+fn is_sequence_of_maps(dtype: &ValueType) -> bool {
+    let ValueType::Sequence(inner) = dtype else { return false };
+    matches!(
+        **inner,
+        ValueType::Map { key: TensorElementType::Int64 | TensorElementType::String, value: TensorElementType::Float32 }
+    )
+}
+
+fn tensor_spec(outlet: &Outlet) -> Option<TensorSpec> {
+    let ValueType::Tensor { ty, shape, dimension_symbols } = outlet.dtype() else { return None };
+    let dim = |(index, size): (usize, &i64)| match usize::try_from(*size) {
+        Ok(size) => Dim::Fixed(size),
+        Err(_) => {
+            Dim::Dynamic(dimension_symbols.get(index).filter(|name| !name.is_empty()).map(|name| name.as_str().into()))
+        }
+    };
+    let shape = shape.iter().enumerate().map(dim).collect();
+    Some(TensorSpec { name: outlet.name().into(), datatype: datatype(*ty)?, shape })
+}
+
+const fn datatype(element: TensorElementType) -> Option<Datatype> {
+    Some(match element {
+        TensorElementType::Bool => Datatype::Bool,
+        TensorElementType::Uint8 => Datatype::Uint8,
+        TensorElementType::Uint16 => Datatype::Uint16,
+        TensorElementType::Uint32 => Datatype::Uint32,
+        TensorElementType::Uint64 => Datatype::Uint64,
+        TensorElementType::Int8 => Datatype::Int8,
+        TensorElementType::Int16 => Datatype::Int16,
+        TensorElementType::Int32 => Datatype::Int32,
+        TensorElementType::Int64 => Datatype::Int64,
+        TensorElementType::Float16 => Datatype::Fp16,
+        TensorElementType::Bfloat16 => Datatype::Bf16,
+        TensorElementType::Float32 => Datatype::Fp32,
+        TensorElementType::Float64 => Datatype::Fp64,
+        TensorElementType::String => Datatype::Bytes,
+        _ => return None,
+    })
+}
+
+/// Lends a tensor's memory to ONNX Runtime; only strings are copied.
+fn feed(tensor: &Tensor) -> ort::Result<SessionInputValue<'_>> {
+    let shape = tensor.shape();
+    macro_rules! lend {
+        ($($variant:ident)*) => {
+            match tensor.data() {
+                $(Data::$variant(values) => TensorRef::from_array_view((shape, values.as_slice()))?.into(),)*
+                Data::Bytes(values) => OrtTensor::from_string_array((shape, values.as_slice()))?.into(),
+            }
+        };
+    }
+    Ok(lend!(Bool Uint8 Uint16 Uint32 Uint64 Int8 Int16 Int32 Int64 Fp16 Bf16 Fp32 Fp64))
+}
+
+fn read(value: &DynValue) -> anyhow::Result<Value> {
+    match value.dtype() {
+        ValueType::Tensor { ty, .. } => Ok(Value { tensor: read_tensor(value, *ty)?, keys: None }),
+        dtype if is_sequence_of_maps(dtype) => read_maps(value),
+        dtype => anyhow::bail!("a {dtype} cannot be served"),
+    }
+}
+
+fn read_tensor(value: &DynValue, element: TensorElementType) -> anyhow::Result<Tensor> {
+    macro_rules! copy {
+        ($($element:ident $variant:ident)*) => {
+            match element {
+                $(TensorElementType::$element => {
+                    let (shape, values) = value.try_extract_tensor()?;
+                    (shape, Data::$variant(values.to_vec()))
+                })*
+                TensorElementType::String => {
+                    let (shape, values) = value.try_extract_strings()?;
+                    (shape, Data::Bytes(values))
+                }
+                other => anyhow::bail!("datatype {other} cannot be served"),
+            }
+        };
+    }
+    let (shape, data) = copy!(Bool Bool Uint8 Uint8 Uint16 Uint16 Uint32 Uint32 Uint64 Uint64 Int8 Int8 Int16 Int16
+        Int32 Int32 Int64 Int64 Float16 Fp16 Bfloat16 Bf16 Float32 Fp32 Float64 Fp64);
+    let shape = shape.iter().map(|size| usize::try_from(*size)).collect::<Result<_, _>>()?;
+    Tensor::new(shape, data).context("its elements do not fill its shape")
+}
+
+/// Rows of maps become one table; every row must have the same keys.
+fn read_maps(value: &DynValue) -> anyhow::Result<Value> {
+    let sequence = value.view().downcast::<DynSequenceValueType>()?;
+    let (mut keys, mut values) = (Vec::new(), Vec::new());
+    let maps = sequence.try_extract_sequence::<DynMapValueType>()?;
+    for (row, map) in maps.iter().enumerate() {
+        let (row_keys, row_values) = read_map(map)?;
+        anyhow::ensure!(row == 0 || row_keys == keys, "its rows have different keys");
+        keys = row_keys;
+        values.extend(row_values);
+    }
+    let tensor = Tensor::new(vec![maps.len(), keys.len()], Data::Fp32(values)).context("its rows differ in length")?;
+    Ok(Value { tensor, keys: Some(keys.into()) })
+}
+
+fn read_map(map: &DynMap) -> anyhow::Result<(Vec<String>, Vec<f32>)> {
+    if let ValueType::Map { key: TensorElementType::Int64, .. } = map.dtype() {
+        let mut pairs = map.try_extract_key_values::<i64, f32>()?;
+        pairs.sort_by_key(|(key, _)| *key);
+        return Ok(pairs.into_iter().map(|(key, value)| (key.to_string(), value)).unzip());
+    }
+    let mut pairs = map.try_extract_key_values::<String, f32>()?;
+    pairs.sort_by(|(a, _), (b, _)| a.cmp(b));
+    Ok(pairs.into_iter().unzip())
+}
+
+fn failed(error: ort::Error) -> RunError {
+    RunError::Failed(without_values(error.message()))
+}
+
+fn run_error(error: ort::Error) -> RunError {
+    match error.code() {
+        ort::ErrorCode::InvalidArgument => RunError::Rejected(without_values(error.message())),
+        _ => failed(error),
+    }
+}
+
+/// ONNX Runtime's messages quote values of the input ("idx=99 must be within…"); the log must not. Numbers become `#`.
+fn without_values(message: &str) -> String {
+    let mut clean = String::with_capacity(message.len());
+    for c in message.chars() {
+        match c {
+            '0'..='9' if clean.ends_with('#') => {}
+            '0'..='9' => clean.push('#'),
+            c => clean.push(c),
+        }
+    }
+    clean
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_lose_their_numbers() {
+        assert_eq!(without_values("idx=99 must be within [-10,9]"), "idx=# must be within [-#,#]");
+    }
+
+    #[test]
+    fn the_version_is_read_from_the_name_or_the_build_info() {
+        let info = "ORT Build Info: git-branch=HEAD, git-commit-id=6af1a93, build type=Release";
+        assert_eq!(version_of(Path::new("/x/libonnxruntime.so.1.31.1"), info), "1.31.1");
+        assert_eq!(version_of(Path::new("/x/libonnxruntime.1.31.1.dylib"), info), "1.31.1");
+        assert_eq!(version_of(Path::new("libonnxruntime.so"), info), "commit 6af1a93");
+    }
+}

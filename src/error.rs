@@ -1,0 +1,179 @@
+//! Every failure that a caller can see, with its stable code. Knows no protocol: `api/reject.rs` maps codes to statuses.
+
+use std::time::Duration;
+
+/// The outcomes that a caller can tell apart and act on. The names are part of the contract.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum ErrorCode {
+    /// Not what the protocol allows: not JSON, a wrong JSON type, an unknown field.
+    MalformedRequest,
+    /// Well formed, but not something that this model can take.
+    InvalidInput,
+    /// No model, or no version of it, has this name.
+    ModelNotFound,
+    /// Nothing is served at this path.
+    NotFound,
+    /// The path exists, the verb does not.
+    MethodNotAllowed,
+    /// The body did not arrive in time.
+    RequestTimeout,
+    /// The body is larger than the limit.
+    PayloadTooLarge,
+    /// The body is not `application/json`.
+    UnsupportedMediaType,
+    /// The cause is in the log; the caller learns only that it was not their fault.
+    Internal,
+    /// A queue is full.
+    Overloaded,
+    /// The model is loading, or could not be loaded.
+    ModelNotReady,
+    /// The server is about to stop.
+    Draining,
+    /// The caller's or the server's deadline passed.
+    DeadlineExceeded,
+}
+
+impl ErrorCode {
+    /// The code as it stands in answers, logs and metrics.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::MalformedRequest => "malformed_request",
+            Self::InvalidInput => "invalid_input",
+            Self::ModelNotFound => "model_not_found",
+            Self::NotFound => "not_found",
+            Self::MethodNotAllowed => "method_not_allowed",
+            Self::RequestTimeout => "request_timeout",
+            Self::PayloadTooLarge => "payload_too_large",
+            Self::UnsupportedMediaType => "unsupported_media_type",
+            Self::Internal => "internal",
+            Self::Overloaded => "overloaded",
+            Self::ModelNotReady => "model_not_ready",
+            Self::Draining => "draining",
+            Self::DeadlineExceeded => "deadline_exceeded",
+        }
+    }
+}
+
+/// One fault in a request body.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Violation {
+    /// JSON pointer (RFC 6901) to the fault; empty for the whole document.
+    pub pointer: String,
+    /// What kind of fault, as a stable word: `too_long`, `wrong_datatype`, …
+    pub code: &'static str,
+    /// For the caller, without the value itself.
+    pub detail: String,
+}
+
+impl Violation {
+    /// A fault of kind `code` at `pointer`.
+    pub fn new(pointer: impl Into<String>, code: &'static str, detail: impl Into<String>) -> Self {
+        Self { pointer: pointer.into(), code, detail: detail.into() }
+    }
+}
+
+/// A failed request. Client faults carry a message for the client, server faults a source for the log.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// See [`ErrorCode::MalformedRequest`].
+    #[error("{}", summary(.0, "the request is malformed"))]
+    Malformed(Vec<Violation>),
+    /// See [`ErrorCode::InvalidInput`].
+    #[error("{}", summary(.0, "the input is not valid for this model"))]
+    Invalid(Vec<Violation>),
+    /// See [`ErrorCode::ModelNotFound`].
+    #[error("no model '{model}'{} is served here", version.as_ref().map(|v| format!(" with version '{v}'")).unwrap_or_default())]
+    ModelNotFound {
+        /// The name asked for, cut to a sane length.
+        model: String,
+        /// The version asked for, if one was.
+        version: Option<String>,
+    },
+    /// See [`ErrorCode::NotFound`].
+    #[error("nothing is served at this path")]
+    NotFound,
+    /// See [`ErrorCode::MethodNotAllowed`].
+    #[error("this path does not answer this method; see the 'Allow' header")]
+    MethodNotAllowed,
+    /// See [`ErrorCode::RequestTimeout`].
+    #[error("the body did not arrive within {}", humantime::format_duration(*.limit))]
+    RequestTimeout {
+        /// How long the server waited.
+        limit: Duration,
+    },
+    /// See [`ErrorCode::PayloadTooLarge`].
+    #[error("the body is larger than {limit} bytes")]
+    PayloadTooLarge {
+        /// In bytes.
+        limit: u64,
+    },
+    /// See [`ErrorCode::UnsupportedMediaType`].
+    #[error("{0}")]
+    UnsupportedMediaType(&'static str),
+    /// See [`ErrorCode::Overloaded`].
+    #[error("model '{model}' has no room in its queue")]
+    Overloaded {
+        /// Whose queue is full.
+        model: String,
+    },
+    /// See [`ErrorCode::ModelNotReady`].
+    #[error("model '{model}' is not ready: {reason}")]
+    ModelNotReady {
+        /// The model, or a word for all of them.
+        model: String,
+        /// For people; holds no path of the machine.
+        reason: String,
+    },
+    /// See [`ErrorCode::Draining`].
+    #[error("the server is about to stop")]
+    Draining,
+    /// See [`ErrorCode::DeadlineExceeded`].
+    #[error("the deadline passed before the answer was there")]
+    DeadlineExceeded,
+    /// See [`ErrorCode::Internal`].
+    #[error("the server failed to answer; the cause is in its log under this request id")]
+    Internal(#[source] anyhow::Error),
+}
+
+impl Error {
+    /// The stable code of this failure.
+    pub const fn code(&self) -> ErrorCode {
+        match self {
+            Self::Malformed(_) => ErrorCode::MalformedRequest,
+            Self::Invalid(_) => ErrorCode::InvalidInput,
+            Self::ModelNotFound { .. } => ErrorCode::ModelNotFound,
+            Self::NotFound => ErrorCode::NotFound,
+            Self::MethodNotAllowed => ErrorCode::MethodNotAllowed,
+            Self::RequestTimeout { .. } => ErrorCode::RequestTimeout,
+            Self::PayloadTooLarge { .. } => ErrorCode::PayloadTooLarge,
+            Self::UnsupportedMediaType(_) => ErrorCode::UnsupportedMediaType,
+            Self::Internal(_) => ErrorCode::Internal,
+            Self::Overloaded { .. } => ErrorCode::Overloaded,
+            Self::ModelNotReady { .. } => ErrorCode::ModelNotReady,
+            Self::Draining => ErrorCode::Draining,
+            Self::DeadlineExceeded => ErrorCode::DeadlineExceeded,
+        }
+    }
+
+    /// The faults to point at; empty unless the caller's body is to blame.
+    pub fn violations(&self) -> &[Violation] {
+        match self {
+            Self::Malformed(violations) | Self::Invalid(violations) => violations,
+            _ => &[],
+        }
+    }
+
+    /// A malformed request with one fault.
+    pub fn malformed(pointer: impl Into<String>, code: &'static str, detail: impl Into<String>) -> Self {
+        Self::Malformed(vec![Violation::new(pointer, code, detail)])
+    }
+}
+
+/// The first fault says more than a general sentence; the count says that there are others.
+fn summary(violations: &[Violation], fallback: &str) -> String {
+    match violations {
+        [] => fallback.to_owned(),
+        [only] => only.detail.clone(),
+        [first, others @ ..] => format!("{} (and {} more)", first.detail, others.len()),
+    }
+}

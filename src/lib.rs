@@ -1,0 +1,49 @@
+//! Glassbox serves ONNX models over HTTP from one binary, and is the opposite of a black box.
+//!
+//! # The way of a request
+//! [`api`] (route) → `api/layers.rs` (what already happened) → `api/v1/predict.rs` (a dozen lines) →
+//! [`predict::Predictor::predict`] (the story) → [`engine::Model`] (where it waits and runs).
+//!
+//! # Eight questions, eight pages
+//! | question | page |
+//! |---|---|
+//! | what is this, how does a request flow? | this one |
+//! | which routes exist? | [`api`] |
+//! | what happens to every request? | `src/api/layers.rs` |
+//! | what does one prediction do? | [`predict`] |
+//! | what can be configured? | `config/default.toml`, [`config`] |
+//! | what can go wrong, and what does the caller see? | [`error`], `src/api/reject.rs` |
+//! | what is measured? | [`telemetry`] |
+//! | how is it put together, started and stopped? | [`app`] |
+//!
+//! # Invariants
+//! - Modules import downwards only, and never their neighbours; a test reads the `use` lines.
+//! - `ort` is named in `engine/session.rs` and nowhere else; the environment is read in `config/load.rs` and nowhere else.
+//! - Every task is born in [`lifecycle`]; inference runs on threads of its own, never on the async ones.
+//! - A failure is a value, [`error::Error`]: logged once, by the access log, and rendered once, by `api/reject.rs`.
+//! - Inputs and keys never reach a log line, a metric or an error.
+
+// Ground.
+pub mod config;
+pub mod error;
+pub mod lifecycle;
+pub mod telemetry;
+
+// Plain data.
+pub mod model;
+
+// Parts.
+pub mod engine;
+
+// What is live.
+pub mod registry;
+
+// The one path.
+pub mod predict;
+
+// Entrances.
+pub mod api;
+
+// Wiring.
+pub mod app;
+pub mod cli;

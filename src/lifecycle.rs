@@ -1,0 +1,93 @@
+//! How the process lives and ends: stop signals, the soft and the hard stop, and every background task.
+
+use std::{future::Future, time::Duration};
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+/// The one place where tasks are born, so that stopping can wait for all of them.
+#[derive(Debug, Clone, Default)]
+pub struct Lifecycle {
+    soft: CancellationToken,
+    hard: CancellationToken,
+    tasks: TaskTracker,
+}
+
+impl Lifecycle {
+    /// A lifecycle in which nothing runs yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Runs `task` in the background until it ends by itself or the hard stop comes.
+    pub fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        let hard = self.hard.clone();
+        #[expect(clippy::disallowed_methods, reason = "this is the one place that may")]
+        tokio::spawn(self.tasks.track_future(async move {
+            tokio::select! {
+                () = hard.cancelled() => {}
+                () = task => {}
+            }
+        }));
+    }
+
+    /// Readiness turns off; the server goes on serving.
+    pub fn begin_drain(&self) {
+        self.soft.cancel();
+    }
+
+    /// Whether the server is about to stop.
+    pub fn is_draining(&self) -> bool {
+        self.soft.is_cancelled()
+    }
+
+    /// Ends every task at its next await.
+    pub fn stop_now(&self) {
+        self.hard.cancel();
+    }
+
+    /// Waits until every task has ended.
+    pub async fn finished(&self) {
+        self.tasks.close();
+        self.tasks.wait().await;
+    }
+}
+
+/// Repeated signals within this time are one request to stop: `make` and process groups deliver the same one twice.
+const SAME_REQUEST: Duration = Duration::from_millis(300);
+
+/// Installs handlers for SIGTERM and SIGINT.
+///
+/// # Errors
+/// When the system refuses.
+pub fn stop_signals() -> std::io::Result<StopSignals> {
+    Ok(StopSignals { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+}
+
+/// Installed handlers for the signals that ask the process to end.
+#[derive(Debug)]
+pub struct StopSignals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl StopSignals {
+    /// Waits for the first request to stop and tells its name.
+    pub async fn first(&mut self) -> &'static str {
+        self.next().await
+    }
+
+    /// Waits for a request that somebody repeats on purpose.
+    pub async fn second(&mut self) -> &'static str {
+        let repeated = async { while !self.next().await.is_empty() {} };
+        let _ = tokio::time::timeout(SAME_REQUEST, repeated).await;
+        self.next().await
+    }
+
+    async fn next(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.terminate.recv() => "SIGTERM",
+            _ = self.interrupt.recv() => "SIGINT",
+        }
+    }
+}

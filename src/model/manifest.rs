@@ -1,0 +1,227 @@
+//! `model.toml`: what the graph cannot say about a model. Every part of it is optional.
+
+use serde::{Deserialize, Serialize};
+
+use super::{signature::Dim, signature::TensorSpec, tensor::Datatype};
+
+/// A model's manifest, as it stands in its folder.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Manifest {
+    /// Must equal the folder's name when given.
+    pub name: Option<String>,
+    /// One sentence for people.
+    pub description: Option<String>,
+    /// What the outputs mean.
+    pub task: Task,
+    /// What computes the predictions.
+    pub provider: Provider,
+    /// Names of the classes, in the order of the probabilities.
+    pub labels: Vec<String>,
+    /// Set when the model takes text.
+    pub text: Option<Text>,
+    /// Which output is read, and how.
+    pub output: Output,
+    /// How many items share one run.
+    pub batching: Batching,
+    /// Which versions are served.
+    pub versions: Versions,
+    /// How the model is run.
+    pub execution: Execution,
+    /// Declared inputs; for providers without a graph only.
+    pub inputs: Vec<DeclaredTensor>,
+    /// Declared outputs; for providers without a graph only.
+    pub outputs: Vec<DeclaredTensor>,
+}
+
+/// What the outputs of a model mean.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Task {
+    /// Probabilities of labels.
+    Classification,
+    /// Numbers.
+    Regression,
+    /// A vector per item.
+    Embedding,
+    /// Whatever the graph gives.
+    #[default]
+    Tensor,
+}
+
+/// What computes the predictions.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Provider {
+    /// ONNX Runtime on the CPU.
+    #[default]
+    Onnxruntime,
+    /// Deterministic answers from the input's hash, for people who build clients.
+    Stub,
+}
+
+impl Provider {
+    /// The name in answers and metrics.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Onnxruntime => "onnxruntime-cpu",
+            Self::Stub => "stub",
+        }
+    }
+}
+
+/// `[text]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Text {
+    /// The input that receives the text.
+    pub input: String,
+    /// Lower-case the text first (Unicode, without regard to a locale).
+    #[serde(default)]
+    pub lowercase: bool,
+}
+
+/// `[output]`
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Output {
+    /// The output to read; not needed where there is only one, or for the task `tensor`, which reads all.
+    pub name: Option<String>,
+    /// What turns the numbers of a classifier into probabilities.
+    pub activation: Activation,
+}
+
+/// What turns the numbers of a classifier into probabilities.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Activation {
+    /// They are probabilities.
+    #[default]
+    None,
+    /// They are logits of classes that exclude each other.
+    Softmax,
+    /// One logit for two labels: the probability of the second.
+    Sigmoid,
+}
+
+/// `[batching]`
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Batching {
+    /// Rows in one run. 1 switches batching off; absent, the server tries at load whether rows are independent.
+    pub max_batch_size: Option<usize>,
+}
+
+/// `[versions]`
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Versions {
+    /// The versions to serve; all that are there when empty.
+    pub serve: Vec<String>,
+    /// Answers requests that name no version; the highest number when absent.
+    pub default: Option<String>,
+}
+
+/// `[execution]`
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Execution {
+    /// Sessions of this model that can run at the same time; one per inference thread when absent.
+    pub instances: Option<usize>,
+    /// Threads inside one session; 1 when absent.
+    pub intra_threads: Option<usize>,
+}
+
+/// An input or output that a manifest declares.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DeclaredTensor {
+    /// Its name.
+    pub name: String,
+    /// Its datatype.
+    pub datatype: Datatype,
+    /// Its dimensions; -1 for a dynamic one.
+    pub shape: Vec<i64>,
+}
+
+impl From<&DeclaredTensor> for TensorSpec {
+    fn from(declared: &DeclaredTensor) -> Self {
+        let dim = |size: &i64| usize::try_from(*size).map_or(Dim::Dynamic(None), Dim::Fixed);
+        Self {
+            name: declared.name.as_str().into(),
+            datatype: declared.datatype,
+            shape: declared.shape.iter().map(dim).collect(),
+        }
+    }
+}
+
+impl Manifest {
+    /// Reads a manifest and checks what can be checked without the graph.
+    ///
+    /// # Errors
+    /// In words for the person who wrote the file.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let manifest: Self = toml::from_str(text).map_err(|error| error.to_string().trim_end().to_owned())?;
+        manifest.check()?;
+        Ok(manifest)
+    }
+
+    fn check(&self) -> Result<(), String> {
+        let classifies = self.task == Task::Classification;
+        if !classifies && (!self.labels.is_empty() || self.output.activation != Activation::None) {
+            return Err("'labels' and 'output.activation' belong to task \"classification\"".to_owned());
+        }
+        let mut labels: Vec<_> = self.labels.iter().collect();
+        labels.sort_unstable();
+        labels.dedup();
+        if labels.len() != self.labels.len() {
+            return Err("'labels' names one label twice".to_owned());
+        }
+        let positive = [
+            ("batching.max_batch_size", self.batching.max_batch_size),
+            ("execution.instances", self.execution.instances),
+            ("execution.intra_threads", self.execution.intra_threads),
+        ];
+        if let Some((key, _)) = positive.iter().find(|(_, value)| matches!(value, Some(0) | Some(65_536..))) {
+            return Err(format!("'{key}' must be from 1 to 65535"));
+        }
+        match self.provider {
+            Provider::Onnxruntime if !self.inputs.is_empty() || !self.outputs.is_empty() => {
+                Err("'inputs' and 'outputs' are read from the graph; declare them for provider \"stub\" only"
+                    .to_owned())
+            }
+            Provider::Stub if self.inputs.is_empty() || self.outputs.is_empty() => {
+                Err("provider \"stub\" has no graph: declare '[[inputs]]' and '[[outputs]]'".to_owned())
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_empty_manifest_serves_tensors_from_the_graph() {
+        let manifest = Manifest::parse("").unwrap();
+        assert_eq!((manifest.task, manifest.provider), (Task::Tensor, Provider::Onnxruntime));
+    }
+
+    #[test]
+    fn mistakes_are_explained() {
+        let cases = [
+            ("colour = 1", "unknown field `colour`"),
+            ("task = \"guess\"", "unknown variant"),
+            ("labels = [\"a\"]", "task \"classification\""),
+            ("task = \"classification\"\nlabels = [\"a\", \"a\"]", "twice"),
+            ("[batching]\nmax_batch_size = 0", "batching.max_batch_size"),
+            ("provider = \"stub\"", "[[inputs]]"),
+            ("[[inputs]]\nname = \"x\"\ndatatype = \"FP32\"\nshape = [-1]", "read from the graph"),
+        ];
+        for (text, expected) in cases {
+            let error = Manifest::parse(text).unwrap_err();
+            assert!(error.contains(expected), "{text}: {error}");
+        }
+    }
+}

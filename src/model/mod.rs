@@ -1,0 +1,19 @@
+//! Plain data that every part speaks: names and versions, manifests, tensors, inputs and predictions.
+//!
+//! The JSON form of an input and of a prediction is defined here, beside the data, because three entrances share it:
+//! HTTP bodies, the terminal, and the golden samples that a version must reproduce before it is served.
+
+pub mod conform;
+pub mod input;
+pub mod manifest;
+mod name;
+mod prediction;
+mod signature;
+mod tensor;
+
+pub use input::{Input, Nested};
+pub use manifest::{Activation, Manifest, Provider, Task};
+pub use name::{ModelId, ModelName, ModelRef, Version};
+pub use prediction::{Classes, Prediction, Value};
+pub use signature::{Dim, Signature, TensorSpec};
+pub use tensor::{Data, Datatype, Tensor};

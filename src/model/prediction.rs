@@ -1,0 +1,179 @@
+//! What a model answers, and its JSON form.
+
+use std::sync::Arc;
+
+use serde::{
+    Serialize, Serializer,
+    ser::{SerializeMap, SerializeSeq},
+};
+
+use super::tensor::{Data, Tensor};
+
+/// The answer to one item.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Prediction {
+    /// `{"label", "confidence", "probabilities": {label: probability}}`
+    Classification(Classes),
+    /// A number or a (nested) list: the one output of a regression, an embedding or a tensor model.
+    Value(Value),
+    /// An object of named values: a model with several outputs.
+    Named(Vec<(Arc<str>, Value)>),
+}
+
+impl Prediction {
+    /// How many numbers and strings it holds.
+    pub fn elements(&self) -> usize {
+        match self {
+            Self::Classification(classes) => classes.probabilities.len(),
+            Self::Value(value) => value.tensor.data().len(),
+            Self::Named(values) => values.iter().map(|(_, value)| value.tensor.data().len()).sum(),
+        }
+    }
+}
+
+/// Probabilities of declared labels.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Classes {
+    /// All labels, in the order of the probabilities.
+    pub labels: Arc<[String]>,
+    /// One per label.
+    pub probabilities: Vec<f32>,
+}
+
+impl Classes {
+    /// The most probable label and its probability. The first of equals; NaN is never the most probable.
+    pub fn best(&self) -> Option<(&str, f32)> {
+        let pairs = self.labels.iter().map(String::as_str).zip(self.probabilities.iter().copied());
+        pairs.filter(|(_, p)| !p.is_nan()).reduce(|best, next| if next.1 > best.1 { next } else { best })
+    }
+}
+
+/// One output tensor. `keys` names the entries of its last dimension: ONNX's map outputs arrive so.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Value {
+    /// The elements.
+    pub tensor: Tensor,
+    /// Names for the last dimension, when the graph gives them.
+    pub keys: Option<Arc<[String]>>,
+}
+
+impl Serialize for Prediction {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Classification(classes) => classes.serialize(serializer),
+            Self::Value(value) => value.serialize(serializer),
+            Self::Named(values) => serializer.collect_map(values.iter().map(|(name, value)| (name.as_ref(), value))),
+        }
+    }
+}
+
+impl Serialize for Classes {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let best = self.best();
+        let mut map = serializer.serialize_map(Some(3))?;
+        map.serialize_entry("label", &best.map(|(label, _)| label))?;
+        map.serialize_entry("confidence", &best.map(|(_, confidence)| confidence))?;
+        map.serialize_entry("probabilities", &Keyed { keys: &self.labels, values: &self.probabilities })?;
+        map.end()
+    }
+}
+
+impl Serialize for Value {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let (shape, keys) = (self.tensor.shape(), self.keys.as_deref());
+        macro_rules! block {
+            ($($plain:ident)* | $($half:ident)*) => {
+                match self.tensor.data() {
+                    $(Data::$plain(values) => Block { shape, keys, values }.serialize(serializer),)*
+                    // serde has no 16-bit floats; FP32 holds each of them exactly.
+                    $(Data::$half(values) => {
+                        let values: Vec<f32> = values.iter().map(|value| value.to_f32()).collect();
+                        Block { shape, keys, values: &values }.serialize(serializer)
+                    })*
+                }
+            };
+        }
+        block!(Bool Uint8 Uint16 Uint32 Uint64 Int8 Int16 Int32 Int64 Fp32 Fp64 Bytes | Fp16 Bf16)
+    }
+}
+
+/// `values` as lists nested like `shape`. NaN and infinity become `null`, as JSON has no word for them.
+struct Block<'a, T> {
+    shape: &'a [usize],
+    keys: Option<&'a [String]>,
+    values: &'a [T],
+}
+
+impl<T: Serialize> Serialize for Block<'_, T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match (self.shape, self.keys) {
+            ([], _) => self.values.first().serialize(serializer),
+            ([_], Some(keys)) => Keyed { keys, values: self.values }.serialize(serializer),
+            ([_], None) => self.values.serialize(serializer),
+            ([rows, shape @ ..], keys) => {
+                let row = self.values.len().checked_div(*rows).unwrap_or(0);
+                let mut list = serializer.serialize_seq(Some(*rows))?;
+                for index in 0..*rows {
+                    let values = &self.values[index * row..(index + 1) * row];
+                    list.serialize_element(&Block { shape, keys, values })?;
+                }
+                list.end()
+            }
+        }
+    }
+}
+
+struct Keyed<'a, T> {
+    keys: &'a [String],
+    values: &'a [T],
+}
+
+impl<T: Serialize> Serialize for Keyed<'_, T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.keys.iter().zip(self.values))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn value(shape: &[usize], data: Data) -> Value {
+        Value { tensor: Tensor::new(shape.to_vec(), data).unwrap(), keys: None }
+    }
+
+    #[test]
+    fn tensors_become_lists_nested_like_their_shape() {
+        let cases = [
+            (value(&[], Data::Int64(vec![7])), json!(7)),
+            (value(&[2, 1], Data::Bool(vec![true, false])), json!([[true], [false]])),
+            (value(&[2, 0], Data::Fp32(vec![])), json!([[], []])),
+            (value(&[0, 2], Data::Fp32(vec![])), json!([])),
+            (value(&[2], Data::Fp32(vec![f32::NAN, f32::INFINITY])), json!([null, null])),
+            (value(&[1], Data::Fp16(vec![half::f16::from_f32(0.5)])), json!([0.5])),
+            (value(&[1, 2], Data::Bytes(vec!["a".into(), "\"\n".into()])), json!([["a", "\"\n"]])),
+        ];
+        for (value, expected) in cases {
+            assert_eq!(serde_json::to_value(&value).unwrap(), expected);
+        }
+    }
+
+    #[test]
+    fn numbers_keep_their_own_precision() {
+        let text = serde_json::to_string(&value(&[1], Data::Fp32(vec![0.1]))).unwrap();
+        assert_eq!(text, "[0.1]");
+    }
+
+    #[test]
+    fn the_label_is_the_most_probable_one() {
+        let labels: Arc<[String]> = ["a".to_owned(), "b".to_owned()].into();
+        let classes =
+            |probabilities| Prediction::Classification(Classes { labels: Arc::clone(&labels), probabilities });
+        let expected = json!({"label": "b", "confidence": 0.75, "probabilities": {"a": 0.25, "b": 0.75}});
+        assert_eq!(serde_json::to_value(classes(vec![0.25, 0.75])).unwrap(), expected);
+        let broken = json!({"label": null, "confidence": null, "probabilities": {"a": null, "b": null}});
+        assert_eq!(serde_json::to_value(classes(vec![f32::NAN, f32::NAN])).unwrap(), broken);
+    }
+}

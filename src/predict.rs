@@ -1,0 +1,111 @@
+//! The one path: every entrance (HTTP, the terminal, later protocols) makes a [`PredictRequest`] and calls
+//! [`Predictor::predict`].
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use crate::{
+    engine::InferError,
+    error::{Error, Violation},
+    model::{Input, ModelId, ModelRef, Prediction, conform::Item},
+    registry::{Loaded, Registry},
+};
+
+/// No caller reads more faults than this, and a million-item batch can hold a million.
+const MOST_VIOLATIONS: usize = 32;
+
+/// What a caller wants predicted.
+#[derive(Debug)]
+pub struct PredictRequest {
+    /// Which model.
+    pub model: ModelRef,
+    /// The items, each with its JSON pointer in the caller's document.
+    pub items: Vec<(String, Input)>,
+    /// Nothing is run after this moment.
+    pub deadline: Instant,
+}
+
+/// What was predicted.
+#[derive(Debug)]
+pub struct Predictions {
+    /// The model that answered.
+    pub model: ModelId,
+    /// What computed the answers.
+    pub provider: &'static str,
+    /// One per item, in order.
+    pub predictions: Vec<Predicted>,
+    /// From the request to the predictions.
+    pub latency: Duration,
+}
+
+/// One answer.
+#[derive(Debug)]
+pub struct Predicted {
+    /// The answer.
+    pub prediction: Prediction,
+    /// Whether it was known already.
+    pub cached: bool,
+}
+
+/// Predicts with the models of a registry.
+#[derive(Debug, Clone)]
+pub struct Predictor {
+    registry: Arc<Registry>,
+}
+
+impl Predictor {
+    /// A predictor over whatever `registry` serves at the time of each request.
+    pub const fn new(registry: Arc<Registry>) -> Self {
+        Self { registry }
+    }
+
+    /// Resolves the model, checks every item, runs what is to be run.
+    ///
+    /// # Errors
+    /// `model_not_found`, `model_not_ready`; `invalid_input` naming each bad item; `overloaded`, `deadline_exceeded`,
+    /// `internal`. All or nothing.
+    pub async fn predict(&self, request: PredictRequest) -> Result<Predictions, Error> {
+        let started = Instant::now();
+        let loaded = self.registry.resolve(&request.model)?;
+        let pointers: Vec<String> = request.items.iter().map(|(pointer, _)| pointer.clone()).collect();
+        let items = check(&loaded, request.items)?;
+        let predictions = loaded.model.infer(items, request.deadline).await.map_err(|error| match error {
+            InferError::Rejected(positions) => rejected(&positions, &pointers),
+            InferError::Other(error) => error,
+        })?;
+        Ok(Predictions {
+            model: loaded.model.id().clone(),
+            provider: loaded.manifest.provider.as_str(),
+            predictions: predictions.into_iter().map(|prediction| Predicted { prediction, cached: false }).collect(),
+            latency: started.elapsed(),
+        })
+    }
+}
+
+/// Makes tensors of all items, or tells what is wrong with each of them.
+fn check(loaded: &Loaded, inputs: Vec<(String, Input)>) -> Result<Vec<Item>, Error> {
+    let mut items = Vec::with_capacity(inputs.len());
+    let mut violations = Vec::new();
+    for (pointer, input) in inputs {
+        match loaded.model.check(input, &pointer) {
+            Ok(item) => items.push(item),
+            Err(found) => violations.extend(found),
+        }
+        if violations.len() >= MOST_VIOLATIONS {
+            break;
+        }
+    }
+    if violations.is_empty() { Ok(items) } else { Err(Error::Invalid(violations)) }
+}
+
+/// The graph's own words stay in the log: they can quote the input.
+fn rejected(positions: &[usize], pointers: &[String]) -> Error {
+    let violation = |position: &usize| {
+        let pointer = pointers.get(*position).cloned().unwrap_or_default();
+        let detail = "the model cannot take this input: a shape or a value is outside of what its graph can compute";
+        Violation::new(pointer, "rejected_by_model", detail)
+    };
+    Error::Invalid(positions.iter().take(MOST_VIOLATIONS).map(violation).collect())
+}

@@ -1,0 +1,271 @@
+//! Loads one version: opens its sessions, finds out whether it batches, warms it, verifies its golden samples.
+
+use std::{
+    io::Read,
+    num::NonZero,
+    panic::{AssertUnwindSafe, catch_unwind},
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use anyhow::Context;
+use sha2::{Digest, Sha256};
+
+use super::{ModelSource, Source, VersionSource, golden::Golden, millis};
+use crate::{
+    config::RuntimeConfig,
+    engine::{
+        Backend, Intake, Model, Pool, Postprocess, Stub,
+        session::{Library, Options, Session, SharedWeights},
+        warmup,
+    },
+    model::{Manifest, ModelId, Provider, Signature, Task, conform::Rules},
+};
+
+/// Files of people's own writing are bounded, as everything is.
+const SMALL_FILE: u64 = 16 * 1024 * 1024;
+
+/// More sessions than this help a small model little, and cost memory each. A manifest can ask for more.
+const MOST_INSTANCES: usize = 8;
+
+/// What loading needs from the configuration and the machine.
+#[derive(Debug)]
+pub struct Engine {
+    library: Option<&'static Library>,
+    threads: usize,
+    queue_capacity: usize,
+    max_text_chars: usize,
+}
+
+/// A version that is being served, and all that is told about it.
+#[derive(Debug)]
+pub struct Loaded {
+    /// The part that predicts.
+    pub model: Model,
+    /// Its manifest.
+    pub manifest: Manifest,
+    /// What it takes and gives.
+    pub signature: Arc<Signature>,
+    /// SHA-256 over its files, in hexadecimal.
+    pub digest: String,
+    /// Size of its files in bytes.
+    pub size: u64,
+    /// How good it is: the training side's held-out figures, as they stand in `metrics.json`.
+    pub metrics: Option<serde_json::Value>,
+    /// Rows in one run; `None` when items are run one by one.
+    pub max_batch_size: Option<usize>,
+    /// Why the batch size is what it is.
+    pub batching_reason: &'static str,
+    /// Sessions, and threads inside each.
+    pub instances: usize,
+    /// Threads inside one session.
+    pub intra_threads: usize,
+    /// From nothing to ready.
+    pub load_time: Duration,
+    /// Golden samples that were compared.
+    pub golden_samples: usize,
+}
+
+impl Engine {
+    /// Follows the CPU quota and affinity unless the configuration says a number.
+    pub fn new(config: &RuntimeConfig, library: Option<&'static Library>, max_text_chars: usize) -> Self {
+        let available = std::thread::available_parallelism().map_or(1, NonZero::get);
+        let threads = if config.threads == 0 { available } else { config.threads };
+        tracing::info!(
+            threads,
+            available,
+            onnxruntime = library.map(Library::version),
+            library = library.map(|library| library.path().display().to_string()),
+            "inference threads chosen from {}",
+            if config.threads == 0 { "the CPU quota and affinity" } else { "runtime.threads" }
+        );
+        Self { library, threads, queue_capacity: config.queue_capacity, max_text_chars }
+    }
+
+    /// How many versions are worth loading at the same time.
+    pub const fn loads_at_once(&self) -> usize {
+        self.threads
+    }
+
+    /// Loads a version and proves it. Blocks for as long as that takes; call it where a runtime is entered.
+    ///
+    /// # Errors
+    /// Why it cannot be served, without paths of the machine.
+    pub fn load(&self, id: &ModelId, source: &ModelSource, version: &VersionSource) -> anyhow::Result<Loaded> {
+        let started = Instant::now();
+        let manifest = source.manifest.clone();
+        let parts = match manifest.provider {
+            Provider::Stub => stub(&manifest)?,
+            // The binding panics on types that it does not know; that must cost this model only.
+            Provider::Onnxruntime => catch_unwind(AssertUnwindSafe(|| self.sessions(id, &manifest, version)))
+                .unwrap_or_else(|_| Err(anyhow::anyhow!("the graph has inputs or outputs of an unknown kind")))?,
+        };
+        let text_input = manifest.text.as_ref().map(|text| text_input(&text.input, &parts.signature)).transpose()?;
+        let rules = Rules {
+            signature: Arc::clone(&parts.signature),
+            batched: parts.max_batch_size.is_some(),
+            several_rows: manifest.task != Task::Classification,
+            text_input,
+            max_text_chars: self.max_text_chars,
+        };
+        let lowercase = manifest.text.as_ref().is_some_and(|text| text.lowercase);
+        let postprocess = Postprocess::new(&manifest, &parts.signature)?;
+        let intake = Intake::new(rules, lowercase);
+        let model = Model::new(id.clone(), intake, parts.max_batch_size, parts.backend, postprocess);
+
+        let (digest, size) = digest(&version.source, &manifest)?;
+        let mut golden_samples = 0;
+        if let Some(text) = companion(&version.source, "golden.json")? {
+            let golden = Golden::parse(&text)?;
+            golden_samples = golden.len();
+            tokio::runtime::Handle::current().block_on(golden.verify(&model))?;
+        }
+        let metrics = companion(&version.source, "metrics.json")?
+            .map(|text| serde_json::from_str(&text).context("metrics.json cannot be read"))
+            .transpose()?;
+        Ok(Loaded {
+            model,
+            manifest,
+            signature: parts.signature,
+            digest,
+            size,
+            metrics,
+            max_batch_size: parts.max_batch_size,
+            batching_reason: parts.batching_reason,
+            instances: parts.instances,
+            intra_threads: parts.intra_threads,
+            load_time: started.elapsed(),
+            golden_samples,
+        })
+    }
+
+    fn sessions(&self, id: &ModelId, manifest: &Manifest, version: &VersionSource) -> anyhow::Result<Parts> {
+        let library = self.library.context("ONNX Runtime is not loaded")?;
+        let instances = manifest.execution.instances.unwrap_or_else(|| self.threads.min(MOST_INSTANCES));
+        let intra_threads = manifest.execution.intra_threads.unwrap_or(1);
+        let options = Options { intra_threads, outputs: Postprocess::wanted_outputs(manifest) };
+        let (graph, weights) = (version.source.graph(), SharedWeights::new(library));
+        let open = |_| Session::open(library, &graph, &options, &weights);
+        let mut sessions = (0..instances).map(open).collect::<anyhow::Result<Vec<_>>>()?;
+        let first = sessions.first_mut().context("a model needs a session")?;
+        let signature = Arc::clone(first.signature());
+
+        let started = Instant::now();
+        let (max_batch_size, batching_reason) = batching(manifest, first)?;
+        let warm = sessions.iter_mut().all(warmup::run_once);
+        let (model, warmup_ms) = (id.to_string(), millis(started.elapsed()));
+        tracing::debug!(model, warm, warmup_ms, max_batch_size, batching_reason, "sessions are open");
+
+        let pool = Pool::start(id.name.as_str(), sessions, self.queue_capacity)?;
+        Ok(Parts { backend: Backend::Pool(pool), signature, max_batch_size, batching_reason, instances, intra_threads })
+    }
+}
+
+struct Parts {
+    backend: Backend,
+    signature: Arc<Signature>,
+    max_batch_size: Option<usize>,
+    batching_reason: &'static str,
+    instances: usize,
+    intra_threads: usize,
+}
+
+fn stub(manifest: &Manifest) -> anyhow::Result<Parts> {
+    let signature = Stub::signature(manifest);
+    anyhow::ensure!(signature.could_batch(), "a stub's inputs and outputs start with a dynamic dimension, -1");
+    Ok(Parts {
+        backend: Backend::Stub(Stub::new(manifest.task, &signature)),
+        signature: Arc::new(signature),
+        max_batch_size: Some(manifest.batching.max_batch_size.unwrap_or(warmup::DEFAULT_BATCH_SIZE)),
+        batching_reason: "declared",
+        instances: 1,
+        intra_threads: 1,
+    })
+}
+
+/// What the manifest says; without a word from it, what a try shows.
+fn batching(manifest: &Manifest, session: &mut Session) -> anyhow::Result<(Option<usize>, &'static str)> {
+    Ok(match manifest.batching.max_batch_size {
+        Some(1) => (None, "declared: off"),
+        Some(size) => {
+            let possible = session.signature().could_batch();
+            anyhow::ensure!(
+                possible,
+                "batching.max_batch_size is {size}, but not every input and output starts with a dynamic dimension"
+            );
+            (Some(size), "declared")
+        }
+        None if warmup::rows_are_independent(session) => {
+            (Some(warmup::DEFAULT_BATCH_SIZE), "measured: rows are independent")
+        }
+        None => (None, "measured: rows are not known to be independent"),
+    })
+}
+
+fn text_input(name: &str, signature: &Signature) -> anyhow::Result<usize> {
+    let index = signature.inputs.iter().position(|spec| *spec.name == *name);
+    let index = index.with_context(|| format!("text.input '{name}' is not an input of the graph"))?;
+    let datatype = signature.inputs[index].datatype;
+    anyhow::ensure!(datatype == crate::model::Datatype::Bytes, "text.input '{name}' is {datatype}, not BYTES");
+    Ok(index)
+}
+
+/// Reads a file that may lie beside the graph.
+fn companion(source: &Source, name: &str) -> anyhow::Result<Option<String>> {
+    let Some(path) = source.companion(name).filter(|path| path.exists()) else { return Ok(None) };
+    let size = path.metadata().with_context(|| format!("'{name}' cannot be read"))?.len();
+    anyhow::ensure!(size <= SMALL_FILE, "'{name}' is larger than {SMALL_FILE} bytes");
+    std::fs::read_to_string(&path).map(Some).with_context(|| format!("'{name}' cannot be read"))
+}
+
+/// SHA-256 and size of what a version is made of. For a lone graph it is the file's own hash, as `sha256sum` prints it;
+/// with further files, such as external weights, the hash over the list that `sha256sum` would print of them.
+fn digest(source: &Source, manifest: &Manifest) -> anyhow::Result<(String, u64)> {
+    if manifest.provider == Provider::Stub {
+        return Ok((hex(&Sha256::digest(format!("{manifest:?}"))), 0));
+    }
+    let mut files = match source {
+        Source::File(file) => vec![file.clone()],
+        Source::Folder(folder) => files_of(folder)?,
+    };
+    files.sort();
+    let mut hashes = Vec::with_capacity(files.len());
+    let mut size = 0;
+    for file in &files {
+        let name = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let (hash, length) = hash_file(file).with_context(|| format!("'{name}' cannot be read"))?;
+        size += length;
+        hashes.push((hash, name));
+    }
+    if let [(only, _)] = &hashes[..] {
+        return Ok((only.clone(), size));
+    }
+    let list: String = hashes.iter().map(|(hash, name)| format!("{hash}  {name}\n")).collect();
+    Ok((hex(&Sha256::digest(list)), size))
+}
+
+/// A version's files, without those that only describe it.
+fn files_of(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
+    let describes = |path: &Path| path.file_name().is_some_and(|name| name == "golden.json" || name == "metrics.json");
+    let entries = std::fs::read_dir(folder).context("the version's folder cannot be read")?;
+    let paths: Vec<PathBuf> = entries.filter_map(|entry| entry.ok().map(|entry| entry.path())).collect();
+    Ok(paths.into_iter().filter(|path| path.is_file() && !describes(path)).collect())
+}
+
+fn hash_file(path: &Path) -> std::io::Result<(String, u64)> {
+    let mut file = std::fs::File::open(path)?;
+    let (mut hash, mut buffer, mut length) = (Sha256::new(), vec![0; 256 * 1024], 0);
+    loop {
+        let read = file.read(&mut buffer)?;
+        if read == 0 {
+            return Ok((hex(&hash.finalize()), length));
+        }
+        hash.update(&buffer[..read]);
+        length += read as u64;
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}

@@ -1,0 +1,280 @@
+//! Which models are live: an atomic snapshot that requests read without waiting for anybody.
+
+mod golden;
+mod loader;
+mod repository;
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use arc_swap::ArcSwap;
+
+pub use loader::{Engine, Loaded};
+pub use repository::{ModelSource, Source, VersionSource};
+
+use crate::{
+    config::ModelsConfig,
+    error::Error,
+    lifecycle::Lifecycle,
+    model::{ModelId, ModelName, ModelRef, Version},
+};
+
+/// All models, and how far each of their versions is.
+#[derive(Debug)]
+pub struct Registry {
+    snapshot: ArcSwap<Snapshot>,
+    /// Held while a new snapshot is made of the last one, so that no change is lost.
+    writing: Mutex<()>,
+    sources: Vec<ModelSource>,
+    default: Option<ModelName>,
+    required: Vec<String>,
+}
+
+/// What is served at one moment.
+#[derive(Debug, Clone, Default)]
+pub struct Snapshot {
+    /// All known models.
+    pub models: BTreeMap<ModelName, ModelEntry>,
+}
+
+/// One model.
+#[derive(Debug, Clone)]
+pub struct ModelEntry {
+    /// Answers requests that name no version.
+    pub default_version: Option<Version>,
+    /// All versions; empty when the model's folder is of no use.
+    pub versions: BTreeMap<Version, State>,
+    /// Why no version can be served at all: a broken manifest.
+    pub fault: Option<Arc<str>>,
+}
+
+/// How far a version is.
+#[derive(Debug, Clone)]
+pub enum State {
+    /// Not asked yet, or in the making.
+    Loading,
+    /// Warm, and its golden samples agree.
+    Ready(Arc<Loaded>),
+    /// Why not.
+    Failed(Arc<str>),
+}
+
+impl State {
+    /// The word for it in answers.
+    pub const fn as_str(&self) -> &'static str {
+        match self {
+            Self::Loading => "loading",
+            Self::Ready(_) => "ready",
+            Self::Failed(_) => "failed",
+        }
+    }
+}
+
+impl ModelEntry {
+    /// The state of the default version, in one word.
+    pub fn state(&self) -> &'static str {
+        let default = self.default_version.as_ref().and_then(|version| self.versions.get(version));
+        default.map_or("failed", State::as_str)
+    }
+}
+
+/// Something that is not ready, for probes and people.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NotReady {
+    /// The model, with its version where one is meant.
+    pub model: String,
+    /// `loading`, `failed` or `missing`.
+    pub state: &'static str,
+    /// Why, without paths of the machine.
+    pub reason: String,
+    /// Whether readiness waits for it.
+    pub required: bool,
+}
+
+impl Registry {
+    /// Looks at what there is to serve; loads nothing yet.
+    ///
+    /// # Errors
+    /// When the repository cannot be read, or two models have one name.
+    pub fn scan(config: &ModelsConfig) -> anyhow::Result<Self> {
+        let sources = repository::scan(config)?;
+        let entry = |source: &ModelSource| {
+            let versions = source.versions.iter().map(|version| (version.version.clone(), State::Loading)).collect();
+            let fault = source.fault.as_deref().map(Arc::from);
+            let entry = ModelEntry { default_version: source.default_version(), versions, fault };
+            (source.name.clone(), entry)
+        };
+        let snapshot = Snapshot { models: sources.iter().map(entry).collect() };
+        let only = (sources.len() == 1).then(|| sources[0].name.clone());
+        let default = match &config.default {
+            Some(name) => Some(
+                ModelName::parse(name).ok_or_else(|| anyhow::anyhow!("models.default '{name}' is no model name"))?,
+            ),
+            None => only,
+        };
+        Ok(Self {
+            snapshot: ArcSwap::from_pointee(snapshot),
+            writing: Mutex::new(()),
+            sources,
+            default,
+            required: config.required.clone(),
+        })
+    }
+
+    /// Whether any model needs ONNX Runtime.
+    pub fn needs_library(&self) -> bool {
+        self.sources.iter().any(ModelSource::needs_library)
+    }
+
+    /// Loads every version in the background, some at a time. Returns when all are ready or failed.
+    pub async fn load_all(self: &Arc<Self>, engine: &Arc<Engine>, lifecycle: &Lifecycle) {
+        let started = Instant::now();
+        let permits = Arc::new(tokio::sync::Semaphore::new(engine.loads_at_once()));
+        let (done, mut all_done) = tokio::sync::mpsc::channel::<()>(1);
+        for source in self.sources.iter().cloned().map(Arc::new) {
+            for version in source.versions.iter().cloned() {
+                let (registry, engine, source) = (Arc::clone(self), Arc::clone(engine), Arc::clone(&source));
+                let (permits, done) = (Arc::clone(&permits), done.clone());
+                lifecycle.spawn(async move {
+                    let _permit = permits.acquire_owned().await;
+                    registry.load(engine, source, version).await;
+                    drop(done);
+                });
+            }
+        }
+        drop(done);
+        let _ = all_done.recv().await;
+        tracing::debug!(elapsed_ms = millis(started.elapsed()), "all models have been tried");
+    }
+
+    async fn load(&self, engine: Arc<Engine>, source: Arc<ModelSource>, version: VersionSource) {
+        let id = ModelId { name: source.name.clone(), version: version.version.clone() };
+        let loading = id.clone();
+        let result = tokio::task::spawn_blocking(move || engine.load(&loading, &source, &version)).await;
+        let state = match result.map_err(anyhow::Error::from).and_then(|result| result) {
+            Ok(loaded) => {
+                tracing::info!(model = %id, load_ms = millis(loaded.load_time), digest = loaded.digest, "model is ready");
+                State::Ready(Arc::new(loaded))
+            }
+            Err(error) => {
+                let reason = format!("{error:#}");
+                tracing::error!(model = %id, error = reason, "model could not be loaded");
+                State::Failed(reason.into())
+            }
+        };
+        self.update(|snapshot| {
+            if let Some(entry) = snapshot.models.get_mut(&id.name) {
+                entry.versions.insert(id.version.clone(), state);
+            }
+        });
+    }
+
+    fn update(&self, change: impl FnOnce(&mut Snapshot)) {
+        let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut snapshot = Snapshot::clone(&self.snapshot.load());
+        change(&mut snapshot);
+        self.snapshot.store(Arc::new(snapshot));
+    }
+
+    /// What is served now.
+    pub fn snapshot(&self) -> Arc<Snapshot> {
+        self.snapshot.load_full()
+    }
+
+    /// The model that answers requests which name none.
+    pub const fn default_model(&self) -> Option<&ModelName> {
+        self.default.as_ref()
+    }
+
+    /// Finds the version that a request means.
+    ///
+    /// # Errors
+    /// `malformed_request` when no model is named and none is the default, `model_not_found`, `model_not_ready`.
+    pub fn resolve(&self, wanted: &ModelRef) -> Result<Arc<Loaded>, Error> {
+        let snapshot = self.snapshot.load();
+        let (name, entry) = self.entry(&snapshot, wanted)?;
+        let not_found =
+            || Error::ModelNotFound { model: name.to_string(), version: wanted.version.as_deref().map(shorten) };
+        let not_ready = |reason: String| Error::ModelNotReady { model: name.to_string(), reason };
+        if let Some(fault) = &entry.fault {
+            return Err(not_ready(fault.to_string()));
+        }
+        let version = match &wanted.version {
+            Some(text) => Version::parse(text).ok_or_else(not_found)?,
+            None => entry.default_version.clone().ok_or_else(|| not_ready("it has no version".to_owned()))?,
+        };
+        match entry.versions.get(&version).ok_or_else(not_found)? {
+            State::Ready(loaded) => Ok(Arc::clone(loaded)),
+            State::Loading => Err(not_ready("it is being loaded".to_owned())),
+            State::Failed(reason) => Err(not_ready(format!("it could not be loaded: {reason}"))),
+        }
+    }
+
+    fn entry<'a>(
+        &'a self,
+        snapshot: &'a Snapshot,
+        wanted: &ModelRef,
+    ) -> Result<(&'a ModelName, &'a ModelEntry), Error> {
+        let not_found = |name: &str| Error::ModelNotFound { model: shorten(name), version: None };
+        let name = match (&wanted.name, &self.default) {
+            (Some(text), _) => ModelName::parse(text).ok_or_else(|| not_found(text))?,
+            (None, Some(default)) => default.clone(),
+            (None, None) => {
+                let detail = "name a model: this server has no default one";
+                return Err(Error::malformed("/model", "missing_model", detail));
+            }
+        };
+        snapshot.models.get_key_value(&name).ok_or_else(|| not_found(name.as_str()))
+    }
+
+    /// Everything that is not ready. The server is ready when none of it is required.
+    pub fn not_ready(&self) -> Vec<NotReady> {
+        let snapshot = self.snapshot.load();
+        let mut missing: Vec<NotReady> = Vec::new();
+        for (name, entry) in &snapshot.models {
+            let item = |model: String, state, reason: &str| NotReady {
+                model,
+                state,
+                reason: reason.to_owned(),
+                required: self.requires(name.as_str()),
+            };
+            missing.extend(entry.fault.as_deref().map(|fault| item(name.to_string(), "failed", fault)));
+            missing.extend(entry.versions.iter().filter_map(|(version, state)| match state {
+                State::Ready(_) => None,
+                State::Loading => Some(item(format!("{name}/{version}"), "loading", "it is being loaded")),
+                State::Failed(reason) => Some(item(format!("{name}/{version}"), "failed", reason)),
+            }));
+        }
+        let named = self.required.iter().map(String::as_str).filter(|name| *name != "*");
+        let named = named.chain(self.default.as_ref().map(ModelName::as_str));
+        let unknown: std::collections::BTreeSet<_> = named.filter(|name| !known(&snapshot, name)).collect();
+        missing.extend(unknown.into_iter().map(|name| NotReady {
+            model: name.to_owned(),
+            state: "missing",
+            reason: "the configuration names it, but it is not there".to_owned(),
+            required: true,
+        }));
+        missing
+    }
+
+    fn requires(&self, name: &str) -> bool {
+        self.required.iter().any(|required| required == "*" || required == name)
+    }
+}
+
+fn known(snapshot: &Snapshot, name: &str) -> bool {
+    snapshot.models.keys().any(|model| model.as_str() == name)
+}
+
+/// What a caller wrote, short enough to be said back.
+fn shorten(text: &str) -> String {
+    text.chars().filter(|c| !c.is_control()).take(128).collect()
+}
+
+/// Milliseconds with fractions, for people.
+pub fn millis(duration: Duration) -> f64 {
+    (duration.as_secs_f64() * 1e6).round() / 1e3
+}

@@ -1,0 +1,210 @@
+//! What there is to serve: reads the model repository's folders and single files, and loads nothing.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+
+use crate::{
+    config::ModelsConfig,
+    model::{Manifest, ModelName, Provider, Version},
+};
+
+/// The graph's file name inside a version's folder.
+const GRAPH: &str = "model.onnx";
+
+/// One model as it lies in the repository.
+#[derive(Debug, Clone)]
+pub struct ModelSource {
+    /// Its name.
+    pub name: ModelName,
+    /// Its manifest; the default one when it has none.
+    pub manifest: Manifest,
+    /// The versions to serve.
+    pub versions: Vec<VersionSource>,
+    /// Why none of them can be served.
+    pub fault: Option<String>,
+}
+
+/// One version to load.
+#[derive(Debug, Clone)]
+pub struct VersionSource {
+    /// Its version.
+    pub version: Version,
+    /// Where it lies.
+    pub source: Source,
+}
+
+/// Where a version lies.
+#[derive(Debug, Clone)]
+pub enum Source {
+    /// A folder with `model.onnx`, `golden.json`, …
+    Folder(PathBuf),
+    /// A graph on its own.
+    File(PathBuf),
+}
+
+impl Source {
+    /// The graph's file.
+    pub fn graph(&self) -> PathBuf {
+        match self {
+            Self::Folder(folder) => folder.join(GRAPH),
+            Self::File(file) => file.clone(),
+        }
+    }
+
+    /// A file beside the graph that belongs to the version.
+    pub fn companion(&self, name: &str) -> Option<PathBuf> {
+        match self {
+            Self::Folder(folder) => Some(folder.join(name)),
+            Self::File(_) => None,
+        }
+    }
+}
+
+impl ModelSource {
+    /// The manifest's choice, or else the highest version.
+    pub fn default_version(&self) -> Option<Version> {
+        let chosen = self.manifest.versions.default.as_deref().and_then(Version::parse);
+        chosen.or_else(|| self.versions.iter().map(|version| version.version.clone()).max())
+    }
+
+    /// Whether this model needs ONNX Runtime.
+    pub fn needs_library(&self) -> bool {
+        self.fault.is_none() && self.manifest.provider == Provider::Onnxruntime
+    }
+
+    fn broken(name: ModelName, fault: String) -> Self {
+        Self { name, manifest: Manifest::default(), versions: Vec::new(), fault: Some(fault) }
+    }
+}
+
+/// All models of the repository, and the single files beside it. A broken model is listed with its fault.
+///
+/// # Errors
+/// When the repository or a file cannot be read, or two models have one name.
+pub(super) fn scan(config: &ModelsConfig) -> anyhow::Result<Vec<ModelSource>> {
+    let mut sources = Vec::new();
+    if let Some(repository) = &config.repository {
+        let unreadable = || format!("models.repository '{}' cannot be read", repository.display());
+        for entry in std::fs::read_dir(repository).with_context(unreadable)? {
+            sources.extend(model(&entry.with_context(unreadable)?.path()));
+        }
+    }
+    for file in &config.files {
+        sources.push(single_file(file)?);
+    }
+    if let Some(only) = &config.only {
+        sources.retain(|source| source.name.as_str() == only);
+    }
+    sources.sort_by(|a, b| a.name.cmp(&b.name));
+    if let Some(pair) = sources.windows(2).find(|pair| pair[0].name == pair[1].name) {
+        anyhow::bail!("two models have the name '{}'", pair[0].name);
+    }
+    Ok(sources)
+}
+
+/// A graph on its own: named after its file, version 1.
+fn single_file(path: &Path) -> anyhow::Result<ModelSource> {
+    let path = path.canonicalize().with_context(|| format!("'{}' cannot be read", path.display()))?;
+    anyhow::ensure!(
+        path.is_file(),
+        "'{}' is not a file; a folder of models is given as models.repository",
+        path.display()
+    );
+    let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+    let version = Version::parse("1").context("'1' is a version")?;
+    Ok(ModelSource {
+        name: ModelName::from_file_stem(&stem),
+        manifest: Manifest::default(),
+        versions: vec![VersionSource { version, source: Source::File(path) }],
+        fault: None,
+    })
+}
+
+/// The model in `folder`; `None` when the folder is something else.
+fn model(folder: &Path) -> Option<ModelSource> {
+    let name = ModelName::parse(&folder.file_name()?.to_string_lossy())?;
+    let manifest_path = folder.join("model.toml");
+    let has_manifest = manifest_path.exists();
+    let found = versions(folder);
+    if !has_manifest && found.is_empty() {
+        return None;
+    }
+    let manifest = match has_manifest {
+        true => std::fs::read_to_string(&manifest_path)
+            .map_err(|error| error.to_string())
+            .and_then(|text| Manifest::parse(&text)),
+        false => Ok(Manifest::default()),
+    };
+    Some(
+        match manifest
+            .map_err(|error| format!("model.toml: {error}"))
+            .and_then(|manifest| chosen(&name, manifest, found, folder))
+        {
+            Ok(source) => source,
+            Err(fault) => {
+                tracing::error!(model = %name, error = fault, "model cannot be served");
+                ModelSource::broken(name, fault)
+            }
+        },
+    )
+}
+
+/// Applies the manifest's choice of versions.
+fn chosen(
+    name: &ModelName,
+    manifest: Manifest,
+    found: Vec<VersionSource>,
+    folder: &Path,
+) -> Result<ModelSource, String> {
+    if let Some(other) = manifest.name.as_deref().filter(|other| *other != name.as_str()) {
+        return Err(format!("model.toml: the name is '{other}', but the folder's is '{name}'"));
+    }
+    let mut versions = found;
+    if !manifest.versions.serve.is_empty() {
+        versions = manifest
+            .versions
+            .serve
+            .iter()
+            .map(|text| named(text, &versions, &manifest, folder))
+            .collect::<Result<_, _>>()?;
+    } else if manifest.provider == Provider::Stub && versions.is_empty() {
+        versions = vec![named("1", &versions, &manifest, folder)?];
+    }
+    if versions.is_empty() {
+        return Err("there is no version: no folder in it holds a 'model.onnx'".to_owned());
+    }
+    if let Some(default) = &manifest.versions.default
+        && !versions.iter().any(|version| version.version.as_str() == default)
+    {
+        return Err(format!("model.toml: versions.default '{default}' is not served"));
+    }
+    Ok(ModelSource { name: name.clone(), manifest, versions, fault: None })
+}
+
+/// The version that `versions.serve` names. A stub needs no folder.
+fn named(text: &str, found: &[VersionSource], manifest: &Manifest, folder: &Path) -> Result<VersionSource, String> {
+    if let Some(version) = found.iter().find(|version| version.version.as_str() == text) {
+        return Ok(version.clone());
+    }
+    let version = Version::parse(text).ok_or_else(|| format!("model.toml: '{text}' cannot be a version"))?;
+    if manifest.provider == Provider::Stub {
+        return Ok(VersionSource { source: Source::Folder(folder.join(text)), version });
+    }
+    Err(format!("model.toml: versions.serve names '{text}', but '{text}/{GRAPH}' is not there"))
+}
+
+/// Folders that hold a graph.
+fn versions(folder: &Path) -> Vec<VersionSource> {
+    let Ok(entries) = std::fs::read_dir(folder) else { return Vec::new() };
+    let mut versions: Vec<_> = entries
+        .filter_map(|entry| entry.ok().map(|entry| entry.path()))
+        .filter(|path| path.join(GRAPH).exists())
+        .filter_map(|path| {
+            let version = Version::parse(&path.file_name()?.to_string_lossy())?;
+            Some(VersionSource { version, source: Source::Folder(path) })
+        })
+        .collect();
+    versions.sort_by(|a, b| a.version.cmp(&b.version));
+    versions
+}

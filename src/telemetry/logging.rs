@@ -1,0 +1,35 @@
+//! The log: one JSON object per line on standard output, or lines for eyes when that is a terminal.
+
+use std::io::IsTerminal;
+
+use anyhow::Context;
+use tracing_subscriber::{EnvFilter, fmt, layer::SubscriberExt, util::SubscriberInitExt};
+
+use crate::config::{LogFormat, TelemetryConfig};
+
+/// Installs the process-wide subscriber. Call once, from the command line.
+///
+/// # Errors
+/// When the filter cannot be parsed, or a subscriber is installed already.
+pub fn init(config: &TelemetryConfig) -> anyhow::Result<()> {
+    let filter = EnvFilter::try_new(&config.log_filter)
+        .with_context(|| format!("telemetry.log_filter '{}' is not valid", config.log_filter))?;
+    let registry = tracing_subscriber::registry().with(filter);
+    if is_pretty(config.log_format) {
+        registry.with(fmt::layer().with_target(false)).try_init()?;
+    } else {
+        registry
+            .with(fmt::layer().json().flatten_event(true).with_current_span(false).with_span_list(false))
+            .try_init()?;
+    }
+    Ok(())
+}
+
+/// Whether lines are for eyes.
+pub fn is_pretty(format: LogFormat) -> bool {
+    match format {
+        LogFormat::Json => false,
+        LogFormat::Pretty => true,
+        LogFormat::Auto => std::io::stdout().is_terminal(),
+    }
+}

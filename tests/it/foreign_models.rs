@@ -1,0 +1,1 @@
+//! ONNX files that were not made here.

@@ -1,0 +1,1 @@
+//! ONNX Runtime's library: missing, old, broken, hanging.

@@ -1,0 +1,1 @@
+//! Start, readiness, draining, the second signal.

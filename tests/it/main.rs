@@ -1,0 +1,29 @@
+//! Looks at Glassbox from outside: the real app, the real binary, real models.
+//!
+//! `support` holds the harness; every other module is one subject.
+
+#![expect(
+    unreachable_pub,
+    reason = "a test crate is reached by nobody; pub marks what the harness offers its subjects"
+)]
+
+// Under cfg(test), so that the lints that spare tests spare the harness too.
+#[cfg(test)]
+mod support;
+
+#[cfg(test)]
+mod bad_input;
+#[cfg(test)]
+mod command_line;
+#[cfg(test)]
+mod foreign_models;
+#[cfg(test)]
+mod library;
+#[cfg(test)]
+mod life;
+#[cfg(test)]
+mod predict;
+#[cfg(test)]
+mod readiness;
+#[cfg(test)]
+mod structure;

@@ -1,0 +1,1 @@
+//! Broken models, required models, several versions.

@@ -1,0 +1,127 @@
+//! The real app on a free port, inside the test's process.
+
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
+
+use glassbox::{
+    app::App,
+    config::{self, Config, Flag},
+};
+use reqwest::{RequestBuilder, StatusCode};
+use serde_json::Value;
+use tokio::{sync::oneshot, task::JoinHandle};
+
+/// Serves until it is dropped.
+pub struct TestApp {
+    pub addr: SocketAddr,
+    client: reqwest::Client,
+    stop: Option<oneshot::Sender<()>>,
+    done: Option<JoinHandle<anyhow::Result<()>>>,
+}
+
+/// What an app is started with.
+pub struct TestAppBuilder {
+    config: Config,
+}
+
+impl TestApp {
+    /// The bundled models, as `make run` serves them, ready.
+    pub async fn start() -> Self {
+        Self::with(|_| {}).await
+    }
+
+    /// Like [`start`](Self::start) with a changed configuration.
+    pub async fn with(change: impl FnOnce(&mut Config)) -> Self {
+        let app = TestAppBuilder::new(change).start().await;
+        app.until_loaded().await;
+        app
+    }
+
+    /// Waits until every model has been tried.
+    pub async fn until_loaded(&self) {
+        for _ in 0..3000 {
+            let models = self.get("/v1/models").await.1;
+            let loading = models["models"].as_array().unwrap().iter().any(|model| {
+                let versions = model["versions"].as_array().unwrap();
+                versions.iter().any(|version| version["state"] == "loading")
+            });
+            if !loading {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        panic!("the models are not loaded after 30 s");
+    }
+
+    pub fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.addr)
+    }
+
+    pub fn request(&self, method: reqwest::Method, path: &str) -> RequestBuilder {
+        self.client.request(method, self.url(path))
+    }
+
+    pub async fn get(&self, path: &str) -> (StatusCode, Value) {
+        Self::json(self.request(reqwest::Method::GET, path)).await
+    }
+
+    pub async fn post(&self, path: &str, body: Value) -> (StatusCode, Value) {
+        Self::json(self.request(reqwest::Method::POST, path).json(&body)).await
+    }
+
+    /// `POST /v1/predict`; panics unless it is answered with 200.
+    pub async fn predict(&self, body: Value) -> Value {
+        let (status, answer) = self.post("/v1/predict", body.clone()).await;
+        assert_eq!(status, StatusCode::OK, "{body} was answered with {answer}");
+        answer["prediction"].clone()
+    }
+
+    pub async fn json(request: RequestBuilder) -> (StatusCode, Value) {
+        let response = request.send().await.unwrap();
+        let status = response.status();
+        let text = response.text().await.unwrap();
+        (status, serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text:?}")))
+    }
+
+    /// Asks the app to stop, without waiting.
+    pub fn begin_stop(&mut self) {
+        self.stop.take();
+    }
+
+    /// Waits until the app has stopped, and returns how it did.
+    pub async fn stopped(mut self) -> anyhow::Result<()> {
+        self.stop.take();
+        self.done.take().unwrap().await.unwrap()
+    }
+}
+
+impl TestAppBuilder {
+    /// The configuration of `make run` on a free port, changed.
+    pub fn new(change: impl FnOnce(&mut Config)) -> Self {
+        let file = super::project().join("config/development.toml");
+        let flags = vec![
+            Flag::text("server.listen", "test", "127.0.0.1:0".to_owned()),
+            Flag::text("models.repository", "test", super::project().join("model").display().to_string()),
+            Flag::text("runtime.onnxruntime_path", "test", super::onnxruntime().display().to_string()),
+        ];
+        let mut config = config::load(&[file], flags).unwrap();
+        change(&mut config);
+        Self { config }
+    }
+
+    /// Starts the app; its models may still be loading.
+    pub async fn start(self) -> TestApp {
+        let app = App::build(self.config).unwrap();
+        let addr = app.http_addr();
+        let (stop, stopped) = oneshot::channel::<()>();
+        #[expect(clippy::disallowed_methods, reason = "the test stands outside of the app's lifecycle")]
+        let done = tokio::spawn(app.run(async { drop(stopped.await) }, |_| {}));
+        TestApp { addr, client: reqwest::Client::new(), stop: Some(stop), done: Some(done) }
+    }
+}
+
+/// A configuration that serves single files only.
+pub fn serve_files(config: &mut Config, files: Vec<PathBuf>) {
+    config.models.repository = None;
+    config.models.default = None;
+    config.models.files = files;
+}

@@ -1,0 +1,25 @@
+//! The harness.
+
+mod app;
+mod process;
+mod python;
+mod repository;
+
+pub use app::{TestApp, TestAppBuilder, serve_files};
+pub use process::{Server, glassbox};
+pub use python::python;
+pub use repository::Repository;
+
+use std::path::PathBuf;
+
+/// The project's folder.
+pub fn project() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// ONNX Runtime as `make setup` puts it.
+pub fn onnxruntime() -> PathBuf {
+    let folder = project().join(".onnxruntime");
+    assert!(folder.is_dir(), "{} is missing: run 'make setup'", folder.display());
+    folder
+}
