@@ -33,6 +33,10 @@ lint: toolchain tools ## Check format, lints, documentation, unused dependencies
 	.tools/bin/cargo-machete
 	.tools/bin/cargo-deny --locked check licenses bans sources
 
+.PHONY: bench
+bench: library build ## Measure start-up time and memory
+	@benchmark/startup.py --binary "$(TARGET_DIR)/release/glassbox"
+
 .PHONY: audit
 audit: toolchain tools ## Check dependencies for known vulnerabilities (fetches their list: needs the network)
 	.tools/bin/cargo-deny --locked check advisories

@@ -33,4 +33,4 @@ if [[ ! -f .train/.pin || $(<.train/.pin) != "$(python3 -V) $(<"$pin")" ]]; then
   printf '%s\n' "$(python3 -V) $(<"$pin")" >.train/.pin
 fi
 
-PATH=$PWD/.train/bin:$PATH exec bash model/training/train_all.sh "$data"
+exec .train/bin/python model/training/train_all.py --data "$data"

@@ -27,6 +27,10 @@ use crate::{
     registry::{Engine, Registry},
 };
 
+/// Between the last accepted connection and the moment when silent ones are closed: a request that its caller has sent
+/// already must be read first, or it is lost.
+const LAST_CALL: Duration = Duration::from_millis(50);
+
 /// The whole server, wired and bound, serving nothing yet.
 #[derive(Debug)]
 pub struct App {
@@ -107,6 +111,7 @@ impl App {
         tracing::info!(delay_ms = millis(self.drain.delay), timeout_ms = millis(self.drain.timeout), "draining");
         let _ = tokio::time::timeout(self.drain.delay, connections.accept(&listener)).await;
         drop(listener);
+        tokio::time::sleep(LAST_CALL).await;
         let drained = tokio::time::timeout(self.drain.timeout, connections.shutdown()).await.is_ok();
         self.lifecycle.stop_now();
         self.lifecycle.finished().await;

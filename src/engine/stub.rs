@@ -1,6 +1,8 @@
 //! The provider `stub`: deterministic answers from the input's hash, for people who build clients.
 //!
-//! Equal inputs give equal answers on every machine and in every version, alone or in a batch.
+//! Equal inputs give equal answers on every machine and in every version, alone or in a batch. A row's seed is SHA-256
+//! over "DATATYPE dims " and the little-endian elements of each input (strings with their length in 8 bytes before them);
+//! element `i` of output `name` is drawn from the first 4 bytes of SHA-256 over seed, name and `i` in 8 bytes.
 
 use half::{bf16, f16};
 use sha2::{Digest, Sha256};
@@ -66,7 +68,8 @@ fn seed(inputs: &[Tensor], row: usize) -> [u8; 32] {
     for tensor in inputs {
         let alone = tensor.rows(row, 1);
         let tensor = alone.as_ref().unwrap_or(tensor);
-        hash.update(format!("{} {:?} ", tensor.data().datatype(), tensor.shape().get(1..)));
+        let dims: Vec<String> = tensor.shape().iter().skip(1).map(ToString::to_string).collect();
+        hash.update(format!("{} {} ", tensor.data().datatype(), dims.join(",")));
         macro_rules! update {
             ($($number:ident)*) => {
                 match tensor.data() {

@@ -223,7 +223,8 @@ fn companion(source: &Source, name: &str) -> anyhow::Result<Option<String>> {
 /// with further files, such as external weights, the hash over the list that `sha256sum` would print of them.
 fn digest(source: &Source, manifest: &Manifest) -> anyhow::Result<(String, u64)> {
     if manifest.provider == Provider::Stub {
-        return Ok((hex(&Sha256::digest(format!("{manifest:?}"))), 0));
+        let manifest = companion(source, "../model.toml")?.unwrap_or_default();
+        return Ok((hex(&Sha256::digest(manifest)), 0));
     }
     let mut files = match source {
         Source::File(file) => vec![file.clone()],

@@ -18,11 +18,19 @@ pub fn init(config: &TelemetryConfig) -> anyhow::Result<()> {
     if is_pretty(config.log_format) {
         registry.with(fmt::layer().with_target(false)).try_init()?;
     } else {
-        registry
-            .with(fmt::layer().json().flatten_event(true).with_current_span(false).with_span_list(false))
-            .try_init()?;
+        let json = fmt::layer().json().flatten_event(true).with_current_span(false).with_span_list(false);
+        registry.with(json).try_init()?;
     }
+    std::panic::set_hook(Box::new(log_panic));
     Ok(())
+}
+
+/// A panic is one line of the log, like everything else. Its message stays out: those of string slicing, for instance,
+/// quote the string, and that can be a caller's text.
+fn log_panic(panic: &std::panic::PanicHookInfo<'_>) {
+    let location = panic.location().map(ToString::to_string);
+    let thread = std::thread::current();
+    tracing::error!(location, thread = thread.name(), "panicked");
 }
 
 /// Whether lines are for eyes.
