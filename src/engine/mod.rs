@@ -11,6 +11,7 @@ mod postprocess;
 pub mod session;
 mod stub;
 pub mod warmup;
+pub mod weights;
 
 use std::time::Instant;
 

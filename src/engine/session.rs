@@ -20,6 +20,7 @@ use ort::{
     },
 };
 
+use super::weights::Weight;
 use crate::model::{Data, Datatype, Dim, Signature, Tensor, TensorSpec, Value};
 
 /// The oldest library that is accepted, as its minor version.
@@ -91,14 +92,20 @@ pub struct Options {
     pub outputs: Vec<String>,
 }
 
-/// Weights that all sessions of one model share, in the layout that its kernels want.
-#[derive(Debug)]
-pub struct SharedWeights(PrepackedWeights);
+/// Weights that all sessions of one model share, as the graph has them and in the layout that its kernels want.
+pub struct SharedWeights {
+    initializers: Vec<(String, Arc<DynValue>)>,
+    prepacked: PrepackedWeights,
+}
 
 impl SharedWeights {
-    /// Nothing shared yet. The library must be loaded.
-    pub fn new(_library: &Library) -> Self {
-        Self(PrepackedWeights::new())
+    /// Takes over `weights`; none at all is right for a single session, which holds its own anyway.
+    ///
+    /// # Errors
+    /// When ONNX Runtime takes no tensor of such a shape.
+    pub fn new(_library: &Library, weights: Vec<Weight>) -> anyhow::Result<Self> {
+        let initializers = weights.into_iter().map(|Weight { name, tensor }| Ok((name, Arc::new(own(tensor)?))));
+        Ok(Self { initializers: initializers.collect::<ort::Result<_>>()?, prepacked: PrepackedWeights::new() })
     }
 }
 
@@ -181,14 +188,17 @@ impl Session {
 }
 
 fn builder(library: &Library, options: &Options, weights: &SharedWeights) -> ort::Result<SessionBuilder> {
-    let builder = OrtSession::builder(&library.environment)?
+    let mut builder = OrtSession::builder(&library.environment)?
         .with_intra_threads(options.intra_threads)?
         // Waiting threads sleep instead of burning a core that the container may not have.
         .with_intra_op_spinning(false)?
         .with_inter_op_spinning(false)?
         // The plan that this keeps for every shape seen would grow without bound under dynamic shapes.
         .with_memory_pattern(false)?
-        .with_prepacked_weights(&weights.0)?;
+        .with_prepacked_weights(&weights.prepacked)?;
+    for (name, value) in &weights.initializers {
+        builder = builder.with_initializer(name, Arc::clone(value))?;
+    }
     Ok(builder)
 }
 
@@ -276,6 +286,20 @@ fn feed(tensor: &Tensor) -> ort::Result<SessionInputValue<'_>> {
         };
     }
     Ok(lend!(Bool Uint8 Uint16 Uint32 Uint64 Int8 Int16 Int32 Int64 Fp16 Bf16 Fp32 Fp64))
+}
+
+/// Gives a tensor's memory to ONNX Runtime.
+fn own(tensor: Tensor) -> ort::Result<DynValue> {
+    let (shape, data) = tensor.into_parts();
+    macro_rules! give {
+        ($($variant:ident)*) => {
+            match data {
+                $(Data::$variant(values) => OrtTensor::from_array((shape, values))?.into_dyn(),)*
+                Data::Bytes(values) => OrtTensor::from_string_array((shape, values.as_slice()))?.into_dyn(),
+            }
+        };
+    }
+    Ok(give!(Bool Uint8 Uint16 Uint32 Uint64 Int8 Int16 Int32 Int64 Fp16 Bf16 Fp32 Fp64))
 }
 
 fn read(value: &DynValue) -> anyhow::Result<Value> {

@@ -193,6 +193,11 @@ impl Tensor {
         &self.data
     }
 
+    /// Shape and elements, taken apart.
+    pub fn into_parts(self) -> (Vec<usize>, Data) {
+        (self.shape, self.data)
+    }
+
     /// The elements, to be changed in place. Their number must stay.
     pub(crate) const fn data_mut(&mut self) -> &mut Data {
         &mut self.data

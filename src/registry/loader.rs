@@ -18,7 +18,7 @@ use crate::{
     engine::{
         Backend, Intake, Model, Pool, Postprocess, Stub,
         session::{Library, Options, Session, SharedWeights},
-        warmup,
+        warmup, weights,
     },
     model::{Manifest, ModelId, Provider, Signature, Task, conform::Rules},
 };
@@ -145,7 +145,9 @@ impl Engine {
         let instances = manifest.execution.instances.unwrap_or_else(|| self.threads.min(MOST_INSTANCES));
         let intra_threads = manifest.execution.intra_threads.unwrap_or(1);
         let options = Options { intra_threads, outputs: Postprocess::wanted_outputs(manifest) };
-        let (graph, weights) = (version.source.graph(), SharedWeights::new(library));
+        let graph = version.source.graph();
+        let weights = if instances > 1 { weights::read(&graph)? } else { Vec::new() };
+        let weights = SharedWeights::new(library, weights)?;
         let open = |_| Session::open(library, &graph, &options, &weights);
         let mut sessions = (0..instances).map(open).collect::<anyhow::Result<Vec<_>>>()?;
         let first = sessions.first_mut().context("a model needs a session")?;
