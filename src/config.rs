@@ -1,7 +1,7 @@
 //! What can be configured: one struct per section of `config/default.toml`, which is the manual.
 //!
 //! Plain data: a part of the server takes its own section, never the whole. Reading the files and the environment, and
-//! reporting every problem at once, is in [`load`]; nothing else in the crate reads the environment.
+//! reporting every problem at once, is in `config/load.rs`; nothing else in the crate reads the environment.
 
 mod load;
 

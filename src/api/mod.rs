@@ -1,4 +1,4 @@
-//! All routes. What happens to every request is in [`layers`].
+//! All routes. What happens to every request is in `layers.rs`.
 
 mod access_log;
 mod extract;
