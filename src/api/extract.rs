@@ -71,10 +71,12 @@ async fn read(body: Body, limit: u64) -> Result<Bytes, Error> {
 }
 
 fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Error> {
-    serde_json::from_slice(body).map_err(|error| match body.iter().all(u8::is_ascii_whitespace) {
-        true => Error::malformed("", "empty_body", "the body is empty; it must be a JSON object"),
-        false => explain::<T>(body, &error),
-    })
+    match body.iter().find(|byte| !byte.is_ascii_whitespace()) {
+        None => Err(Error::malformed("", "empty_body", "the body is empty; it must be a JSON object")),
+        // A derived reader would take a list for a struct, field by field.
+        Some(b'[') => Err(Error::malformed("", "wrong_type", "expected an object, got a list")),
+        Some(_) => serde_json::from_slice(body).map_err(|error| explain::<T>(body, &error)),
+    }
 }
 
 /// Reads a broken body a second time, now keeping track of where the reader is. Good bodies do not pay for that.
