@@ -368,8 +368,8 @@ fn list_words(rank: usize) -> String {
     }
 }
 
-/// A name inside a JSON pointer (RFC 6901).
-fn escape(name: &str) -> String {
+/// A name inside a JSON pointer (RFC 6901), cut to a length that can be said back.
+pub fn escape(name: &str) -> String {
     name.chars().take(128).collect::<String>().replace('~', "~0").replace('/', "~1")
 }
 

@@ -28,7 +28,7 @@ use crate::{
 
 /// One item. Exactly one of `text` and `input`.
 #[derive(Debug, Deserialize, Validate)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "an object")]
 #[validate(schema(function = "one_item"))]
 pub(in crate::api) struct PredictBody {
     model: Option<String>,
@@ -39,7 +39,7 @@ pub(in crate::api) struct PredictBody {
 
 /// Many items. Exactly one of `texts` and `inputs`.
 #[derive(Debug, Deserialize, Validate)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "an object")]
 #[validate(
     context = PredictConfig,
     schema(function = "items_of_one_kind"),
