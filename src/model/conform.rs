@@ -9,7 +9,7 @@ use super::{
     signature::{Signature, TensorSpec},
     tensor::{Data, Datatype, Tensor},
 };
-use crate::error::Violation;
+use crate::error::{MOST_VIOLATIONS, Violation};
 
 /// What an item must fit.
 #[derive(Debug, Clone)]
@@ -41,7 +41,7 @@ impl Rules {
     /// Makes tensors of `input`, which stands at `pointer` in the caller's document.
     ///
     /// # Errors
-    /// All violations: one per input that does not fit.
+    /// One violation per input that does not fit, up to [`MOST_VIOLATIONS`].
     pub fn conform(&self, input: Input, pointer: &str) -> Result<Item, Vec<Violation>> {
         let mut values = self.assign(input, pointer)?;
         let mut tensors = Vec::with_capacity(values.len());
@@ -59,6 +59,7 @@ impl Rules {
                 Err(violation) => violations.push(violation),
             }
         }
+        violations.truncate(MOST_VIOLATIONS);
         if !violations.is_empty() {
             return Err(violations);
         }
@@ -88,13 +89,19 @@ impl Rules {
             Input::Named(named) => {
                 let mut violations = Vec::new();
                 for (name, nested) in named {
+                    let pointer = format!("{pointer}/{}", escape(&name));
                     match inputs.iter().position(|spec| *spec.name == *name) {
-                        Some(index) => values[index] = Some((format!("{pointer}/{}", escape(&name)), nested)),
-                        None => violations.push(Violation::new(
-                            format!("{pointer}/{}", escape(&name)),
-                            "unknown_input",
-                            format!("there is no such input: the model takes {}", self.names()),
-                        )),
+                        Some(index) if values[index].is_none() => values[index] = Some((pointer, nested)),
+                        Some(_) => {
+                            violations.push(Violation::new(pointer, "duplicate_input", "this input stands twice"));
+                        }
+                        None => {
+                            let detail = format!("there is no such input: the model takes {}", self.names());
+                            violations.push(Violation::new(pointer, "unknown_input", detail));
+                        }
+                    }
+                    if violations.len() == MOST_VIOLATIONS {
+                        break;
                     }
                 }
                 if !violations.is_empty() {
@@ -130,9 +137,13 @@ impl Rules {
         Ok(Item { tensors: fitted.into_iter().map(|fitted| fitted.tensor).collect(), rows, whole })
     }
 
+    /// What the model takes, as far as it fits into a sentence.
     fn names(&self) -> String {
-        let specs: Vec<_> = self.signature.inputs.iter().map(ToString::to_string).collect();
-        specs.join(", ")
+        const MOST: usize = 16;
+        let inputs = &self.signature.inputs;
+        let specs: Vec<_> = inputs.iter().take(MOST).map(ToString::to_string).collect();
+        let others = inputs.len().saturating_sub(MOST);
+        specs.join(", ") + &if others == 0 { String::new() } else { format!(" and {others} more") }
     }
 }
 
@@ -409,7 +420,7 @@ mod tests {
         let table = rules(&[("x", Datatype::Fp32, &[-1, 2])], true);
         let small = rules(&[("x", Datatype::Uint8, &[-1])], false);
         let two = rules(&[("a/b", Datatype::Fp32, &[-1]), ("c", Datatype::Bytes, &[-1])], false);
-        let cases: [(&Rules, &str, &str, &str); 14] = [
+        let cases: [(&Rules, &str, &str, &str); 15] = [
             (&table, "1", "/input", "wrong_rank"),
             (&table, "[[[1,2]]]", "/input", "wrong_rank"),
             (&table, "[1,2,3]", "/input", "wrong_length"),
@@ -423,6 +434,7 @@ mod tests {
             (&small, "[true]", "/input/0", "wrong_datatype"),
             (&two, "[1]", "/input", "inputs_not_named"),
             (&two, r#"{"a/b":[1]}"#, "/input", "missing_input"),
+            (&two, r#"{"a/b":[1],"a/b":[2],"c":["x"]}"#, "/input/a~1b", "duplicate_input"),
             (&two, r#"{"a/b":["x"],"c":["x"]}"#, "/input/a~1b/0", "wrong_datatype"),
         ];
         for (rules, json, pointer, code) in cases {
