@@ -244,13 +244,15 @@ impl Fitting<'_> {
 
     fn convert<T, U>(
         &self,
-        leaves: Option<Vec<T>>,
+        leaves: Result<Vec<T>, &'static str>,
         shape: &[usize],
         convert: impl Fn(T) -> Result<U, Misfit>,
     ) -> Result<Vec<U>, Violation> {
-        let wrong =
-            || self.violation(&position(0, shape), "wrong_datatype", format!("expected {}", self.spec.datatype));
-        let leaves = leaves.ok_or_else(wrong)?;
+        let wrong = |given| {
+            let detail = format!("expected {} for {}, got {given}", wanted(self.spec.datatype), self.spec.datatype);
+            self.violation(&position(0, shape), "wrong_datatype", detail)
+        };
+        let leaves = leaves.map_err(wrong)?;
         let mut converted = Vec::with_capacity(leaves.len());
         for (index, leaf) in leaves.into_iter().enumerate() {
             converted.push(convert(leaf).map_err(|misfit| {
@@ -325,23 +327,42 @@ fn text(text: String) -> Result<String, Misfit> {
     if text.contains('\0') { Err(NUL) } else { Ok(text) }
 }
 
-fn numbers_of(leaves: Leaves) -> Option<Vec<Number>> {
-    if let Leaves::Numbers(values) = leaves { Some(values) } else { None }
-}
-
-fn bools_of(leaves: Leaves) -> Option<Vec<bool>> {
+/// The leaves, or the word for what they are instead. No leaves at all are of every kind.
+fn numbers_of(leaves: Leaves) -> Result<Vec<Number>, &'static str> {
     match leaves {
-        Leaves::Bools(values) => Some(values),
-        Leaves::Numbers(values) if values.is_empty() => Some(Vec::new()),
-        Leaves::Numbers(_) | Leaves::Texts(_) => None,
+        Leaves::Numbers(values) => Ok(values),
+        Leaves::Bools(_) => Err(BOOLEAN),
+        Leaves::Texts(_) => Err(STRING),
     }
 }
 
-fn texts_of(leaves: Leaves) -> Option<Vec<String>> {
+fn bools_of(leaves: Leaves) -> Result<Vec<bool>, &'static str> {
     match leaves {
-        Leaves::Texts(values) => Some(values),
-        Leaves::Numbers(values) if values.is_empty() => Some(Vec::new()),
-        Leaves::Numbers(_) | Leaves::Bools(_) => None,
+        Leaves::Bools(values) => Ok(values),
+        Leaves::Numbers(values) if values.is_empty() => Ok(Vec::new()),
+        Leaves::Numbers(_) => Err(NUMBER),
+        Leaves::Texts(_) => Err(STRING),
+    }
+}
+
+fn texts_of(leaves: Leaves) -> Result<Vec<String>, &'static str> {
+    match leaves {
+        Leaves::Texts(values) => Ok(values),
+        Leaves::Numbers(values) if values.is_empty() => Ok(Vec::new()),
+        Leaves::Numbers(_) => Err(NUMBER),
+        Leaves::Bools(_) => Err(BOOLEAN),
+    }
+}
+
+const NUMBER: &str = "a number";
+const BOOLEAN: &str = "a boolean";
+const STRING: &str = "a string";
+
+const fn wanted(datatype: Datatype) -> &'static str {
+    match datatype {
+        Datatype::Bool => BOOLEAN,
+        Datatype::Bytes => STRING,
+        _ => NUMBER,
     }
 }
 
@@ -351,7 +372,7 @@ fn texts_of(leaves: Leaves) -> Option<Vec<String>> {
 /// A stable word for the fault, and the same for people.
 pub fn text_rule(text: &str, max_chars: usize) -> Result<(), (&'static str, String)> {
     if text.trim().is_empty() {
-        return Err(("empty_text", "the text is empty".to_owned()));
+        return Err(("empty_text", "the text is empty or blank".to_owned()));
     }
     // Bytes bound characters from above, and are counted already.
     if text.len() > max_chars && text.chars().count() > max_chars {
