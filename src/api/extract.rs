@@ -130,7 +130,6 @@ fn misfit(pointer: String, message: &str, place: &str) -> Error {
         "null" | "unit" => "null",
         _ => "something else",
     };
-    let expected = if expected == "a sequence" { "a list" } else { expected };
     Error::malformed(pointer, "wrong_type", format!("expected {expected}, got {found}, at {place}"))
 }
 
