@@ -1,5 +1,7 @@
 //! The composition root: every part built once, in dependency order; bind; run; drain.
 
+mod impatient;
+
 use std::{
     future::Future,
     net::{SocketAddr, TcpListener as StdListener},
@@ -18,6 +20,7 @@ use hyper_util::{
 };
 use tokio::{net::TcpListener, sync::Semaphore};
 
+use self::impatient::Impatient;
 use crate::{
     api::{self, ApiState},
     config::{Config, DrainConfig, RuntimeConfig, ServerConfig},
@@ -136,6 +139,8 @@ struct Connections {
     http: http1::Builder,
     graceful: GracefulShutdown,
     permits: Arc<Semaphore>,
+    /// How long an answer may wait for its caller to take any of it.
+    patience: Duration,
     lifecycle: Lifecycle,
 }
 
@@ -145,7 +150,8 @@ impl Connections {
         // Also ends kept-alive connections that stay silent.
         http.timer(TokioTimer::new()).header_read_timeout(config.header_timeout);
         let permits = Arc::new(Semaphore::new(config.max_connections));
-        Self { router, http, graceful: GracefulShutdown::new(), permits, lifecycle }
+        let patience = config.request_timeout;
+        Self { router, http, graceful: GracefulShutdown::new(), permits, patience, lifecycle }
     }
 
     /// Accepts for ever. Past `max_connections`, callers wait in the system's backlog.
@@ -156,7 +162,8 @@ impl Connections {
                 Ok((stream, _peer)) => {
                     let _ = stream.set_nodelay(true);
                     let service = TowerToHyperService::new(self.router.clone());
-                    let connection = self.graceful.watch(self.http.serve_connection(TokioIo::new(stream), service));
+                    let stream = TokioIo::new(Impatient::new(stream, self.patience));
+                    let connection = self.graceful.watch(self.http.serve_connection(stream, service));
                     self.lifecycle.spawn(async move {
                         // A caller that leaves or speaks no HTTP is no event of ours.
                         let _ = connection.await;

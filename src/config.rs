@@ -102,11 +102,14 @@ pub struct RuntimeConfig {
     pub queue_capacity: usize,
 }
 
+/// The highest `predict.max_batch_items`: what one request may make the server keep in memory has to end somewhere.
+pub const MOST_BATCH_ITEMS: usize = 65_536;
+
 /// `[predict]`
 #[derive(Debug, Clone, Deserialize, Serialize, Validate)]
 pub struct PredictConfig {
     /// Items in one batch request.
-    #[validate(range(min = 1, max = 1_000_000))]
+    #[validate(range(min = 1, max = MOST_BATCH_ITEMS))]
     pub max_batch_items: usize,
     /// Characters in one text.
     #[validate(range(min = 1))]

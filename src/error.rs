@@ -54,6 +54,9 @@ impl ErrorCode {
     }
 }
 
+/// Faults that are told of one request. No caller reads more, and one body can hold a million.
+pub const MOST_VIOLATIONS: usize = 32;
+
 /// One fault in a request body.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Violation {
@@ -169,11 +172,15 @@ impl Error {
     }
 }
 
-/// The first fault says more than a general sentence; the count says that there are others.
+/// The first fault says more than a general sentence; the count says that there are others. Who found the most that are
+/// told has stopped counting.
 fn summary(violations: &[Violation], fallback: &str) -> String {
     match violations {
         [] => fallback.to_owned(),
         [only] => only.detail.clone(),
-        [first, others @ ..] => format!("{} (and {} more)", first.detail, others.len()),
+        [first, others @ ..] => {
+            let at_least = if violations.len() < MOST_VIOLATIONS { "" } else { "at least " };
+            format!("{} (and {at_least}{} more)", first.detail, others.len())
+        }
     }
 }

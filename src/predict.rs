@@ -8,13 +8,10 @@ use std::{
 
 use crate::{
     engine::InferError,
-    error::{Error, Violation},
+    error::{Error, MOST_VIOLATIONS, Violation},
     model::{Input, ModelId, ModelRef, Prediction, conform::Item},
     registry::{Loaded, Registry},
 };
-
-/// No caller reads more faults than this, and a million-item batch can hold a million.
-const MOST_VIOLATIONS: usize = 32;
 
 /// What a caller wants predicted.
 #[derive(Debug)]
@@ -97,6 +94,7 @@ fn check(loaded: &Loaded, inputs: Vec<(String, Input)>) -> Result<Vec<Item>, Err
             break;
         }
     }
+    violations.truncate(MOST_VIOLATIONS);
     if violations.is_empty() { Ok(items) } else { Err(Error::Invalid(violations)) }
 }
 

@@ -150,7 +150,8 @@ fn framework_failure(response: &Response<Body>) -> Option<Error> {
         StatusCode::NOT_FOUND => Error::NotFound,
         StatusCode::METHOD_NOT_ALLOWED => Error::MethodNotAllowed,
         StatusCode::UNSUPPORTED_MEDIA_TYPE => Error::UnsupportedMediaType("the media type is not supported"),
-        status if status.is_client_error() => Error::malformed("", "malformed_request", "the request is malformed"),
+        // Of all extractors, only the path's refuses anything: what is no UTF-8 once its percent signs are decoded.
+        status if status.is_client_error() => Error::malformed("", "invalid_path", "the path cannot be decoded"),
         status => Error::Internal(anyhow::anyhow!("the framework answered {status}")),
     })
 }

@@ -9,7 +9,7 @@ use super::{
     signature::{Signature, TensorSpec},
     tensor::{Data, Datatype, Tensor},
 };
-use crate::error::Violation;
+use crate::error::{MOST_VIOLATIONS, Violation};
 
 /// What an item must fit.
 #[derive(Debug, Clone)]
@@ -41,7 +41,7 @@ impl Rules {
     /// Makes tensors of `input`, which stands at `pointer` in the caller's document.
     ///
     /// # Errors
-    /// All violations: one per input that does not fit.
+    /// One violation per input that does not fit, up to [`MOST_VIOLATIONS`].
     pub fn conform(&self, input: Input, pointer: &str) -> Result<Item, Vec<Violation>> {
         let mut values = self.assign(input, pointer)?;
         let mut tensors = Vec::with_capacity(values.len());
@@ -59,6 +59,7 @@ impl Rules {
                 Err(violation) => violations.push(violation),
             }
         }
+        violations.truncate(MOST_VIOLATIONS);
         if !violations.is_empty() {
             return Err(violations);
         }
@@ -88,13 +89,19 @@ impl Rules {
             Input::Named(named) => {
                 let mut violations = Vec::new();
                 for (name, nested) in named {
+                    let pointer = format!("{pointer}/{}", escape(&name));
                     match inputs.iter().position(|spec| *spec.name == *name) {
-                        Some(index) => values[index] = Some((format!("{pointer}/{}", escape(&name)), nested)),
-                        None => violations.push(Violation::new(
-                            format!("{pointer}/{}", escape(&name)),
-                            "unknown_input",
-                            format!("there is no such input: the model takes {}", self.names()),
-                        )),
+                        Some(index) if values[index].is_none() => values[index] = Some((pointer, nested)),
+                        Some(_) => {
+                            violations.push(Violation::new(pointer, "duplicate_input", "this input stands twice"));
+                        }
+                        None => {
+                            let detail = format!("there is no such input: the model takes {}", self.names());
+                            violations.push(Violation::new(pointer, "unknown_input", detail));
+                        }
+                    }
+                    if violations.len() == MOST_VIOLATIONS {
+                        break;
                     }
                 }
                 if !violations.is_empty() {
@@ -130,9 +137,13 @@ impl Rules {
         Ok(Item { tensors: fitted.into_iter().map(|fitted| fitted.tensor).collect(), rows, whole })
     }
 
+    /// What the model takes, as far as it fits into a sentence.
     fn names(&self) -> String {
-        let specs: Vec<_> = self.signature.inputs.iter().map(ToString::to_string).collect();
-        specs.join(", ")
+        const MOST: usize = 16;
+        let inputs = &self.signature.inputs;
+        let specs: Vec<_> = inputs.iter().take(MOST).map(ToString::to_string).collect();
+        let others = inputs.len().saturating_sub(MOST);
+        specs.join(", ") + &if others == 0 { String::new() } else { format!(" and {others} more") }
     }
 }
 
@@ -233,13 +244,15 @@ impl Fitting<'_> {
 
     fn convert<T, U>(
         &self,
-        leaves: Option<Vec<T>>,
+        leaves: Result<Vec<T>, &'static str>,
         shape: &[usize],
         convert: impl Fn(T) -> Result<U, Misfit>,
     ) -> Result<Vec<U>, Violation> {
-        let wrong =
-            || self.violation(&position(0, shape), "wrong_datatype", format!("expected {}", self.spec.datatype));
-        let leaves = leaves.ok_or_else(wrong)?;
+        let wrong = |given| {
+            let detail = format!("expected {} for {}, got {given}", wanted(self.spec.datatype), self.spec.datatype);
+            self.violation(&position(0, shape), "wrong_datatype", detail)
+        };
+        let leaves = leaves.map_err(wrong)?;
         let mut converted = Vec::with_capacity(leaves.len());
         for (index, leaf) in leaves.into_iter().enumerate() {
             converted.push(convert(leaf).map_err(|misfit| {
@@ -314,23 +327,42 @@ fn text(text: String) -> Result<String, Misfit> {
     if text.contains('\0') { Err(NUL) } else { Ok(text) }
 }
 
-fn numbers_of(leaves: Leaves) -> Option<Vec<Number>> {
-    if let Leaves::Numbers(values) = leaves { Some(values) } else { None }
-}
-
-fn bools_of(leaves: Leaves) -> Option<Vec<bool>> {
+/// The leaves, or the word for what they are instead. No leaves at all are of every kind.
+fn numbers_of(leaves: Leaves) -> Result<Vec<Number>, &'static str> {
     match leaves {
-        Leaves::Bools(values) => Some(values),
-        Leaves::Numbers(values) if values.is_empty() => Some(Vec::new()),
-        Leaves::Numbers(_) | Leaves::Texts(_) => None,
+        Leaves::Numbers(values) => Ok(values),
+        Leaves::Bools(_) => Err(BOOLEAN),
+        Leaves::Texts(_) => Err(STRING),
     }
 }
 
-fn texts_of(leaves: Leaves) -> Option<Vec<String>> {
+fn bools_of(leaves: Leaves) -> Result<Vec<bool>, &'static str> {
     match leaves {
-        Leaves::Texts(values) => Some(values),
-        Leaves::Numbers(values) if values.is_empty() => Some(Vec::new()),
-        Leaves::Numbers(_) | Leaves::Bools(_) => None,
+        Leaves::Bools(values) => Ok(values),
+        Leaves::Numbers(values) if values.is_empty() => Ok(Vec::new()),
+        Leaves::Numbers(_) => Err(NUMBER),
+        Leaves::Texts(_) => Err(STRING),
+    }
+}
+
+fn texts_of(leaves: Leaves) -> Result<Vec<String>, &'static str> {
+    match leaves {
+        Leaves::Texts(values) => Ok(values),
+        Leaves::Numbers(values) if values.is_empty() => Ok(Vec::new()),
+        Leaves::Numbers(_) => Err(NUMBER),
+        Leaves::Bools(_) => Err(BOOLEAN),
+    }
+}
+
+const NUMBER: &str = "a number";
+const BOOLEAN: &str = "a boolean";
+const STRING: &str = "a string";
+
+const fn wanted(datatype: Datatype) -> &'static str {
+    match datatype {
+        Datatype::Bool => BOOLEAN,
+        Datatype::Bytes => STRING,
+        _ => NUMBER,
     }
 }
 
@@ -340,7 +372,7 @@ fn texts_of(leaves: Leaves) -> Option<Vec<String>> {
 /// A stable word for the fault, and the same for people.
 pub fn text_rule(text: &str, max_chars: usize) -> Result<(), (&'static str, String)> {
     if text.trim().is_empty() {
-        return Err(("empty_text", "the text is empty".to_owned()));
+        return Err(("empty_text", "the text is empty or blank".to_owned()));
     }
     // Bytes bound characters from above, and are counted already.
     if text.len() > max_chars && text.chars().count() > max_chars {
@@ -368,8 +400,8 @@ fn list_words(rank: usize) -> String {
     }
 }
 
-/// A name inside a JSON pointer (RFC 6901).
-fn escape(name: &str) -> String {
+/// A name inside a JSON pointer (RFC 6901), cut to a length that can be said back.
+pub fn escape(name: &str) -> String {
     name.chars().take(128).collect::<String>().replace('~', "~0").replace('/', "~1")
 }
 
@@ -409,7 +441,7 @@ mod tests {
         let table = rules(&[("x", Datatype::Fp32, &[-1, 2])], true);
         let small = rules(&[("x", Datatype::Uint8, &[-1])], false);
         let two = rules(&[("a/b", Datatype::Fp32, &[-1]), ("c", Datatype::Bytes, &[-1])], false);
-        let cases: [(&Rules, &str, &str, &str); 14] = [
+        let cases: [(&Rules, &str, &str, &str); 15] = [
             (&table, "1", "/input", "wrong_rank"),
             (&table, "[[[1,2]]]", "/input", "wrong_rank"),
             (&table, "[1,2,3]", "/input", "wrong_length"),
@@ -423,6 +455,7 @@ mod tests {
             (&small, "[true]", "/input/0", "wrong_datatype"),
             (&two, "[1]", "/input", "inputs_not_named"),
             (&two, r#"{"a/b":[1]}"#, "/input", "missing_input"),
+            (&two, r#"{"a/b":[1],"a/b":[2],"c":["x"]}"#, "/input/a~1b", "duplicate_input"),
             (&two, r#"{"a/b":["x"],"c":["x"]}"#, "/input/a~1b/0", "wrong_datatype"),
         ];
         for (rules, json, pointer, code) in cases {

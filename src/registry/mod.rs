@@ -270,7 +270,7 @@ fn known(snapshot: &Snapshot, name: &str) -> bool {
 }
 
 /// What a caller wrote, short enough to be said back.
-fn shorten(text: &str) -> String {
+pub fn shorten(text: &str) -> String {
     text.chars().filter(|c| !c.is_control()).take(128).collect()
 }
 

@@ -1,4 +1,5 @@
 //! Version 1 of the REST interface. Its wire types live here and nowhere else.
 
+mod items;
 pub(super) mod models;
 pub(super) mod predict;

@@ -10,7 +10,7 @@ use crate::{
     api::state::ApiState,
     error::Error,
     model::{ModelName, TensorSpec, Version},
-    registry::{Loaded, ModelEntry, State as VersionState, millis},
+    registry::{Loaded, ModelEntry, State as VersionState, millis, shorten},
 };
 
 /// `GET /v1/models`
@@ -50,7 +50,6 @@ pub(in crate::api) async fn version(
 
 fn describe(state: &ApiState, model: &str, version: Option<&str>) -> Result<Json<Value>, Error> {
     let snapshot = state.registry.snapshot();
-    let shorten = |text: &str| text.chars().take(128).collect::<String>();
     let not_found = || Error::ModelNotFound { model: shorten(model), version: version.map(shorten) };
     let (name, entry) =
         ModelName::parse(model).and_then(|name| snapshot.models.get_key_value(&name)).ok_or_else(not_found)?;

@@ -12,6 +12,7 @@ use axum::{
 use serde::{Deserialize, Serialize};
 use validator::{Validate, ValidateArgs, ValidationError, ValidationErrors};
 
+use super::items::Items;
 use crate::{
     api::{
         access_log::Answered,
@@ -28,7 +29,7 @@ use crate::{
 
 /// One item. Exactly one of `text` and `input`.
 #[derive(Debug, Deserialize, Validate)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "an object")]
 #[validate(schema(function = "one_item"))]
 pub(in crate::api) struct PredictBody {
     model: Option<String>,
@@ -39,7 +40,7 @@ pub(in crate::api) struct PredictBody {
 
 /// Many items. Exactly one of `texts` and `inputs`.
 #[derive(Debug, Deserialize, Validate)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "an object")]
 #[validate(
     context = PredictConfig,
     schema(function = "items_of_one_kind"),
@@ -48,8 +49,8 @@ pub(in crate::api) struct PredictBody {
 pub(in crate::api) struct BatchBody {
     model: Option<String>,
     version: Option<String>,
-    texts: Option<Vec<String>>,
-    inputs: Option<Vec<Input>>,
+    texts: Option<Items<String>>,
+    inputs: Option<Items<Input>>,
 }
 
 #[derive(Debug, Serialize)]
@@ -120,8 +121,8 @@ pub(in crate::api) async fn predict_batch(
 ) -> Result<Response, Error> {
     body.validate_with_args(&state.predict).map_err(violations)?;
     let (kind, inputs): (_, Vec<Input>) = match (body.texts, body.inputs) {
-        (Some(texts), _) => ("texts", texts.into_iter().map(Input::Text).collect()),
-        (None, inputs) => ("inputs", inputs.unwrap_or_default()),
+        (Some(texts), _) => ("texts", texts.kept.into_iter().map(Input::Text).collect()),
+        (None, inputs) => ("inputs", inputs.map(|inputs| inputs.kept).unwrap_or_default()),
     };
     let items = inputs.into_iter().enumerate().map(|(index, input)| (format!("/{kind}/{index}"), input)).collect();
     let model = ModelRef { name: body.model, version: body.version };
@@ -190,8 +191,8 @@ fn exactly_one(first: bool, second: bool, message: &'static str, pointer: &'stat
 
 fn not_empty_nor_too_many(body: &BatchBody, limits: &PredictConfig) -> Result<(), ValidationError> {
     let (pointer, count) = match (&body.texts, &body.inputs) {
-        (Some(texts), _) => ("/texts", texts.len()),
-        (None, Some(inputs)) => ("/inputs", inputs.len()),
+        (Some(texts), _) => ("/texts", texts.count),
+        (None, Some(inputs)) => ("/inputs", inputs.count),
         (None, None) => return Ok(()),
     };
     match count {
