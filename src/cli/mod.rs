@@ -22,7 +22,7 @@ use crate::{
 
 /// Serves ONNX models over HTTP.
 #[derive(Debug, Parser)]
-#[command(name = "glassbox", version, about, propagate_version = true)]
+#[command(name = "glassbox", version, about)]
 struct Cli {
     #[command(flatten)]
     shared: Shared,
