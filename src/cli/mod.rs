@@ -97,7 +97,7 @@ fn run(Cli { shared, command }: Cli) -> anyhow::Result<ExitCode> {
             print!("{}", toml::to_string(&read(Vec::new())?).context("the configuration cannot be shown")?);
             Ok(ExitCode::SUCCESS)
         }
-        Command::ProbeLibrary { path } => Library::load(&path).map(|_| ExitCode::SUCCESS),
+        Command::ProbeLibrary { path } => Ok(library::answer_probe(&path)),
     }
 }
 

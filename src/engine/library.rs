@@ -2,12 +2,14 @@
 
 use std::{
     fmt,
+    io::Read,
+    panic::catch_unwind,
     path::{Path, PathBuf},
-    process::{Command, Stdio},
+    process::{Command, ExitCode, Stdio},
     time::{Duration, Instant},
 };
 
-use super::session::OLDEST_MINOR;
+use super::session::{Library, OLDEST_MINOR};
 use crate::config::RuntimeConfig;
 
 const FILE_NAME: &str = if cfg!(target_os = "macos") { "libonnxruntime.dylib" } else { "libonnxruntime.so" };
@@ -101,8 +103,11 @@ fn file_at(path: &Path) -> Option<PathBuf> {
     versioned.pop()?.canonicalize().ok()
 }
 
+/// What the child of [`probe`] says when the library is loaded: a library can also end its process without an error.
+const LOADED: &str = "loaded";
+
 /// Loads the library in a child process first: a damaged one can crash its process or never return, and neither can be
-/// caught from inside. `program` is this executable, which answers `probe-library PATH`.
+/// caught from inside. `program` is this executable, which answers `probe-library PATH` with [`answer_probe`].
 ///
 /// # Errors
 /// What the child said, or that it crashed or hung.
@@ -111,31 +116,53 @@ pub fn probe(program: &Path, found: &Found) -> Result<(), LibraryError> {
     let mut child = Command::new(program)
         .arg("probe-library")
         .arg(&found.path)
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
         .map_err(failed)?;
     let deadline = Instant::now() + PROBE_TIMEOUT;
-    let status = loop {
-        if let Some(status) = child.try_wait().map_err(failed)? {
-            break status;
-        }
+    while child.try_wait().map_err(failed)?.is_none() {
         if Instant::now() > deadline {
             let _ = child.kill();
             let _ = child.wait();
             return Err(found.error(format!("loading {} does not end", found.path.display())));
         }
         std::thread::sleep(Duration::from_millis(1));
-    };
-    if status.success() {
-        return Ok(());
     }
-    let said = child.wait_with_output().map(|output| output.stderr).unwrap_or_default();
-    let said = String::from_utf8_lossy(&said).trim().to_owned();
-    let cause = match (status.code(), said.is_empty()) {
-        (Some(_), false) => said,
-        _ => format!("loading {} crashes ({status})", found.path.display()),
-    };
-    Err(found.error(cause))
+    let output = child.wait_with_output().map_err(failed)?;
+    let said = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().to_owned();
+    match (output.status.code(), said(&output.stderr)) {
+        (Some(0), _) if said(&output.stdout).ends_with(LOADED) => Ok(()),
+        (Some(0), _) => Err(found.error(format!("loading {} ends the process", found.path.display()))),
+        (Some(_), reason) if !reason.is_empty() => Err(found.error(reason)),
+        _ => Err(found.error(format!("loading {} crashes ({})", found.path.display(), output.status))),
+    }
+}
+
+/// The child's side of [`probe`], which holds its standard input open for as long as it wants the answer.
+pub fn answer_probe(path: &Path) -> ExitCode {
+    // Ends with the parent, however that ends: otherwise a library that hangs would keep this process for ever. The
+    // thread must be running before the library is touched: starting takes the loader's lock, which such a library holds.
+    let (watching, started) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let mut stdin = std::io::stdin().lock();
+        let _ = watching.send(());
+        let _ = stdin.read_to_end(&mut Vec::new());
+        std::process::abort();
+    });
+    let _ = started.recv();
+    // The binding panics on a library that breaks its own interface. The reason below is for people, a backtrace is not.
+    std::panic::set_hook(Box::new(|_| {}));
+    let broken = |_| Err(anyhow::anyhow!("{} does not offer the interface of ONNX Runtime", path.display()));
+    match catch_unwind(|| Library::load(path).map(drop)).unwrap_or_else(broken) {
+        Ok(()) => {
+            println!("{LOADED}");
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            eprintln!("{error:#}");
+            ExitCode::FAILURE
+        }
+    }
 }
