@@ -85,7 +85,8 @@ pub fn find(config: &RuntimeConfig) -> Result<Found, LibraryError> {
     Ok(Found { path: FILE_NAME.into(), tried })
 }
 
-/// The library that `path` is or holds, as an absolute path. Versioned names (`libonnxruntime.so.1.31.1`) count.
+/// The library that `path` is or holds, as an absolute path. Of versioned names (`libonnxruntime.so.1.31.1`), the
+/// newest counts.
 fn file_at(path: &Path) -> Option<PathBuf> {
     if path.is_file() {
         return path.canonicalize().ok();
@@ -94,13 +95,13 @@ fn file_at(path: &Path) -> Option<PathBuf> {
     if exact.is_file() {
         return exact.canonicalize().ok();
     }
-    let mut versioned: Vec<_> = std::fs::read_dir(path)
-        .ok()?
-        .filter_map(|entry| entry.ok().map(|entry| entry.path()))
-        .filter(|path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(FILE_NAME)))
-        .collect();
-    versioned.sort();
-    versioned.pop()?.canonicalize().ok()
+    let versioned = std::fs::read_dir(path).ok()?.filter_map(|entry| {
+        let path = entry.ok()?.path();
+        let number = path.file_name()?.to_str()?.strip_prefix(FILE_NAME)?.strip_prefix('.')?;
+        let number = number.split('.').map(|part| part.parse().ok()).collect::<Option<Vec<u64>>>()?;
+        Some((number, path))
+    });
+    versioned.max()?.1.canonicalize().ok()
 }
 
 /// What the child of [`probe`] says when the library is loaded: a library can also end its process without an error.
