@@ -22,7 +22,7 @@ use crate::{
 
 /// Serves ONNX models over HTTP.
 #[derive(Debug, Parser)]
-#[command(name = "glassbox", version, about, propagate_version = true)]
+#[command(name = "glassbox", version, about)]
 struct Cli {
     #[command(flatten)]
     shared: Shared,
@@ -97,7 +97,7 @@ fn run(Cli { shared, command }: Cli) -> anyhow::Result<ExitCode> {
             print!("{}", toml::to_string(&read(Vec::new())?).context("the configuration cannot be shown")?);
             Ok(ExitCode::SUCCESS)
         }
-        Command::ProbeLibrary { path } => Library::load(&path).map(|_| ExitCode::SUCCESS),
+        Command::ProbeLibrary { path } => Ok(library::answer_probe(&path)),
     }
 }
 

@@ -51,6 +51,8 @@ pub(super) fn run(config: Config) -> anyhow::Result<ExitCode> {
         let mut signals = stop_signals()?;
         let app = App::build(config)?;
         let addr = app.http_addr();
+        // Models may load for minutes, and with port 0 nobody else knows whom to ask how far they are.
+        tracing::info!(%addr, "listening");
         // Sessions must not be taken down while the process ends: the library takes itself down then.
         std::mem::forget(Arc::clone(app.registry()));
         let (stop, stopped) = oneshot::channel::<()>();

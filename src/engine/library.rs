@@ -2,12 +2,14 @@
 
 use std::{
     fmt,
+    io::Read,
+    panic::catch_unwind,
     path::{Path, PathBuf},
-    process::{Command, Stdio},
+    process::{Command, ExitCode, Stdio},
     time::{Duration, Instant},
 };
 
-use super::session::OLDEST_MINOR;
+use super::session::{Library, OLDEST_MINOR};
 use crate::config::RuntimeConfig;
 
 const FILE_NAME: &str = if cfg!(target_os = "macos") { "libonnxruntime.dylib" } else { "libonnxruntime.so" };
@@ -83,7 +85,8 @@ pub fn find(config: &RuntimeConfig) -> Result<Found, LibraryError> {
     Ok(Found { path: FILE_NAME.into(), tried })
 }
 
-/// The library that `path` is or holds, as an absolute path. Versioned names (`libonnxruntime.so.1.31.1`) count.
+/// The library that `path` is or holds, as an absolute path. Of versioned names (`libonnxruntime.so.1.31.1`), the
+/// newest counts.
 fn file_at(path: &Path) -> Option<PathBuf> {
     if path.is_file() {
         return path.canonicalize().ok();
@@ -92,17 +95,20 @@ fn file_at(path: &Path) -> Option<PathBuf> {
     if exact.is_file() {
         return exact.canonicalize().ok();
     }
-    let mut versioned: Vec<_> = std::fs::read_dir(path)
-        .ok()?
-        .filter_map(|entry| entry.ok().map(|entry| entry.path()))
-        .filter(|path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(FILE_NAME)))
-        .collect();
-    versioned.sort();
-    versioned.pop()?.canonicalize().ok()
+    let versioned = std::fs::read_dir(path).ok()?.filter_map(|entry| {
+        let path = entry.ok()?.path();
+        let number = path.file_name()?.to_str()?.strip_prefix(FILE_NAME)?.strip_prefix('.')?;
+        let number = number.split('.').map(|part| part.parse().ok()).collect::<Option<Vec<u64>>>()?;
+        Some((number, path))
+    });
+    versioned.max()?.1.canonicalize().ok()
 }
 
+/// What the child of [`probe`] says when the library is loaded: a library can also end its process without an error.
+const LOADED: &str = "loaded";
+
 /// Loads the library in a child process first: a damaged one can crash its process or never return, and neither can be
-/// caught from inside. `program` is this executable, which answers `probe-library PATH`.
+/// caught from inside. `program` is this executable, which answers `probe-library PATH` with [`answer_probe`].
 ///
 /// # Errors
 /// What the child said, or that it crashed or hung.
@@ -111,31 +117,53 @@ pub fn probe(program: &Path, found: &Found) -> Result<(), LibraryError> {
     let mut child = Command::new(program)
         .arg("probe-library")
         .arg(&found.path)
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
         .map_err(failed)?;
     let deadline = Instant::now() + PROBE_TIMEOUT;
-    let status = loop {
-        if let Some(status) = child.try_wait().map_err(failed)? {
-            break status;
-        }
+    while child.try_wait().map_err(failed)?.is_none() {
         if Instant::now() > deadline {
             let _ = child.kill();
             let _ = child.wait();
             return Err(found.error(format!("loading {} does not end", found.path.display())));
         }
         std::thread::sleep(Duration::from_millis(1));
-    };
-    if status.success() {
-        return Ok(());
     }
-    let said = child.wait_with_output().map(|output| output.stderr).unwrap_or_default();
-    let said = String::from_utf8_lossy(&said).trim().to_owned();
-    let cause = match (status.code(), said.is_empty()) {
-        (Some(_), false) => said,
-        _ => format!("loading {} crashes ({status})", found.path.display()),
-    };
-    Err(found.error(cause))
+    let output = child.wait_with_output().map_err(failed)?;
+    let said = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().to_owned();
+    match (output.status.code(), said(&output.stderr)) {
+        (Some(0), _) if said(&output.stdout).ends_with(LOADED) => Ok(()),
+        (Some(0), _) => Err(found.error(format!("loading {} ends the process", found.path.display()))),
+        (Some(_), reason) if !reason.is_empty() => Err(found.error(reason)),
+        _ => Err(found.error(format!("loading {} crashes ({})", found.path.display(), output.status))),
+    }
+}
+
+/// The child's side of [`probe`], which holds its standard input open for as long as it wants the answer.
+pub fn answer_probe(path: &Path) -> ExitCode {
+    // Ends with the parent, however that ends: otherwise a library that hangs would keep this process for ever. The
+    // thread must be running before the library is touched: starting takes the loader's lock, which such a library holds.
+    let (watching, started) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let mut stdin = std::io::stdin().lock();
+        let _ = watching.send(());
+        let _ = stdin.read_to_end(&mut Vec::new());
+        std::process::abort();
+    });
+    let _ = started.recv();
+    // The binding panics on a library that breaks its own interface. The reason below is for people, a backtrace is not.
+    std::panic::set_hook(Box::new(|_| {}));
+    let broken = |_| Err(anyhow::anyhow!("{} does not offer the interface of ONNX Runtime", path.display()));
+    match catch_unwind(|| Library::load(path).map(drop)).unwrap_or_else(broken) {
+        Ok(()) => {
+            println!("{LOADED}");
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            eprintln!("{error:#}");
+            ExitCode::FAILURE
+        }
+    }
 }

@@ -8,6 +8,7 @@ use std::{
 
 use anyhow::Context;
 use ort::{
+    LoadDynamicError,
     environment::Environment,
     logging::LogLevel,
     session::{
@@ -48,7 +49,11 @@ impl Library {
         if let Some(library) = LIBRARY.get() {
             return Ok(library);
         }
-        let builder = ort::init_from(path)?;
+        let builder = ort::init_from(path).map_err(|error| match error {
+            // The loader's own words, which name a missing dependency, are the source of this one.
+            LoadDynamicError::Dlopen { error, .. } => anyhow::Error::new(error),
+            other => other.into(),
+        })?;
         let environment = match builder.with_name("glassbox").with_telemetry(false).build() {
             Ok(environment) => environment,
             // Another thread was faster, and started the library between the look above and here.

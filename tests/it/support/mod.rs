@@ -6,7 +6,7 @@ mod python;
 mod repository;
 
 pub use app::{TestApp, TestAppBuilder, serve_files};
-pub use process::{Server, glassbox};
+pub use process::{Finished, Server, children, glassbox, run, run_with_input, until};
 pub use python::python;
 pub use repository::Repository;
 

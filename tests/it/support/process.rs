@@ -1,7 +1,7 @@
 //! The real binary as a child process, ended with the test.
 
 use std::{
-    io::{BufRead, BufReader},
+    io::{BufRead, BufReader, Read, Write},
     net::SocketAddr,
     process::{Child, Command, ExitStatus, Stdio},
     sync::mpsc::{self, Receiver},
@@ -24,18 +24,77 @@ pub fn glassbox(args: &[&str]) -> Command {
     command
 }
 
+/// How a command ended, and what it said.
+#[derive(Debug)]
+pub struct Finished {
+    /// `None` when a signal ended it.
+    pub code: Option<i32>,
+    pub stdout: String,
+    pub stderr: String,
+    pub elapsed: Duration,
+}
+
+/// Runs a command to its end.
+pub fn run(command: &mut Command) -> Finished {
+    run_with_input(command, b"")
+}
+
+/// Runs a command to its end with `input` as its standard input.
+pub fn run_with_input(command: &mut Command, input: impl AsRef<[u8]>) -> Finished {
+    let started = Instant::now();
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let (mut stdin, input) = (child.stdin.take().unwrap(), input.as_ref().to_owned());
+    // A command may end without reading its input.
+    std::thread::spawn(move || drop(stdin.write_all(&input)));
+    let stdout = read_to_end(child.stdout.take().unwrap());
+    let stderr = read_to_end(child.stderr.take().unwrap());
+    let Some(status) = ended(&mut child, Duration::from_secs(60)) else {
+        let _ = child.kill();
+        panic!("{command:?} does not end within 60 s");
+    };
+    let elapsed = started.elapsed();
+    Finished { code: status.code(), stdout: stdout.join().unwrap(), stderr: stderr.join().unwrap(), elapsed }
+}
+
+fn read_to_end(mut pipe: impl Read + Send + 'static) -> std::thread::JoinHandle<String> {
+    std::thread::spawn(move || {
+        let mut bytes = Vec::new();
+        pipe.read_to_end(&mut bytes).unwrap();
+        String::from_utf8_lossy(&bytes).into_owned()
+    })
+}
+
+/// Waits for the end, but no longer than `limit`.
+fn ended(child: &mut Child, limit: Duration) -> Option<ExitStatus> {
+    let deadline = Instant::now() + limit;
+    while Instant::now() < deadline {
+        if let Some(status) = child.try_wait().unwrap() {
+            return Some(status);
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    None
+}
+
 /// A serving child process.
 pub struct Server {
     child: Child,
     lines: Receiver<String>,
     pub addr: SocketAddr,
-    /// Log lines up to the one that says "ready".
+    /// The log lines that were read so far.
     pub log: Vec<Value>,
 }
 
 impl Server {
     /// Starts `command`, which must be a `serve`, and waits until it says that it is ready.
     pub fn start(command: &mut Command) -> Self {
+        let mut server = Self::spawn(command);
+        server.until(|line| line["message"] == "ready");
+        server
+    }
+
+    /// Starts `command`, which must be a `serve`, and waits until it listens. Its models may still be loading.
+    pub fn spawn(command: &mut Command) -> Self {
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::inherit()).spawn().unwrap();
         let stdout = child.stdout.take().unwrap();
         let (sender, lines) = mpsc::channel();
@@ -45,8 +104,8 @@ impl Server {
             }
         });
         let mut server = Self { child, lines, addr: ([127, 0, 0, 1], 0).into(), log: Vec::new() };
-        let ready = server.until(|line| line["message"] == "ready");
-        server.addr = ready["addr"].as_str().unwrap().parse().unwrap();
+        let listening = server.until(|line| line["message"] == "listening");
+        server.addr = listening["addr"].as_str().unwrap().parse().unwrap();
         server
     }
 
@@ -63,6 +122,10 @@ impl Server {
         }
     }
 
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     pub fn signal(&self, name: &str) {
         let status = Command::new("kill").args(["-s", name, &self.child.id().to_string()]).status().unwrap();
         assert!(status.success());
@@ -70,14 +133,7 @@ impl Server {
 
     /// Waits for the end.
     pub fn wait(&mut self, limit: Duration) -> Option<ExitStatus> {
-        let deadline = Instant::now() + limit;
-        while Instant::now() < deadline {
-            if let Some(status) = self.child.try_wait().unwrap() {
-                return Some(status);
-            }
-            std::thread::sleep(Duration::from_millis(5));
-        }
-        None
+        ended(&mut self.child, limit)
     }
 }
 
@@ -85,5 +141,27 @@ impl Drop for Server {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+    }
+}
+
+/// The processes that `pid` has started and that have not been waited for: zombies count.
+#[cfg(target_os = "linux")]
+pub fn children(pid: u32) -> Vec<u32> {
+    let processes =
+        std::fs::read_dir("/proc").unwrap().filter_map(|entry| entry.unwrap().file_name().into_string().ok());
+    let parent = |pid: &u32| -> Option<u32> {
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+        // The name in parentheses may hold spaces and parentheses of its own.
+        stat.rsplit_once(')')?.1.split_whitespace().nth(1)?.parse().ok()
+    };
+    processes.filter_map(|name| name.parse().ok()).filter(|child| parent(child) == Some(pid)).collect()
+}
+
+/// Waits until `condition` holds, looking again and again.
+pub fn until(what: &str, mut condition: impl FnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while !condition() {
+        assert!(Instant::now() < deadline, "not within 30 s: {what}");
+        std::thread::sleep(Duration::from_millis(5));
     }
 }

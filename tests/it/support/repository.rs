@@ -28,6 +28,19 @@ impl Repository {
         target
     }
 
+    /// A model that takes text and needs no file but its manifest.
+    pub fn stub(&self, name: &str) {
+        let manifest = r#"
+            provider = "stub"
+            task = "classification"
+            labels = ["no", "yes"]
+            inputs = [{ name = "text", datatype = "BYTES", shape = [-1, 1] }]
+            outputs = [{ name = "probabilities", datatype = "FP32", shape = [-1, 2] }]
+            text.input = "text"
+        "#;
+        self.write(&format!("{name}/model.toml"), manifest);
+    }
+
     pub fn write(&self, path: &str, content: impl AsRef<[u8]>) -> PathBuf {
         let path = self.folder.path().join(path);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
