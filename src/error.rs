@@ -75,6 +75,11 @@ impl Violation {
     }
 }
 
+/// A name inside a JSON pointer (RFC 6901), cut to a length that can be said back.
+pub fn pointer_segment(name: &str) -> String {
+    name.chars().take(128).collect::<String>().replace('~', "~0").replace('/', "~1")
+}
+
 /// A failed request. Client faults carry a message for the client, server faults a source for the log.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {

@@ -10,10 +10,7 @@ use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde::de::DeserializeOwned;
 
 use super::state::ApiState;
-use crate::{
-    error::{Error, Violation},
-    model::conform::escape,
-};
+use crate::error::{Error, Violation, pointer_segment};
 
 /// Above this, parsing takes longer than an async thread should be held.
 const INLINE_BYTES: usize = 64 * 1024;
@@ -155,7 +152,7 @@ fn pointer(path: &serde_path_to_error::Path) -> String {
     path.iter()
         .filter_map(|segment| match segment {
             Segment::Seq { index } => Some(format!("/{index}")),
-            Segment::Map { key } => Some(format!("/{}", escape(key))),
+            Segment::Map { key } => Some(format!("/{}", pointer_segment(key))),
             Segment::Enum { .. } | Segment::Unknown => None,
         })
         .collect()

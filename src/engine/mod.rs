@@ -12,6 +12,7 @@ pub mod session;
 mod stub;
 pub mod warmup;
 pub mod weights;
+mod words;
 
 use std::time::Instant;
 

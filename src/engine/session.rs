@@ -21,7 +21,10 @@ use ort::{
     },
 };
 
-use super::weights::Weight;
+use super::{
+    weights::Weight,
+    words::{version_of, without_values},
+};
 use crate::model::{Data, Datatype, Dim, Signature, Tensor, TensorSpec, Value};
 
 /// The oldest library that is accepted, as its minor version.
@@ -73,19 +76,6 @@ impl Library {
     pub fn path(&self) -> &Path {
         &self.path
     }
-}
-
-/// `1.31.1` from the file's name, as releases are called; else the commit that the library was built from. The binding
-/// offers no safe way to ask the library itself.
-fn version_of(path: &Path, build_info: &str) -> String {
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let number = name.trim_start_matches("libonnxruntime").trim_start_matches(".so").trim_end_matches(".dylib");
-    let number = number.trim_start_matches('.');
-    if number.contains('.') && number.chars().all(|c| c.is_ascii_digit() || c == '.') {
-        return number.to_owned();
-    }
-    let commit = build_info.split("git-commit-id=").nth(1).and_then(|rest| rest.split(',').next());
-    commit.map_or_else(|| "unknown".to_owned(), |commit| format!("commit {commit}"))
 }
 
 /// How a model's sessions are set up.
@@ -155,7 +145,7 @@ impl Session {
             inputs: session.inputs().iter().map(input_spec).collect::<Result<_, _>>()?,
             outputs: session.outputs().iter().map(output_spec).collect::<Result<_, _>>()?,
         };
-        let signature = Signature { outputs: select(&all.outputs, &options.outputs)?, ..all };
+        let signature = all.select(&options.outputs)?;
         let selector = signature
             .outputs
             .iter()
@@ -205,22 +195,6 @@ fn builder(library: &Library, options: &Options, weights: &SharedWeights) -> ort
         builder = builder.with_initializer(name, Arc::clone(value))?;
     }
     Ok(builder)
-}
-
-/// The outputs named by `wanted`, in that order; all of them when it names none.
-fn select(outputs: &[TensorSpec], wanted: &[String]) -> anyhow::Result<Vec<TensorSpec>> {
-    if wanted.is_empty() {
-        return Ok(outputs.to_vec());
-    }
-    let find = |name: &String| {
-        let known = || outputs.iter().map(|spec| &*spec.name).collect::<Vec<_>>().join(", ");
-        outputs
-            .iter()
-            .find(|spec| *spec.name == **name)
-            .cloned()
-            .with_context(|| format!("the graph has no output '{name}', only {}", known()))
-    };
-    wanted.iter().map(find).collect()
 }
 
 fn input_spec(outlet: &Outlet) -> anyhow::Result<TensorSpec> {
@@ -371,36 +345,5 @@ fn run_error(error: ort::Error) -> RunError {
     match error.code() {
         ort::ErrorCode::InvalidArgument => RunError::Rejected(without_values(error.message())),
         _ => failed(error),
-    }
-}
-
-/// ONNX Runtime's messages quote values of the input ("idx=99 must be within…"); the log must not. Numbers become `#`.
-fn without_values(message: &str) -> String {
-    let mut clean = String::with_capacity(message.len());
-    for c in message.chars() {
-        match c {
-            '0'..='9' if clean.ends_with('#') => {}
-            '0'..='9' => clean.push('#'),
-            c => clean.push(c),
-        }
-    }
-    clean
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn messages_lose_their_numbers() {
-        assert_eq!(without_values("idx=99 must be within [-10,9]"), "idx=# must be within [-#,#]");
-    }
-
-    #[test]
-    fn the_version_is_read_from_the_name_or_the_build_info() {
-        let info = "ORT Build Info: git-branch=HEAD, git-commit-id=6af1a93, build type=Release";
-        assert_eq!(version_of(Path::new("/x/libonnxruntime.so.1.31.1"), info), "1.31.1");
-        assert_eq!(version_of(Path::new("/x/libonnxruntime.1.31.1.dylib"), info), "1.31.1");
-        assert_eq!(version_of(Path::new("libonnxruntime.so"), info), "commit 6af1a93");
     }
 }

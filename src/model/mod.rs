@@ -7,11 +7,12 @@ pub mod conform;
 pub mod input;
 pub mod manifest;
 mod name;
+pub mod nested;
 mod prediction;
 mod signature;
 mod tensor;
 
-pub use input::{Input, Nested};
+pub use input::Input;
 pub use manifest::{Activation, Manifest, Provider, Task};
 pub use name::{ModelId, ModelName, ModelRef, Version};
 pub use prediction::{Classes, Prediction, Value};

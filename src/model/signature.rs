@@ -2,6 +2,8 @@
 
 use std::{fmt, sync::Arc};
 
+use anyhow::Context;
+
 use super::tensor::Datatype;
 
 /// One declared dimension.
@@ -79,5 +81,22 @@ impl Signature {
     /// Whether every input and output has a dynamic first dimension, so that rows of several callers can share one run.
     pub fn could_batch(&self) -> bool {
         !self.inputs.is_empty() && self.inputs.iter().chain(&self.outputs).all(TensorSpec::has_dynamic_rows)
+    }
+
+    /// The same inputs with the outputs that `wanted` names, in that order; with all outputs when it names none.
+    ///
+    /// # Errors
+    /// When there is no such output.
+    pub fn select(mut self, wanted: &[String]) -> anyhow::Result<Self> {
+        if wanted.is_empty() {
+            return Ok(self);
+        }
+        let find = |name: &String| {
+            let known = || self.outputs.iter().map(|spec| &*spec.name).collect::<Vec<_>>().join(", ");
+            let found = self.outputs.iter().find(|spec| *spec.name == **name).cloned();
+            found.with_context(|| format!("the graph has no output '{name}', only {}", known()))
+        };
+        self.outputs = wanted.iter().map(find).collect::<anyhow::Result<_>>()?;
+        Ok(self)
     }
 }

@@ -1,0 +1,158 @@
+//! JSON values as elements of a declared datatype: each fits exactly, or is refused with its position.
+
+use half::{bf16, f16};
+
+use crate::model::{
+    nested::{Leaves, Number},
+    tensor::{Data, Datatype},
+};
+
+/// A leaf that is no value of the datatype.
+#[derive(Debug)]
+pub(super) struct Misfit {
+    /// Its position among the leaves.
+    pub leaf: usize,
+    /// What is wrong, as a stable word.
+    pub code: &'static str,
+    /// The same for people.
+    pub detail: String,
+}
+
+/// The leaves as elements of `datatype`.
+///
+/// # Errors
+/// The first leaf that does not fit.
+pub(super) fn convert(leaves: Leaves, datatype: Datatype) -> Result<Data, Misfit> {
+    macro_rules! numbers {
+        ($variant:ident, $from:expr) => {
+            each(numbers_of(leaves), datatype, $from).map(Data::$variant)
+        };
+    }
+    match datatype {
+        Datatype::Bool => each(bools_of(leaves), datatype, Ok).map(Data::Bool),
+        Datatype::Bytes => each(texts_of(leaves), datatype, text).map(Data::Bytes),
+        Datatype::Uint8 => numbers!(Uint8, integer),
+        Datatype::Uint16 => numbers!(Uint16, integer),
+        Datatype::Uint32 => numbers!(Uint32, integer),
+        Datatype::Uint64 => numbers!(Uint64, integer),
+        Datatype::Int8 => numbers!(Int8, integer),
+        Datatype::Int16 => numbers!(Int16, integer),
+        Datatype::Int32 => numbers!(Int32, integer),
+        Datatype::Int64 => numbers!(Int64, integer),
+        Datatype::Fp16 => numbers!(Fp16, |number| finite(f16::from_f64(float(number)), f16::is_finite)),
+        Datatype::Bf16 => numbers!(Bf16, |number| finite(bf16::from_f64(float(number)), bf16::is_finite)),
+        Datatype::Fp32 => numbers!(Fp32, fp32),
+        Datatype::Fp64 => numbers!(Fp64, |number| finite(float(number), f64::is_finite)),
+    }
+}
+
+/// Converts leaf by leaf. `Err` in `leaves` is the word for what they are instead.
+fn each<T, U>(
+    leaves: Result<Vec<T>, &'static str>,
+    datatype: Datatype,
+    convert: impl Fn(T) -> Result<U, Reason>,
+) -> Result<Vec<U>, Misfit> {
+    let leaves = leaves.map_err(|given| {
+        let detail = format!("expected {} for {datatype}, got {given}", wanted(datatype));
+        Misfit { leaf: 0, code: "wrong_datatype", detail }
+    })?;
+    let mut converted = Vec::with_capacity(leaves.len());
+    for (index, leaf) in leaves.into_iter().enumerate() {
+        converted.push(convert(leaf).map_err(|(code, words)| {
+            let detail = format!("{words} {datatype}");
+            Misfit { leaf: index, code, detail }
+        })?);
+    }
+    Ok(converted)
+}
+
+/// A stable word, and words for people that the datatype's name ends.
+type Reason = (&'static str, &'static str);
+
+const OUT_OF_RANGE: Reason = ("out_of_range", "the number is out of the range of");
+const FRACTION: Reason = ("wrong_datatype", "a fraction is no value of");
+const NUL: Reason = ("nul_character", "a NUL character cannot be passed in");
+
+fn integer<T: TryFrom<i64> + TryFrom<u64>>(number: Number) -> Result<T, Reason> {
+    match number {
+        Number::Int(value) => T::try_from(value).map_err(|_| OUT_OF_RANGE),
+        Number::UInt(value) => T::try_from(value).map_err(|_| OUT_OF_RANGE),
+        Number::Float(value) if value.fract() != 0.0 => Err(FRACTION),
+        // 1.0 and 1e3 are whole numbers to JSON. Up to 2^53 a float holds them exactly.
+        #[expect(clippy::cast_possible_truncation, reason = "checked to be whole and below 2^53")]
+        Number::Float(value) if value.abs() <= 9_007_199_254_740_992.0 => integer(Number::Int(value as i64)),
+        Number::Float(_) => Err(OUT_OF_RANGE),
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "the caller asks for a float")]
+const fn float(number: Number) -> f64 {
+    match number {
+        Number::Int(value) => value as f64,
+        Number::UInt(value) => value as f64,
+        Number::Float(value) => value,
+    }
+}
+
+#[expect(
+    clippy::cast_precision_loss,
+    clippy::cast_possible_truncation,
+    reason = "the caller asks for FP32; infinity is refused"
+)]
+fn fp32(number: Number) -> Result<f32, Reason> {
+    // Straight from the integer: by way of f64 it could be rounded twice.
+    let value = match number {
+        Number::Int(value) => value as f32,
+        Number::UInt(value) => value as f32,
+        Number::Float(value) => value as f32,
+    };
+    finite(value, f32::is_finite)
+}
+
+fn finite<T: Copy>(value: T, is_finite: impl Fn(T) -> bool) -> Result<T, Reason> {
+    if is_finite(value) { Ok(value) } else { Err(OUT_OF_RANGE) }
+}
+
+/// ONNX Runtime takes C strings.
+fn text(text: String) -> Result<String, Reason> {
+    if text.contains('\0') { Err(NUL) } else { Ok(text) }
+}
+
+/// The leaves, or the word for what they are instead. No leaves at all are of every kind.
+fn numbers_of(leaves: Leaves) -> Result<Vec<Number>, &'static str> {
+    match leaves {
+        Leaves::Numbers(values) => Ok(values),
+        Leaves::Bools(_) => Err(BOOLEAN),
+        Leaves::Texts(_) => Err(STRING),
+    }
+}
+
+fn bools_of(leaves: Leaves) -> Result<Vec<bool>, &'static str> {
+    match leaves {
+        Leaves::Bools(values) => Ok(values),
+        Leaves::Numbers(values) if values.is_empty() => Ok(Vec::new()),
+        Leaves::Numbers(_) => Err(NUMBER),
+        Leaves::Texts(_) => Err(STRING),
+    }
+}
+
+fn texts_of(leaves: Leaves) -> Result<Vec<String>, &'static str> {
+    match leaves {
+        Leaves::Texts(values) => Ok(values),
+        Leaves::Numbers(values) if values.is_empty() => Ok(Vec::new()),
+        Leaves::Numbers(_) => Err(NUMBER),
+        Leaves::Bools(_) => Err(BOOLEAN),
+    }
+}
+
+const NUMBER: &str = "a number";
+const BOOLEAN: &str = "a boolean";
+const STRING: &str = "a string";
+
+const fn wanted(datatype: Datatype) -> &'static str {
+    match datatype {
+        Datatype::Bool => BOOLEAN,
+        Datatype::Bytes => STRING,
+        _ => NUMBER,
+    }
+}

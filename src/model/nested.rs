@@ -1,0 +1,293 @@
+//! Nested lists of JSON, read in one pass.
+//!
+//! Reading never fails for lists that are ragged or hold the wrong thing: the fault is kept with its place, so that the
+//! caller gets a pointer to it instead of a parser's column number.
+
+use std::fmt;
+
+use serde::{
+    Deserialize, Deserializer,
+    de::{DeserializeSeed, IgnoredAny, MapAccess, SeqAccess, Visitor},
+};
+
+/// A (nested) list, flattened, with the shape that it had.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Nested {
+    /// Lengths from the outermost list inwards; empty for a bare number or string.
+    pub shape: Vec<usize>,
+    /// The leaves from first to last.
+    pub leaves: Leaves,
+    /// The first thing that is wrong with it; shape and leaves are not to be believed then.
+    pub fault: Option<Fault>,
+}
+
+/// The innermost values. All of one kind.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Leaves {
+    /// Also for no leaves at all.
+    Numbers(Vec<Number>),
+    /// `true` and `false`.
+    Bools(Vec<bool>),
+    /// Strings.
+    Texts(Vec<String>),
+}
+
+impl Default for Leaves {
+    fn default() -> Self {
+        Self::Numbers(Vec::new())
+    }
+}
+
+/// A JSON number, as exactly as it was written.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Number {
+    /// Without fraction and exponent, in the range of `i64`.
+    Int(i64),
+    /// Without fraction and exponent, above the range of `i64`.
+    UInt(u64),
+    /// Everything else.
+    Float(f64),
+}
+
+/// What is wrong inside a value, and where.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fault {
+    /// Indices of the lists on the way, outermost first.
+    pub path: Vec<usize>,
+    /// What is wrong, as a stable word.
+    pub code: &'static str,
+    /// The same for people.
+    pub detail: String,
+}
+
+impl<'de> Deserialize<'de> for Nested {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let mut reader = Reader::default();
+        deserializer.deserialize_any(&mut reader)?;
+        Ok(reader.finish())
+    }
+}
+
+/// Walks a nested list once, collecting leaves and checking that sister lists have equal lengths.
+#[derive(Default)]
+pub(super) struct Reader {
+    /// Indices of the lists that are open now.
+    path: Vec<usize>,
+    /// Length of the lists at each depth, once one of them has been closed.
+    lengths: Vec<Option<usize>>,
+    /// How deep the leaves are, once one has been seen.
+    leaf_depth: Option<usize>,
+    leaves: Leaves,
+    fault: Option<Fault>,
+}
+
+impl Reader {
+    pub(super) fn finish(self) -> Nested {
+        let shape = self.lengths.into_iter().map(|length| length.unwrap_or(0)).collect();
+        Nested { shape, leaves: self.leaves, fault: self.fault }
+    }
+
+    /// Keeps the first fault only: the others usually follow from it.
+    fn fault(&mut self, code: &'static str, detail: impl Into<String>) {
+        if self.fault.is_none() {
+            self.fault = Some(Fault { path: self.path.clone(), code, detail: detail.into() });
+        }
+    }
+
+    fn number(&mut self, number: Number) {
+        if !self.at_leaf_depth() {
+            return;
+        }
+        match &mut self.leaves {
+            Leaves::Numbers(numbers) => numbers.push(number),
+            Leaves::Bools(_) | Leaves::Texts(_) => self.mixed(),
+        }
+    }
+
+    fn bool(&mut self, value: bool) {
+        if !self.at_leaf_depth() {
+            return;
+        }
+        match &mut self.leaves {
+            Leaves::Bools(bools) => bools.push(value),
+            Leaves::Numbers(numbers) if numbers.is_empty() => self.leaves = Leaves::Bools(vec![value]),
+            Leaves::Numbers(_) | Leaves::Texts(_) => self.mixed(),
+        }
+    }
+
+    fn text(&mut self, value: String) {
+        if !self.at_leaf_depth() {
+            return;
+        }
+        match &mut self.leaves {
+            Leaves::Texts(texts) => texts.push(value),
+            Leaves::Numbers(numbers) if numbers.is_empty() => self.leaves = Leaves::Texts(vec![value]),
+            Leaves::Numbers(_) | Leaves::Bools(_) => self.mixed(),
+        }
+    }
+
+    fn mixed(&mut self) {
+        self.fault("mixed_types", "one list holds values of different kinds");
+    }
+
+    fn at_leaf_depth(&mut self) -> bool {
+        let depth = self.path.len();
+        let fits = *self.leaf_depth.get_or_insert(depth) == depth && self.lengths.len() <= depth;
+        if !fits {
+            self.ragged("a value stands where its neighbours are lists, or the other way round");
+        }
+        fits
+    }
+
+    fn ragged(&mut self, detail: impl Into<String>) {
+        self.fault("ragged_list", detail);
+    }
+
+    fn list<'de, A: SeqAccess<'de>>(&mut self, mut list: A) -> Result<(), A::Error> {
+        let depth = self.path.len();
+        if self.leaf_depth.is_some_and(|leaf_depth| leaf_depth <= depth) {
+            self.ragged("a list stands where its neighbours are values");
+        }
+        if self.lengths.len() <= depth {
+            self.lengths.resize(depth + 1, None);
+        }
+        let mut length = 0;
+        self.path.push(0);
+        while self.fault.is_none() && list.next_element_seed(&mut *self)?.is_some() {
+            length += 1;
+            if let Some(index) = self.path.last_mut() {
+                *index = length;
+            }
+        }
+        self.path.pop();
+        if self.fault.is_some() {
+            while list.next_element::<IgnoredAny>()?.is_some() {}
+            return Ok(());
+        }
+        match self.lengths.get(depth).copied().flatten() {
+            Some(expected) if expected != length => {
+                self.ragged(format!("this list has length {length} where its neighbours have {expected}"));
+            }
+            _ => self.lengths[depth] = Some(length),
+        }
+        Ok(())
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for &mut Reader {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for &mut Reader {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a number, a string, a boolean or a list")
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<(), E> {
+        self.bool(value);
+        Ok(())
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<(), E> {
+        self.number(Number::Int(value));
+        Ok(())
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<(), E> {
+        self.number(i64::try_from(value).map_or(Number::UInt(value), Number::Int));
+        Ok(())
+    }
+
+    fn visit_f64<E>(self, value: f64) -> Result<(), E> {
+        self.number(Number::Float(value));
+        Ok(())
+    }
+
+    fn visit_str<E>(self, value: &str) -> Result<(), E> {
+        self.text(value.to_owned());
+        Ok(())
+    }
+
+    fn visit_string<E>(self, value: String) -> Result<(), E> {
+        self.text(value);
+        Ok(())
+    }
+
+    fn visit_unit<E>(self) -> Result<(), E> {
+        self.fault("null", "null is no value for a tensor");
+        Ok(())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, list: A) -> Result<(), A::Error> {
+        self.list(list)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        self.fault("object", "an object cannot stand inside a value");
+        while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn nested(json: &str) -> Nested {
+        serde_json::from_str(json).unwrap()
+    }
+
+    #[test]
+    fn lists_are_flattened_with_their_shape() {
+        let cases: [(&str, &[usize], usize); 7] = [
+            ("7", &[], 1),
+            ("[]", &[0], 0),
+            ("[[],[]]", &[2, 0], 0),
+            ("[1,2.5,-3]", &[3], 3),
+            ("[[1,2],[3,4],[5,6]]", &[3, 2], 6),
+            ("[[[true]]]", &[1, 1, 1], 1),
+            (r#"["a","b"]"#, &[2], 2),
+        ];
+        for (json, shape, leaves) in cases {
+            let nested = nested(json);
+            let count = match &nested.leaves {
+                Leaves::Numbers(values) => values.len(),
+                Leaves::Bools(values) => values.len(),
+                Leaves::Texts(values) => values.len(),
+            };
+            assert_eq!((nested.shape.as_slice(), count, nested.fault), (shape, leaves, None), "{json}");
+        }
+    }
+
+    #[test]
+    fn a_fault_names_its_place() {
+        let cases: [(&str, &str, &[usize]); 9] = [
+            ("[[1,2],[3]]", "ragged_list", &[1]),
+            ("[[1,2],[3,4,5]]", "ragged_list", &[1]),
+            ("[[1],2]", "ragged_list", &[1]),
+            ("[1,[2]]", "ragged_list", &[1]),
+            ("[[],[1]]", "ragged_list", &[1]),
+            ("[[],1]", "ragged_list", &[1]),
+            (r#"[1,"a"]"#, "mixed_types", &[1]),
+            ("[[0,null]]", "null", &[0, 1]),
+            (r#"[{"a":1}]"#, "object", &[0]),
+        ];
+        for (json, code, path) in cases {
+            let fault = nested(json).fault.unwrap_or_else(|| panic!("{json} has no fault"));
+            assert_eq!((fault.code, fault.path.as_slice()), (code, path), "{json}");
+        }
+    }
+
+    #[test]
+    fn whole_numbers_stay_exact() {
+        let nested = nested("[9007199254740993, -9223372036854775808, 18446744073709551615]");
+        let expected = vec![Number::Int(9_007_199_254_740_993), Number::Int(i64::MIN), Number::UInt(u64::MAX)];
+        assert_eq!(nested.leaves, Leaves::Numbers(expected));
+    }
+}
