@@ -12,7 +12,9 @@ help: ## List the targets
 .PHONY: setup
 setup: library packages ## Fetch ONNX Runtime and the tests' Python packages
 
+# GET / and the log tell which sources a binary was built from.
 .PHONY: build
+build: export GLASSBOX_REVISION := $(shell git describe --always --dirty 2>/dev/null)
 build: toolchain ## Build the release binary
 	cargo build --release --locked
 

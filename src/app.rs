@@ -27,7 +27,8 @@ use crate::{
     engine::{library, session::Library},
     lifecycle::Lifecycle,
     predict::Predictor,
-    registry::{Engine, Registry},
+    registry::{Loader, Registry},
+    telemetry::millis,
 };
 
 /// Between the last accepted connection and the moment when silent ones are closed: a request that its caller has sent
@@ -41,7 +42,7 @@ pub struct App {
     addr: SocketAddr,
     router: Router,
     registry: Arc<Registry>,
-    engine: Arc<Engine>,
+    loader: Arc<Loader>,
     lifecycle: Lifecycle,
     server: Arc<ServerConfig>,
     drain: DrainConfig,
@@ -63,7 +64,7 @@ impl App {
         let lifecycle = Lifecycle::new();
         let registry = Arc::new(Registry::scan(&config.models)?);
         let library = registry.needs_library().then(|| load_library(&config.runtime)).transpose()?;
-        let engine = Arc::new(Engine::new(&config.runtime, library, config.predict.max_text_chars));
+        let loader = Arc::new(Loader::new(&config.runtime, library, config.predict.max_text_chars));
         let predictor = Predictor::new(Arc::clone(&registry));
         let server = Arc::new(config.server);
         let router = api::router(ApiState {
@@ -74,7 +75,7 @@ impl App {
             predict: Arc::new(config.predict),
             started: Instant::now(),
         });
-        Ok(Self { listener, addr, router, registry, engine, lifecycle, server, drain: config.drain })
+        Ok(Self { listener, addr, router, registry, loader, lifecycle, server, drain: config.drain })
     }
 
     /// Where HTTP is listened on.
@@ -98,9 +99,9 @@ impl App {
         ready: impl FnOnce(&Registry) + Send + 'static,
     ) -> anyhow::Result<()> {
         let listener = TcpListener::from_std(self.listener)?;
-        let (registry, engine, lifecycle) = (Arc::clone(&self.registry), self.engine, self.lifecycle.clone());
+        let (registry, loader, lifecycle) = (Arc::clone(&self.registry), self.loader, self.lifecycle.clone());
         self.lifecycle.spawn(async move {
-            registry.load_all(&engine, &lifecycle).await;
+            registry.load_all(&loader, &lifecycle).await;
             ready(&registry);
         });
 
@@ -183,8 +184,4 @@ impl Connections {
     async fn shutdown(self) {
         self.graceful.shutdown().await;
     }
-}
-
-fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }

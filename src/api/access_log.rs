@@ -9,7 +9,7 @@ use axum::{
 };
 
 use super::{layers::RequestId, reject::Failure};
-use crate::{error::Error, model::ModelId, registry::millis};
+use crate::{error::Error, model::ModelId, telemetry::millis};
 
 /// What a handler tells the log about the prediction that it made.
 #[derive(Debug, Clone)]

@@ -17,7 +17,7 @@ use crate::{
         session::Library,
     },
     lifecycle::Lifecycle,
-    registry::{Engine, Registry},
+    registry::{Loader, Registry},
 };
 
 /// Serves ONNX models over HTTP.
@@ -126,8 +126,8 @@ async fn load_models(config: &Config) -> anyhow::Result<Arc<Registry>> {
         }
         false => None,
     };
-    let engine = Arc::new(Engine::new(&config.runtime, library, config.predict.max_text_chars));
-    registry.load_all(&engine, &Lifecycle::new()).await;
+    let loader = Arc::new(Loader::new(&config.runtime, library, config.predict.max_text_chars));
+    registry.load_all(&loader, &Lifecycle::new()).await;
     // Sessions must not be taken down while the process ends: the library takes itself down then.
     std::mem::forget(Arc::clone(&registry));
     Ok(registry)

@@ -1,18 +1,15 @@
 //! Loads one version: opens its sessions, finds out whether it batches, warms it, verifies its golden samples.
 
 use std::{
-    io::Read,
     num::NonZero,
     panic::{AssertUnwindSafe, catch_unwind},
-    path::{Path, PathBuf},
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use anyhow::Context;
-use sha2::{Digest, Sha256};
 
-use super::{ModelSource, Source, VersionSource, golden::Golden, millis};
+use super::{ModelSource, Source, VersionSource, digest::digest, golden::Golden};
 use crate::{
     config::RuntimeConfig,
     engine::{
@@ -21,6 +18,7 @@ use crate::{
         warmup, weights,
     },
     model::{Manifest, ModelId, Provider, Signature, Task, conform::Rules},
+    telemetry::millis,
 };
 
 /// Files of people's own writing are bounded, as everything is.
@@ -31,7 +29,7 @@ const MOST_INSTANCES: usize = 8;
 
 /// What loading needs from the configuration and the machine.
 #[derive(Debug)]
-pub struct Engine {
+pub struct Loader {
     library: Option<&'static Library>,
     threads: usize,
     queue_capacity: usize,
@@ -67,7 +65,7 @@ pub struct Loaded {
     pub golden_samples: usize,
 }
 
-impl Engine {
+impl Loader {
     /// Follows the CPU quota and affinity unless the configuration says a number.
     pub fn new(config: &RuntimeConfig, library: Option<&'static Library>, max_text_chars: usize) -> Self {
         let available = std::thread::available_parallelism().map_or(1, NonZero::get);
@@ -214,61 +212,9 @@ fn text_input(name: &str, signature: &Signature) -> anyhow::Result<usize> {
 }
 
 /// Reads a file that may lie beside the graph.
-fn companion(source: &Source, name: &str) -> anyhow::Result<Option<String>> {
+pub(super) fn companion(source: &Source, name: &str) -> anyhow::Result<Option<String>> {
     let Some(path) = source.companion(name).filter(|path| path.exists()) else { return Ok(None) };
     let size = path.metadata().with_context(|| format!("'{name}' cannot be read"))?.len();
     anyhow::ensure!(size <= SMALL_FILE, "'{name}' is larger than {SMALL_FILE} bytes");
     std::fs::read_to_string(&path).map(Some).with_context(|| format!("'{name}' cannot be read"))
-}
-
-/// SHA-256 and size of what a version is made of. For a lone graph it is the file's own hash, as `sha256sum` prints it;
-/// with further files, such as external weights, the hash over the list that `sha256sum` would print of them.
-fn digest(source: &Source, manifest: &Manifest) -> anyhow::Result<(String, u64)> {
-    if manifest.provider == Provider::Stub {
-        let manifest = companion(source, "../model.toml")?.unwrap_or_default();
-        return Ok((hex(&Sha256::digest(manifest)), 0));
-    }
-    let mut files = match source {
-        Source::File(file) => vec![file.clone()],
-        Source::Folder(folder) => files_of(folder)?,
-    };
-    files.sort();
-    let mut hashes = Vec::with_capacity(files.len());
-    let mut size = 0;
-    for file in &files {
-        let name = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let (hash, length) = hash_file(file).with_context(|| format!("'{name}' cannot be read"))?;
-        size += length;
-        hashes.push((hash, name));
-    }
-    if let [(only, _)] = &hashes[..] {
-        return Ok((only.clone(), size));
-    }
-    let list: String = hashes.iter().map(|(hash, name)| format!("{hash}  {name}\n")).collect();
-    Ok((hex(&Sha256::digest(list)), size))
-}
-
-/// A version's files, without those that only describe it.
-fn files_of(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
-    let describes = |path: &Path| path.file_name().is_some_and(|name| name == "golden.json" || name == "metrics.json");
-    let entries = std::fs::read_dir(folder).context("the version's folder cannot be read")?;
-    let paths: Vec<PathBuf> = entries.filter_map(|entry| entry.ok().map(|entry| entry.path())).collect();
-    Ok(paths.into_iter().filter(|path| path.is_file() && !describes(path)).collect())
-}
-
-fn hash_file(path: &Path) -> std::io::Result<(String, u64)> {
-    let mut file = std::fs::File::open(path)?;
-    let (mut hash, mut buffer, mut length) = (Sha256::new(), vec![0; 256 * 1024], 0);
-    loop {
-        let read = file.read(&mut buffer)?;
-        if read == 0 {
-            return Ok((hex(&hash.finalize()), length));
-        }
-        hash.update(&buffer[..read]);
-        length += read as u64;
-    }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -1,5 +1,6 @@
 //! Which models are live: an atomic snapshot that requests read without waiting for anybody.
 
+mod digest;
 mod golden;
 mod loader;
 mod repository;
@@ -7,12 +8,12 @@ mod repository;
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex, PoisonError},
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use arc_swap::ArcSwap;
 
-pub use loader::{Engine, Loaded};
+pub use loader::{Loaded, Loader};
 pub use repository::{ModelSource, Source, VersionSource};
 
 use crate::{
@@ -20,6 +21,7 @@ use crate::{
     error::Error,
     lifecycle::Lifecycle,
     model::{ModelId, ModelName, ModelRef, Version},
+    telemetry::millis,
 };
 
 /// All models, and how far each of their versions is.
@@ -130,17 +132,17 @@ impl Registry {
     }
 
     /// Loads every version in the background, some at a time. Returns when all are ready or failed.
-    pub async fn load_all(self: &Arc<Self>, engine: &Arc<Engine>, lifecycle: &Lifecycle) {
+    pub async fn load_all(self: &Arc<Self>, loader: &Arc<Loader>, lifecycle: &Lifecycle) {
         let started = Instant::now();
-        let permits = Arc::new(tokio::sync::Semaphore::new(engine.loads_at_once()));
+        let permits = Arc::new(tokio::sync::Semaphore::new(loader.loads_at_once()));
         let (done, mut all_done) = tokio::sync::mpsc::channel::<()>(1);
         for source in self.sources.iter().cloned().map(Arc::new) {
             for version in source.versions.iter().cloned() {
-                let (registry, engine, source) = (Arc::clone(self), Arc::clone(engine), Arc::clone(&source));
+                let (registry, loader, source) = (Arc::clone(self), Arc::clone(loader), Arc::clone(&source));
                 let (permits, done) = (Arc::clone(&permits), done.clone());
                 lifecycle.spawn(async move {
                     let _permit = permits.acquire_owned().await;
-                    registry.load(engine, source, version).await;
+                    registry.load(loader, source, version).await;
                     drop(done);
                 });
             }
@@ -150,10 +152,10 @@ impl Registry {
         tracing::debug!(elapsed_ms = millis(started.elapsed()), "all models have been tried");
     }
 
-    async fn load(&self, engine: Arc<Engine>, source: Arc<ModelSource>, version: VersionSource) {
+    async fn load(&self, loader: Arc<Loader>, source: Arc<ModelSource>, version: VersionSource) {
         let id = ModelId { name: source.name.clone(), version: version.version.clone() };
         let loading = id.clone();
-        let result = tokio::task::spawn_blocking(move || engine.load(&loading, &source, &version)).await;
+        let result = tokio::task::spawn_blocking(move || loader.load(&loading, &source, &version)).await;
         let state = match result.map_err(anyhow::Error::from).and_then(|result| result) {
             Ok(loaded) => {
                 tracing::info!(model = %id, load_ms = millis(loaded.load_time), digest = loaded.digest, "model is ready");
@@ -272,9 +274,4 @@ fn known(snapshot: &Snapshot, name: &str) -> bool {
 /// What a caller wrote, short enough to be said back.
 pub fn shorten(text: &str) -> String {
     text.chars().filter(|c| !c.is_control()).take(128).collect()
-}
-
-/// Milliseconds with fractions, for people.
-pub fn millis(duration: Duration) -> f64 {
-    (duration.as_secs_f64() * 1e6).round() / 1e3
 }

@@ -10,7 +10,8 @@ use crate::{
     api::state::ApiState,
     error::Error,
     model::{ModelName, TensorSpec, Version},
-    registry::{Loaded, ModelEntry, State as VersionState, millis, shorten},
+    registry::{Loaded, ModelEntry, State as VersionState, shorten},
+    telemetry::millis,
 };
 
 /// `GET /v1/models`

@@ -24,7 +24,7 @@ use crate::{
     error::{Error, Violation},
     model::{Input, ModelRef, Prediction},
     predict::{PredictRequest, Predictions},
-    registry::millis,
+    telemetry::millis,
 };
 
 /// One item. Exactly one of `text` and `input`.
