@@ -26,4 +26,6 @@ mod predict;
 #[cfg(test)]
 mod readiness;
 #[cfg(test)]
+mod readme;
+#[cfg(test)]
 mod structure;

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{TestApp, project};
+use crate::support::{TestApp, assert_close, project};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_prediction_names_its_request_and_its_model() {
@@ -118,21 +118,4 @@ fn golden() -> Vec<(String, Vec<Value>)> {
     all.sort_by(|a, b| a.0.cmp(&b.0));
     assert_eq!(all.len(), 5, "every bundled model has golden samples");
     all
-}
-
-/// Equal but for 1e-5, of the expected number where that is above 1.
-fn assert_close(got: &Value, expected: &Value, place: &str) {
-    match (got, expected) {
-        (Value::Number(a), Value::Number(b)) => {
-            let (a, b) = (a.as_f64().unwrap(), b.as_f64().unwrap());
-            assert!((a - b).abs() <= 1e-5 * b.abs().max(1.0), "{place}: {a} instead of {b}");
-        }
-        (Value::Array(a), Value::Array(b)) if a.len() == b.len() => {
-            a.iter().zip(b).for_each(|(a, b)| assert_close(a, b, place));
-        }
-        (Value::Object(a), Value::Object(b)) if a.len() == b.len() => {
-            b.iter().for_each(|(key, b)| assert_close(&a[key], b, place));
-        }
-        (a, b) => assert_eq!(a, b, "{place}"),
-    }
 }

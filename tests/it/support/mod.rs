@@ -1,11 +1,13 @@
 //! The harness.
 
 mod app;
+mod close;
 mod process;
 mod python;
 mod repository;
 
 pub use app::{TestApp, TestAppBuilder, serve_files};
+pub use close::assert_close;
 pub use process::{Finished, Server, children, glassbox, run, run_with_input, until};
 pub use python::python;
 pub use repository::Repository;
