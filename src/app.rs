@@ -27,6 +27,10 @@ use crate::{
     registry::{Engine, Registry},
 };
 
+/// For the requests that lie in the sockets when the stop signal comes: a connection of which nothing has been read yet
+/// counts as idle, and would be closed in their callers' faces.
+const LAST_READ: Duration = Duration::from_millis(200);
+
 /// The whole server, wired and bound, serving nothing yet.
 #[derive(Debug)]
 pub struct App {
@@ -105,7 +109,8 @@ impl App {
         }
         self.lifecycle.begin_drain();
         tracing::info!(delay_ms = millis(self.drain.delay), timeout_ms = millis(self.drain.timeout), "draining");
-        let _ = tokio::time::timeout(self.drain.delay, connections.accept(&listener)).await;
+        let delay = self.drain.delay.max(LAST_READ);
+        let _ = tokio::time::timeout(delay, connections.accept(&listener)).await;
         drop(listener);
         let drained = tokio::time::timeout(self.drain.timeout, connections.shutdown()).await.is_ok();
         self.lifecycle.stop_now();
