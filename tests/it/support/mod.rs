@@ -1,12 +1,14 @@
 //! The harness.
 
 mod app;
+mod caller;
 mod process;
 mod python;
 mod repository;
 
 pub use app::{TestApp, TestAppBuilder, serve_files};
-pub use process::{Finished, Server, children, glassbox, run, run_with_input, until};
+pub use caller::{Answer, Caller};
+pub use process::{Finished, Server, children, glassbox, run, run_with_input, until, variable};
 pub use python::python;
 pub use repository::Repository;
 
