@@ -31,9 +31,10 @@ use crate::{
     telemetry::millis,
 };
 
-/// Between the last accepted connection and the moment when silent ones are closed: a request that its caller has sent
-/// already must be read first, or it is lost.
-const LAST_CALL: Duration = Duration::from_millis(50);
+/// How long callers are still heard after the stop signal, and connections after the last one was accepted. What lies in a
+/// socket by then must be read first: a connection of which nothing has been read yet counts as idle, and would be closed
+/// in its caller's face.
+const LAST_CALL: Duration = Duration::from_millis(100);
 
 /// The whole server, wired and bound, serving nothing yet.
 #[derive(Debug)]
@@ -113,7 +114,8 @@ impl App {
         }
         self.lifecycle.begin_drain();
         tracing::info!(delay_ms = millis(self.drain.delay), timeout_ms = millis(self.drain.timeout), "draining");
-        let _ = tokio::time::timeout(self.drain.delay, connections.accept(&listener)).await;
+        let delay = self.drain.delay.max(LAST_CALL);
+        let _ = tokio::time::timeout(delay, connections.accept(&listener)).await;
         drop(listener);
         tokio::time::sleep(LAST_CALL).await;
         let drained = tokio::time::timeout(self.drain.timeout, connections.shutdown()).await.is_ok();
