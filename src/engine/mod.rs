@@ -82,6 +82,11 @@ impl Model {
         self.intake.check(input, pointer)
     }
 
+    /// Sets the longest text, in characters.
+    pub const fn limit_texts(&mut self, max_chars: usize) {
+        self.intake.limit_texts(max_chars);
+    }
+
     /// One prediction per item, in order. Nothing is run after `deadline`.
     ///
     /// # Errors
