@@ -7,7 +7,7 @@ use std::{
     net::{SocketAddr, TcpListener as StdListener},
     pin::pin,
     sync::Arc,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use anyhow::Context;
@@ -26,7 +26,6 @@ use crate::{
     config::{Config, DrainConfig, RuntimeConfig, ServerConfig},
     engine::{library, session::Library},
     lifecycle::Lifecycle,
-    predict::Predictor,
     registry::{Loader, Registry},
     telemetry::millis,
 };
@@ -66,16 +65,9 @@ impl App {
         let registry = Arc::new(Registry::scan(&config.models)?);
         let library = registry.needs_library().then(|| load_library(&config.runtime)).transpose()?;
         let loader = Arc::new(Loader::new(&config.runtime, library, config.predict.max_text_chars));
-        let predictor = Predictor::new(Arc::clone(&registry));
         let server = Arc::new(config.server);
-        let router = api::router(ApiState {
-            predictor,
-            registry: Arc::clone(&registry),
-            lifecycle: lifecycle.clone(),
-            server: Arc::clone(&server),
-            predict: Arc::new(config.predict),
-            started: Instant::now(),
-        });
+        let state = ApiState::new(Arc::clone(&registry), lifecycle.clone(), Arc::clone(&server), config.predict);
+        let router = api::router(state);
         Ok(Self { listener, addr, router, registry, loader, lifecycle, server, drain: config.drain })
     }
 

@@ -78,3 +78,29 @@ async fn many_huge_bodies_at_once_are_all_answered_and_probes_in_between() {
     assert!(probes > 1, "the probes came too late to show anything");
     still_answers(&app).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bodies_share_a_bounded_room_and_give_it_back() {
+    let app = TestApp::with(|config| {
+        config.server.body_limit = ByteSize::kib(64);
+        config.server.bodies_limit = ByteSize::kib(65);
+    })
+    .await;
+    let large = format!(r#"{{"model":"doubler","input":[{}1]}}"#, "0,".repeat(30_000));
+    let request = predict(&large, "");
+    let mut first = Wire::open(&app).await;
+    first.say(&request[..request.len() - 1]).await;
+    // Nothing tells from outside when the server has read that far; until then the next one still finds room.
+    let refused = loop {
+        let answer = post(&app, "/v1/predict", &large).await;
+        if answer.status != 200 {
+            break answer;
+        }
+    };
+    refused.problem((503, "overloaded"), "no room");
+    assert!(refused.header("retry-after").is_some());
+    first.say(&request[request.len() - 1..]).await;
+    assert_eq!(first.answer().await.expect("an answer").status, 200);
+    // The room is given back before the answer is written.
+    assert_eq!(post(&app, "/v1/predict", &large).await.status, 200);
+}
