@@ -142,7 +142,7 @@ async fn a_full_queue_refuses_at_once_and_says_when_to_come_back() {
         let answer = answer.unwrap();
         if answer.status != 200 {
             let problem = answer.problem((503, "overloaded"), "a full queue");
-            assert_eq!(problem["detail"], "model 'doubler' has no room in its queue");
+            assert_eq!(problem["detail"], "the queue of model 'doubler' is full");
             assert_eq!(answer.header("retry-after"), Some("1"));
             refused += 1;
         }
