@@ -1,14 +1,16 @@
 //! The harness.
 
 mod app;
+mod caller;
 mod close;
 mod process;
 mod python;
 mod repository;
 
 pub use app::{TestApp, TestAppBuilder, serve_files};
+pub use caller::{Answer, Caller};
 pub use close::assert_close;
-pub use process::{Finished, Server, children, glassbox, run, run_with_input, until};
+pub use process::{Finished, Server, children, glassbox, run, run_with_input, until, variable};
 pub use python::python;
 pub use repository::Repository;
 

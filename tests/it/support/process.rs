@@ -24,6 +24,11 @@ pub fn glassbox(args: &[&str]) -> Command {
     command
 }
 
+/// The environment variable that sets a key of the configuration.
+pub fn variable(key: &str) -> String {
+    format!("GLASSBOX__{}", key.to_uppercase().replace('.', "__"))
+}
+
 /// How a command ended, and what it said.
 #[derive(Debug)]
 pub struct Finished {

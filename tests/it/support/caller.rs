@@ -1,0 +1,106 @@
+//! A caller that sends its bytes when the test wants it to: half a body, nothing at all, one request after another.
+
+use std::{
+    io::{BufRead, BufReader, Read, Write},
+    net::{SocketAddr, TcpStream},
+    time::Duration,
+};
+
+use serde_json::Value;
+
+/// One connection. Every read panics after 30 s.
+pub struct Caller {
+    stream: BufReader<TcpStream>,
+}
+
+/// What came back.
+#[derive(Debug)]
+pub struct Answer {
+    pub status: u16,
+    pub body: Value,
+}
+
+impl Caller {
+    pub fn connect(addr: SocketAddr) -> Self {
+        let stream = TcpStream::connect(addr).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+        Self { stream: BufReader::new(stream) }
+    }
+
+    /// Sends raw bytes.
+    pub fn send(&mut self, text: &str) {
+        self.stream.get_mut().write_all(text.as_bytes()).unwrap();
+    }
+
+    pub fn get(&mut self, path: &str) -> Answer {
+        self.send(&format!("GET {path} HTTP/1.1\r\nHost: test\r\n\r\n"));
+        self.answer()
+    }
+
+    pub fn post(&mut self, path: &str, body: &Value) -> Answer {
+        self.send_head(path, body, "");
+        self.send(&body.to_string());
+        self.answer()
+    }
+
+    /// Sends everything but the last bytes of `body`, which it returns, and waits until the server reads the body.
+    pub fn begin_post(&mut self, path: &str, body: &Value) -> String {
+        self.send_head(path, body, "Expect: 100-continue\r\n");
+        assert_eq!(self.head(), 100, "the server waits for the body");
+        let mut text = body.to_string();
+        let rest = text.split_off(text.len() / 2);
+        self.send(&text);
+        rest
+    }
+
+    fn send_head(&mut self, path: &str, body: &Value, header: &str) {
+        let length = body.to_string().len();
+        self.send(&format!("POST {path} HTTP/1.1\r\nHost: test\r\nContent-Type: application/json\r\n{header}"));
+        self.send(&format!("Content-Length: {length}\r\n\r\n"));
+    }
+
+    /// Reads one answer, which must be JSON.
+    pub fn answer(&mut self) -> Answer {
+        let (status, length) = self.head_and_length();
+        let mut body = vec![0; length];
+        self.stream.read_exact(&mut body).unwrap();
+        Answer { status, body: serde_json::from_slice(&body).unwrap() }
+    }
+
+    fn head(&mut self) -> u16 {
+        self.head_and_length().0
+    }
+
+    fn head_and_length(&mut self) -> (u16, usize) {
+        let status = self.line();
+        let status = status.split(' ').nth(1).and_then(|status| status.parse().ok());
+        let mut length = 0;
+        loop {
+            let line = self.line().to_ascii_lowercase();
+            if line.is_empty() {
+                return (status.expect("no status line"), length);
+            }
+            if let Some(text) = line.strip_prefix("content-length:") {
+                length = text.trim().parse().unwrap();
+            }
+        }
+    }
+
+    fn line(&mut self) -> String {
+        let mut line = String::new();
+        self.stream.read_line(&mut line).expect("nothing comes for 30 s");
+        assert!(line.ends_with("\r\n"), "the connection was closed within an answer: {line:?}");
+        line.trim_end().to_owned()
+    }
+
+    /// Waits until the server closes the connection; whatever it says before is returned.
+    pub fn closed(&mut self) -> String {
+        let mut rest = Vec::new();
+        match self.stream.read_to_end(&mut rest) {
+            Ok(_) => {}
+            Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => {}
+            Err(error) => panic!("the connection is still open: {error}"),
+        }
+        String::from_utf8_lossy(&rest).into_owned()
+    }
+}
