@@ -4,7 +4,11 @@ use std::sync::Arc;
 
 use anyhow::Context;
 
-use crate::model::{Activation, Classes, Data, Manifest, Prediction, Signature, Task, Value};
+use crate::model::{
+    Activation, Classes, Data, Datatype, Dim, Manifest, Prediction, Signature, Task, TensorSpec, Value,
+};
+
+const NAMELESS: &str = "the manifest has no 'labels', and the graph does not name its classes";
 
 /// How a model's outputs are read.
 #[derive(Debug)]
@@ -46,13 +50,32 @@ impl Postprocess {
         if manifest.task != Task::Classification {
             return Ok(Self::Value);
         }
-        if let (Some(crate::model::Dim::Fixed(classes)), labels @ 1..) =
-            (outputs[0].shape.last(), manifest.labels.len())
-        {
+        let TensorSpec { name, datatype, shape } = &outputs[0];
+        let fractions = matches!(datatype, Datatype::Fp16 | Datatype::Bf16 | Datatype::Fp32 | Datatype::Fp64);
+        anyhow::ensure!(fractions, "output '{name}' is {datatype}, and probabilities are FP16, BF16, FP32 or FP64");
+        if let (Some(Dim::Fixed(classes)), labels) = (shape.last(), manifest.labels.len()) {
+            anyhow::ensure!(labels > 0, NAMELESS);
             let needed = if manifest.output.activation == Activation::Sigmoid && *classes == 1 { 2 } else { *classes };
             anyhow::ensure!(labels == needed, "the manifest has {labels} labels, the graph {needed} classes");
         }
         Ok(Self::Classification { labels: manifest.labels.clone().into(), activation: manifest.output.activation })
+    }
+
+    /// Checks against the outputs of a first run what a graph with dynamic dimensions does not declare.
+    ///
+    /// # Errors
+    /// When the manifest's labels do not fit.
+    pub fn check(&self, outputs: &[Value]) -> anyhow::Result<()> {
+        let (Self::Classification { labels, .. }, Some(value)) = (self, outputs.first()) else { return Ok(()) };
+        let labels = labels.len();
+        match value.keys.as_ref().map(|keys| keys.len()) {
+            Some(classes) => anyhow::ensure!(
+                labels == 0 || labels == classes,
+                "the manifest has {labels} labels, the graph {classes} classes"
+            ),
+            None => anyhow::ensure!(labels > 0, NAMELESS),
+        }
+        Ok(())
     }
 
     /// Makes a prediction of one item's outputs. `squeeze` takes away the batch dimension that the server added.
@@ -76,7 +99,7 @@ impl Postprocess {
             Self::Classification { labels, activation } => {
                 let value = values.into_iter().next().context("the model gave no output")?;
                 let labels = if labels.is_empty() { value.keys.as_ref() } else { Some(labels) };
-                let labels = labels.context("the manifest has no 'labels', and the graph does not name its classes")?;
+                let labels = labels.context(NAMELESS)?;
                 let probabilities = activate(*activation, floats(value.tensor.data())?);
                 let (classes, expected) = (probabilities.len(), labels.len());
                 anyhow::ensure!(classes == expected, "the model gave {classes} probabilities for {expected} labels");

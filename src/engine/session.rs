@@ -23,7 +23,7 @@ use ort::{
 
 use super::{
     weights::Weight,
-    words::{version_of, without_values},
+    words::{version_of, without_folder, without_values},
 };
 use crate::model::{Data, Datatype, Dim, Signature, Tensor, TensorSpec, Value};
 
@@ -132,15 +132,11 @@ impl Session {
     /// Loads the graph at `path`.
     ///
     /// # Errors
-    /// In words for the person who made the model; the path is left out.
+    /// In words for the person who made the model; the folder is left out.
     pub fn open(library: &Library, path: &Path, options: &Options, weights: &SharedWeights) -> anyhow::Result<Self> {
-        let without_path = |error: ort::Error| {
-            let file = path.file_name().unwrap_or_default().to_string_lossy();
-            anyhow::anyhow!("{}", error.message().replace(&path.display().to_string(), &file))
-        };
         let session = builder(library, options, weights)
             .and_then(|mut builder| builder.commit_from_file(path))
-            .map_err(without_path)?;
+            .map_err(|error| anyhow::anyhow!(without_folder(error.message(), path)))?;
         let all = Signature {
             inputs: session.inputs().iter().map(input_spec).collect::<Result<_, _>>()?,
             outputs: session.outputs().iter().map(output_spec).collect::<Result<_, _>>()?,

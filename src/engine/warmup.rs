@@ -11,10 +11,11 @@ pub const DEFAULT_BATCH_SIZE: usize = 32;
 /// cannot take every length.
 const LENGTHS: [usize; 3] = [4, 1, 32];
 
-/// Runs the session once on made-up inputs; `false` when it takes none of them, which is no fault.
-pub fn run_once(session: &mut Session) -> bool {
+/// Runs the session once on made-up inputs and returns what came out; `None` when it takes none of them, which is no
+/// fault.
+pub fn run_once(session: &mut Session) -> Option<Vec<Value>> {
     let signature = session.signature().clone();
-    LENGTHS.iter().any(|length| session.run(&inputs(&signature, &[0], *length)).is_ok())
+    LENGTHS.iter().find_map(|length| session.run(&inputs(&signature, &[0], *length)).ok())
 }
 
 /// Whether a run of several rows gives each row what it gets alone: only then may rows of different callers share a run.

@@ -28,6 +28,15 @@ pub(super) fn without_values(message: &str) -> String {
     clean
 }
 
+/// What is wrong with the graph at `path`, without the folder that it lies in: probes show this to everybody.
+pub(super) fn without_folder(message: &str, path: &Path) -> String {
+    let folder = path.parent().filter(|folder| *folder != Path::new(""));
+    // Weights beside a graph are named by the full path even where the graph is not. The longer form goes first.
+    let forms = [folder.and_then(|folder| folder.canonicalize().ok()), folder.map(Path::to_owned)];
+    let forms = forms.iter().flatten();
+    forms.fold(message.to_owned(), |message, folder| message.replace(&format!("{}/", folder.display()), ""))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

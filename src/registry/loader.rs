@@ -17,7 +17,7 @@ use crate::{
         session::{Library, Options, Session, SharedWeights},
         warmup, weights,
     },
-    model::{Manifest, ModelId, Provider, Signature, Task, conform::Rules},
+    model::{Manifest, ModelId, Provider, Signature, Task, Value, conform::Rules},
     telemetry::millis,
 };
 
@@ -109,6 +109,7 @@ impl Loader {
         };
         let lowercase = manifest.text.as_ref().is_some_and(|text| text.lowercase);
         let postprocess = Postprocess::new(&manifest, &parts.signature)?;
+        postprocess.check(&parts.first_outputs)?;
         let intake = Intake::new(rules, lowercase);
         let mut model = Model::new(id.clone(), intake, parts.max_batch_size, parts.backend, postprocess);
 
@@ -155,12 +156,22 @@ impl Loader {
 
         let started = Instant::now();
         let (max_batch_size, batching_reason) = batching(manifest, first)?;
-        let warm = sessions.iter_mut().all(warmup::run_once);
+        let outputs: Vec<_> = sessions.iter_mut().map(warmup::run_once).collect();
+        let warm = outputs.iter().all(Option::is_some);
+        let first_outputs = outputs.into_iter().next().flatten().unwrap_or_default();
         let (model, warmup_ms) = (id.to_string(), millis(started.elapsed()));
         tracing::debug!(model, warm, warmup_ms, max_batch_size, batching_reason, "sessions are open");
 
         let pool = Pool::start(id.name.as_str(), sessions, self.queue_capacity)?;
-        Ok(Parts { backend: Backend::Pool(pool), signature, max_batch_size, batching_reason, instances, intra_threads })
+        Ok(Parts {
+            backend: Backend::Pool(pool),
+            signature,
+            max_batch_size,
+            batching_reason,
+            instances,
+            intra_threads,
+            first_outputs,
+        })
     }
 }
 
@@ -171,6 +182,8 @@ struct Parts {
     batching_reason: &'static str,
     instances: usize,
     intra_threads: usize,
+    /// What the first run gave; empty without one.
+    first_outputs: Vec<Value>,
 }
 
 fn stub(manifest: &Manifest) -> anyhow::Result<Parts> {
@@ -183,6 +196,7 @@ fn stub(manifest: &Manifest) -> anyhow::Result<Parts> {
         batching_reason: "declared",
         instances: 1,
         intra_threads: 1,
+        first_outputs: Vec::new(),
     })
 }
 
