@@ -212,10 +212,10 @@ fn batching(manifest: &Manifest, session: &mut Session) -> anyhow::Result<(Optio
             );
             (Some(size), "declared")
         }
-        None if warmup::rows_are_independent(session) => {
-            (Some(warmup::DEFAULT_BATCH_SIZE), "measured: rows are independent")
+        None => {
+            let (independent, reason) = warmup::rows_are_independent(session);
+            (independent.then_some(warmup::DEFAULT_BATCH_SIZE), reason)
         }
-        None => (None, "measured: rows are not known to be independent"),
     })
 }
 
