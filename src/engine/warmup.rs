@@ -14,13 +14,23 @@ const LENGTHS: [(usize, usize); 4] = [(4, MOST_ELEMENTS), (1, MOST_ELEMENTS), (3
 /// A graph may declare more elements than any machine holds.
 const MOST_ELEMENTS: usize = 1 << 24;
 
-/// Runs the session once on made-up inputs and returns what came out; `None` when it takes none of them, which is no
-/// fault.
-pub fn run_once(session: &mut Session) -> Option<Vec<Value>> {
+/// A first run that went well.
+#[derive(Debug)]
+pub struct Warm {
+    /// How long the dynamic dimensions of its inputs were, the batch aside.
+    pub length: usize,
+    /// What came out.
+    pub outputs: Vec<Value>,
+}
+
+/// Runs the session once on made-up inputs; `None` when it takes none of them, which is no fault.
+pub fn run_once(session: &mut Session) -> Option<Warm> {
     let signature = session.signature().clone();
     LENGTHS.into_iter().find_map(|length| {
         let inputs = |values| inputs(&signature, values, &[0], length);
-        [Values::Small, Values::Wide].into_iter().filter_map(inputs).find_map(|inputs| session.run(&inputs).ok())
+        let mut tries = [Values::Small, Values::Wide].into_iter().filter_map(inputs);
+        let outputs = tries.find_map(|inputs| session.run(&inputs).ok().filter(|outputs| !all_empty(outputs)))?;
+        Some(Warm { length: length.0, outputs })
     })
 }
 

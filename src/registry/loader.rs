@@ -15,9 +15,10 @@ use crate::{
     engine::{
         Backend, Intake, Model, Pool, Postprocess, Stub,
         session::{Library, Options, Session, SharedWeights},
-        warmup, weights,
+        warmup::{self, Warm},
+        weights,
     },
-    model::{Manifest, ModelId, Provider, Signature, Task, Value, conform::Rules},
+    model::{Manifest, ModelId, Provider, Signature, Task, conform::Rules},
     telemetry::millis,
 };
 
@@ -59,6 +60,8 @@ pub struct Loaded {
     pub instances: usize,
     /// Threads inside one session.
     pub intra_threads: usize,
+    /// A length of the dynamic dimensions with which the model takes made-up inputs, as far as that is known.
+    pub example_length: Option<usize>,
     /// From nothing to ready.
     pub load_time: Duration,
     /// Golden samples that were compared.
@@ -109,7 +112,9 @@ impl Loader {
         };
         let lowercase = manifest.text.as_ref().is_some_and(|text| text.lowercase);
         let postprocess = Postprocess::new(&manifest, &parts.signature)?;
-        postprocess.check(&parts.first_outputs)?;
+        if let Some(run) = &parts.first_run {
+            postprocess.check(&run.outputs)?;
+        }
         let intake = Intake::new(rules, lowercase);
         let mut model = Model::new(id.clone(), intake, parts.max_batch_size, parts.backend, postprocess);
 
@@ -136,6 +141,7 @@ impl Loader {
             batching_reason: parts.batching_reason,
             instances: parts.instances,
             intra_threads: parts.intra_threads,
+            example_length: parts.first_run.map(|run| run.length),
             load_time: started.elapsed(),
             golden_samples,
         })
@@ -156,22 +162,15 @@ impl Loader {
 
         let started = Instant::now();
         let (max_batch_size, batching_reason) = batching(manifest, first)?;
-        let outputs: Vec<_> = sessions.iter_mut().map(warmup::run_once).collect();
-        let warm = outputs.iter().all(Option::is_some);
-        let first_outputs = outputs.into_iter().next().flatten().unwrap_or_default();
+        let warm: Vec<_> = sessions.iter_mut().map(warmup::run_once).collect();
+        let all_warm = warm.iter().all(Option::is_some);
+        let first_run = warm.into_iter().next().flatten();
         let (model, warmup_ms) = (id.to_string(), millis(started.elapsed()));
-        tracing::debug!(model, warm, warmup_ms, max_batch_size, batching_reason, "sessions are open");
+        tracing::debug!(model, warm = all_warm, warmup_ms, max_batch_size, batching_reason, "sessions are open");
 
         let pool = Pool::start(id.name.as_str(), sessions, self.queue_capacity)?;
-        Ok(Parts {
-            backend: Backend::Pool(pool),
-            signature,
-            max_batch_size,
-            batching_reason,
-            instances,
-            intra_threads,
-            first_outputs,
-        })
+        let backend = Backend::Pool(pool);
+        Ok(Parts { backend, signature, max_batch_size, batching_reason, instances, intra_threads, first_run })
     }
 }
 
@@ -182,8 +181,8 @@ struct Parts {
     batching_reason: &'static str,
     instances: usize,
     intra_threads: usize,
-    /// What the first run gave; empty without one.
-    first_outputs: Vec<Value>,
+    /// `None` when the graph took no made-up input.
+    first_run: Option<Warm>,
 }
 
 fn stub(manifest: &Manifest) -> anyhow::Result<Parts> {
@@ -196,7 +195,7 @@ fn stub(manifest: &Manifest) -> anyhow::Result<Parts> {
         batching_reason: "declared",
         instances: 1,
         intra_threads: 1,
-        first_outputs: Vec::new(),
+        first_run: Some(Warm { length: 1, outputs: Vec::new() }),
     })
 }
 
