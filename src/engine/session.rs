@@ -338,8 +338,14 @@ fn failed(error: ort::Error) -> RunError {
 }
 
 fn run_error(error: ort::Error) -> RunError {
+    let message = error.message();
+    // A node that fails was given what it cannot compute; most kernels say so without a code of their own. Memory is
+    // the machine's.
+    let memory = message.contains("allocate memory") || message.contains("bad_alloc");
+    let of_a_node = message.contains("while running") && !memory;
     match error.code() {
-        ort::ErrorCode::InvalidArgument => RunError::Rejected(without_values(error.message())),
+        ort::ErrorCode::InvalidArgument => RunError::Rejected(without_values(message)),
+        _ if of_a_node => RunError::Rejected(without_values(message)),
         _ => failed(error),
     }
 }
