@@ -186,6 +186,8 @@ fn builder(library: &Library, options: &Options, weights: &SharedWeights) -> ort
         .with_inter_op_spinning(false)?
         // The plan that this keeps for every shape seen would grow without bound under dynamic shapes.
         .with_memory_pattern(false)?
+        // A graph whose outputs are not shaped as it declares would be warned about at every run.
+        .with_log_level(LogLevel::Error)?
         .with_prepacked_weights(&weights.prepacked)?;
     for (name, value) in &weights.initializers {
         builder = builder.with_initializer(name, Arc::clone(value))?;
