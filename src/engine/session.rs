@@ -23,7 +23,7 @@ use ort::{
 
 use super::{
     weights::Weight,
-    words::{version_of, without_folder, without_values},
+    words::{load_error, version_of, without_values},
 };
 use crate::model::{Data, Datatype, Dim, Signature, Tensor, TensorSpec, Value};
 
@@ -136,7 +136,7 @@ impl Session {
     pub fn open(library: &Library, path: &Path, options: &Options, weights: &SharedWeights) -> anyhow::Result<Self> {
         let session = builder(library, options, weights)
             .and_then(|mut builder| builder.commit_from_file(path))
-            .map_err(|error| anyhow::anyhow!(without_folder(error.message(), path)))?;
+            .map_err(|error| anyhow::anyhow!(load_error(error.message(), path)))?;
         let all = Signature {
             inputs: session.inputs().iter().map(input_spec).collect::<Result<_, _>>()?,
             outputs: session.outputs().iter().map(output_spec).collect::<Result<_, _>>()?,

@@ -3,6 +3,7 @@
 use std::{
     num::NonZero,
     panic::{AssertUnwindSafe, catch_unwind},
+    path::Path,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -153,6 +154,7 @@ impl Loader {
         let intra_threads = manifest.execution.intra_threads.unwrap_or(1);
         let options = Options { intra_threads, outputs: Postprocess::wanted_outputs(manifest) };
         let graph = version.source.graph();
+        check_file(&graph)?;
         let weights = if instances > 1 { weights::read(&graph)? } else { Vec::new() };
         let weights = SharedWeights::new(library, weights)?;
         let open = |_| Session::open(library, &graph, &options, &weights);
@@ -172,6 +174,16 @@ impl Loader {
         let backend = Backend::Pool(pool);
         Ok(Parts { backend, signature, max_batch_size, batching_reason, instances, intra_threads, first_run })
     }
+}
+
+/// Says what is wrong with a graph's file before anything opens it: opening a pipe would wait for ever.
+fn check_file(graph: &Path) -> anyhow::Result<()> {
+    let name = graph.file_name().unwrap_or_default().to_string_lossy();
+    let metadata = graph.metadata().with_context(|| format!("'{name}' cannot be read"))?;
+    anyhow::ensure!(!metadata.is_dir(), "'{name}' is a directory");
+    anyhow::ensure!(metadata.is_file(), "'{name}' is not a file");
+    anyhow::ensure!(metadata.len() > 0, "'{name}' is empty");
+    Ok(())
 }
 
 struct Parts {

@@ -194,12 +194,12 @@ fn named(text: &str, found: &[VersionSource], manifest: &Manifest, folder: &Path
     Err(format!("model.toml: versions.serve names '{text}', but '{text}/{GRAPH}' is not there"))
 }
 
-/// Folders that hold a graph.
+/// Folders that hold a graph. A link that leads nowhere counts: it is reported when it is loaded.
 fn versions(folder: &Path) -> Vec<VersionSource> {
     let Ok(entries) = std::fs::read_dir(folder) else { return Vec::new() };
     let mut versions: Vec<_> = entries
         .filter_map(|entry| entry.ok().map(|entry| entry.path()))
-        .filter(|path| path.join(GRAPH).exists())
+        .filter(|path| path.join(GRAPH).symlink_metadata().is_ok())
         .filter_map(|path| {
             let version = Version::parse(&path.file_name()?.to_string_lossy())?;
             Some(VersionSource { version, source: Source::Folder(path) })
