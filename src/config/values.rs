@@ -65,9 +65,10 @@ pub(super) mod size {
 
     /// Exact, so that what is shown is what counts.
     pub(in crate::config) fn serialize<S: Serializer>(size: &ByteSize, serializer: S) -> Result<S::Ok, S::Error> {
-        let units = [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10), ("", 1)];
+        let units: [(&str, u64); 3] = [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)];
         let bytes = size.as_u64();
-        let (unit, factor) = units.into_iter().find(|(_, factor)| bytes % factor == 0).unwrap_or(("", 1));
+        let whole = units.into_iter().find(|(_, factor)| bytes.is_multiple_of(*factor));
+        let (unit, factor) = whole.unwrap_or(("", 1));
         serializer.collect_str(&format_args!("{}{unit}", bytes / factor))
     }
 }
