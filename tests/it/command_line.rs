@@ -411,9 +411,13 @@ fn serve_takes_files_instead_of_the_repository() {
     let folder = TempDir::new().unwrap();
     let graph = project().join("model/doubler/1/model.onnx");
     let copies = ["first.onnx", "my second one.onnx"].map(|name| folder.path().join(name));
-    copies.iter().for_each(|copy| drop(fs::copy(&graph, copy).unwrap()));
+    for copy in &copies {
+        fs::copy(&graph, copy).unwrap();
+    }
     let mut command = glassbox(&["serve", "--listen", "127.0.0.1:0"]);
-    copies.iter().for_each(|copy| drop(command.arg("--model").arg(copy)));
+    for copy in &copies {
+        command.arg("--model").arg(copy);
+    }
     // Flags win over variables.
     command.env(variable("server.listen"), "127.0.0.1:1").env(variable("models.repository"), "/absent");
     let server = Server::start(&mut command);
