@@ -7,7 +7,7 @@ use std::{
     net::{SocketAddr, TcpListener as StdListener},
     pin::pin,
     sync::Arc,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use anyhow::Context;
@@ -26,14 +26,14 @@ use crate::{
     config::{Config, DrainConfig, RuntimeConfig, ServerConfig},
     engine::{library, session::Library},
     lifecycle::Lifecycle,
-    predict::Predictor,
     registry::{Loader, Registry},
     telemetry::millis,
 };
 
-/// Between the last accepted connection and the moment when silent ones are closed: a request that its caller has sent
-/// already must be read first, or it is lost.
-const LAST_CALL: Duration = Duration::from_millis(50);
+/// How long callers are still heard after the stop signal, and connections after the last one was accepted. What lies in a
+/// socket by then must be read first: a connection of which nothing has been read yet counts as idle, and would be closed
+/// in its caller's face.
+const LAST_CALL: Duration = Duration::from_millis(100);
 
 /// The whole server, wired and bound, serving nothing yet.
 #[derive(Debug)]
@@ -65,16 +65,9 @@ impl App {
         let registry = Arc::new(Registry::scan(&config.models)?);
         let library = registry.needs_library().then(|| load_library(&config.runtime)).transpose()?;
         let loader = Arc::new(Loader::new(&config.runtime, library, config.predict.max_text_chars));
-        let predictor = Predictor::new(Arc::clone(&registry));
         let server = Arc::new(config.server);
-        let router = api::router(ApiState {
-            predictor,
-            registry: Arc::clone(&registry),
-            lifecycle: lifecycle.clone(),
-            server: Arc::clone(&server),
-            predict: Arc::new(config.predict),
-            started: Instant::now(),
-        });
+        let state = ApiState::new(Arc::clone(&registry), lifecycle.clone(), Arc::clone(&server), config.predict);
+        let router = api::router(state);
         Ok(Self { listener, addr, router, registry, loader, lifecycle, server, drain: config.drain })
     }
 
@@ -113,7 +106,8 @@ impl App {
         }
         self.lifecycle.begin_drain();
         tracing::info!(delay_ms = millis(self.drain.delay), timeout_ms = millis(self.drain.timeout), "draining");
-        let _ = tokio::time::timeout(self.drain.delay, connections.accept(&listener)).await;
+        let delay = self.drain.delay.max(LAST_CALL);
+        let _ = tokio::time::timeout(delay, connections.accept(&listener)).await;
         drop(listener);
         tokio::time::sleep(LAST_CALL).await;
         let drained = tokio::time::timeout(self.drain.timeout, connections.shutdown()).await.is_ok();

@@ -43,6 +43,7 @@ pub struct Config {
 
 /// `[server]`
 #[derive(Debug, Clone, Deserialize, Serialize, Validate)]
+#[validate(schema(function = "one_body_fits"))]
 pub struct ServerConfig {
     /// Where to listen; port 0 binds a free one.
     #[serde(deserialize_with = "values::address")]
@@ -63,6 +64,8 @@ pub struct ServerConfig {
     #[validate(custom(function = "at_least_1_kib"))]
     #[serde(with = "values::size")]
     pub body_limit: ByteSize,
+    /// All bodies that are being read and answered at the same time, in bytes.
+    pub bodies_limit: ByteSize,
     /// Connections open at the same time.
     #[validate(range(min = 1, max = 1_000_000))]
     pub max_connections: usize,
@@ -182,6 +185,16 @@ fn at_least_1_kib(size: &ByteSize) -> Result<(), ValidationError> {
 fn log_filter(filter: &str) -> Result<(), ValidationError> {
     let parsed = tracing_subscriber::EnvFilter::try_new(filter);
     parsed.map(drop).map_err(|_| problem("is no filter; write it like \"info\" or \"warn,glassbox=debug\""))
+}
+
+/// A body that can never fit would be refused for ever with a promise that later is better.
+fn one_body_fits(server: &ServerConfig) -> Result<(), ValidationError> {
+    if server.bodies_limit.as_u64() / 1024 > server.body_limit.as_u64() / 1024 {
+        return Ok(());
+    }
+    let mut error = problem("must be larger than server.body_limit");
+    error.add_param("key".into(), &"server.bodies_limit");
+    Err(error)
 }
 
 /// Closed by default: nothing but loopback is listened on unless somebody said so aloud.

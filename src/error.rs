@@ -23,7 +23,7 @@ pub enum ErrorCode {
     UnsupportedMediaType,
     /// The cause is in the log; the caller learns only that it was not their fault.
     Internal,
-    /// A queue is full.
+    /// A queue, or the room for request bodies, is full.
     Overloaded,
     /// The model is loading, or could not be loaded.
     ModelNotReady,
@@ -119,10 +119,10 @@ pub enum Error {
     #[error("{0}")]
     UnsupportedMediaType(&'static str),
     /// See [`ErrorCode::Overloaded`].
-    #[error("model '{model}' has no room in its queue")]
+    #[error("{what} is full")]
     Overloaded {
-        /// Whose queue is full.
-        model: String,
+        /// The queue or the room that is full.
+        what: String,
     },
     /// See [`ErrorCode::ModelNotReady`].
     #[error("model '{model}' is not ready: {reason}")]

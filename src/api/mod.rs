@@ -1,6 +1,7 @@
 //! All routes. What happens to every request is in `layers.rs`.
 
 mod access_log;
+mod explain;
 mod extract;
 mod health;
 mod layers;

@@ -2,6 +2,9 @@
 
 use std::{sync::Arc, time::Instant};
 
+use tokio::sync::Semaphore;
+
+use super::extract;
 use crate::{
     config::{PredictConfig, ServerConfig},
     lifecycle::Lifecycle,
@@ -22,6 +25,28 @@ pub struct ApiState {
     pub server: Arc<ServerConfig>,
     /// Limits of one prediction.
     pub predict: Arc<PredictConfig>,
+    /// What is left of the room for bodies, in KiB.
+    pub(super) body_room: Arc<Semaphore>,
     /// When the process began to serve.
     pub started: Instant,
+}
+
+impl ApiState {
+    /// Puts together what the handlers need.
+    pub fn new(
+        registry: Arc<Registry>,
+        lifecycle: Lifecycle,
+        server: Arc<ServerConfig>,
+        predict: PredictConfig,
+    ) -> Self {
+        Self {
+            predictor: Predictor::new(Arc::clone(&registry)),
+            registry,
+            lifecycle,
+            body_room: extract::room(server.bodies_limit.as_u64()),
+            server,
+            predict: Arc::new(predict),
+            started: Instant::now(),
+        }
+    }
 }

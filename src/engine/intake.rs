@@ -21,6 +21,11 @@ impl Intake {
         Self { rules, lowercase }
     }
 
+    /// Sets the longest text, in characters.
+    pub const fn limit_texts(&mut self, max_chars: usize) {
+        self.rules.max_text_chars = max_chars;
+    }
+
     /// Makes tensors of `input`, which stands at `pointer` in the caller's document.
     ///
     /// # Errors

@@ -82,6 +82,11 @@ impl Model {
         self.intake.check(input, pointer)
     }
 
+    /// Sets the longest text, in characters.
+    pub const fn limit_texts(&mut self, max_chars: usize) {
+        self.intake.limit_texts(max_chars);
+    }
+
     /// One prediction per item, in order. Nothing is run after `deadline`.
     ///
     /// # Errors
@@ -154,7 +159,7 @@ impl Model {
                 tracing::warn!(model = %self.id, cause, "the graph rejected an input that fits its declaration");
                 return ExecuteError::Rejected;
             }
-            PoolError::Full => Error::Overloaded { model: self.id.name.to_string() },
+            PoolError::Full => Error::Overloaded { what: format!("the queue of model '{}'", self.id.name) },
             PoolError::Expired => Error::DeadlineExceeded,
             PoolError::Run(error @ session::RunError::Failed(_)) => {
                 Error::Internal(anyhow::Error::new(error).context(format!("model '{}'", self.id)))

@@ -105,13 +105,13 @@ impl Loader {
             batched: parts.max_batch_size.is_some(),
             several_rows: manifest.task != Task::Classification,
             text_input,
-            max_text_chars: self.max_text_chars,
+            max_text_chars: usize::MAX,
         };
         let lowercase = manifest.text.as_ref().is_some_and(|text| text.lowercase);
         let postprocess = Postprocess::new(&manifest, &parts.signature)?;
         postprocess.check(&parts.first_outputs)?;
         let intake = Intake::new(rules, lowercase);
-        let model = Model::new(id.clone(), intake, parts.max_batch_size, parts.backend, postprocess);
+        let mut model = Model::new(id.clone(), intake, parts.max_batch_size, parts.backend, postprocess);
 
         let (digest, size) = digest(&version.source, &manifest)?;
         let mut golden_samples = 0;
@@ -120,6 +120,8 @@ impl Loader {
             golden_samples = golden.len();
             tokio::runtime::Handle::current().block_on(golden.verify(&model))?;
         }
+        // Callers are limited, samples are not: a lower limit must not make a good model fail to load.
+        model.limit_texts(self.max_text_chars);
         let metrics = companion(&version.source, "metrics.json")?
             .map(|text| serde_json::from_str(&text).context("metrics.json cannot be read"))
             .transpose()?;

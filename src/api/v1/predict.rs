@@ -87,7 +87,7 @@ pub(in crate::api) async fn predict(
     State(state): State<ApiState>,
     Extension(RequestId(id)): Extension<RequestId>,
     Extension(Deadline(deadline)): Extension<Deadline>,
-    JsonBody(body): JsonBody<PredictBody>,
+    JsonBody(body, _room): JsonBody<PredictBody>,
 ) -> Result<Response, Error> {
     body.validate().map_err(violations)?;
     let item = match (body.text, body.input) {
@@ -117,7 +117,7 @@ pub(in crate::api) async fn predict_batch(
     State(state): State<ApiState>,
     Extension(RequestId(id)): Extension<RequestId>,
     Extension(Deadline(deadline)): Extension<Deadline>,
-    JsonBody(body): JsonBody<BatchBody>,
+    JsonBody(body, _room): JsonBody<BatchBody>,
 ) -> Result<Response, Error> {
     body.validate_with_args(&state.predict).map_err(violations)?;
     let (kind, inputs): (_, Vec<Input>) = match (body.texts, body.inputs) {
