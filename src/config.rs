@@ -4,11 +4,12 @@
 //! reporting every problem at once, is in `config/load.rs`; nothing else in the crate reads the environment.
 
 mod load;
+mod values;
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use bytesize::ByteSize;
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Serialize};
 use validator::{Validate, ValidationError};
 
 pub use load::{Flag, Problem, Problems, load};
@@ -45,21 +46,23 @@ pub struct Config {
 #[validate(schema(function = "one_body_fits"))]
 pub struct ServerConfig {
     /// Where to listen; port 0 binds a free one.
+    #[serde(deserialize_with = "values::address")]
     pub listen: SocketAddr,
     /// The longest that one request may take.
-    #[serde(with = "humantime_serde")]
+    #[serde(with = "values::duration")]
     #[validate(custom(function = "not_zero"))]
     pub request_timeout: Duration,
     /// For the request line and headers to arrive.
-    #[serde(with = "humantime_serde")]
+    #[serde(with = "values::duration")]
     #[validate(custom(function = "not_zero"))]
     pub header_timeout: Duration,
     /// For the whole body to arrive.
-    #[serde(with = "humantime_serde")]
+    #[serde(with = "values::duration")]
     #[validate(custom(function = "not_zero"))]
     pub body_timeout: Duration,
     /// The largest body that is read, in bytes.
     #[validate(custom(function = "at_least_1_kib"))]
+    #[serde(with = "values::size")]
     pub body_limit: ByteSize,
     /// All bodies that are being read and answered at the same time, in bytes.
     pub bodies_limit: ByteSize,
@@ -72,19 +75,19 @@ pub struct ServerConfig {
 #[derive(Debug, Clone, Deserialize, Serialize)]
 pub struct ModelsConfig {
     /// The model repository.
-    #[serde(deserialize_with = "optional")]
+    #[serde(with = "values::optional")]
     pub repository: Option<PathBuf>,
     /// Single ONNX files to serve beside the repository.
-    #[serde(deserialize_with = "list")]
+    #[serde(deserialize_with = "values::list")]
     pub files: Vec<PathBuf>,
     /// Answers requests that name no model.
-    #[serde(deserialize_with = "optional")]
+    #[serde(with = "values::optional")]
     pub default: Option<String>,
     /// Load only this model of the repository; for commands that need one.
     #[serde(skip)]
     pub only: Option<String>,
     /// Models that readiness waits for; `*` stands for all that were found.
-    #[serde(deserialize_with = "list")]
+    #[serde(deserialize_with = "values::list")]
     pub required: Vec<String>,
 }
 
@@ -92,7 +95,7 @@ pub struct ModelsConfig {
 #[derive(Debug, Clone, Deserialize, Serialize, Validate)]
 pub struct RuntimeConfig {
     /// ONNX Runtime's library, or the folder that holds it.
-    #[serde(deserialize_with = "optional")]
+    #[serde(with = "values::optional")]
     pub onnxruntime_path: Option<PathBuf>,
     /// `ORT_DYLIB_PATH`, the variable by which other programs find the same library.
     #[serde(skip)]
@@ -123,6 +126,7 @@ pub struct PredictConfig {
 #[derive(Debug, Clone, Deserialize, Serialize)]
 pub struct AuthConfig {
     /// Whether callers must be known.
+    #[serde(deserialize_with = "values::auth_mode")]
     pub mode: AuthMode,
 }
 
@@ -140,6 +144,7 @@ pub enum AuthMode {
 #[derive(Debug, Clone, Deserialize, Serialize, Validate)]
 pub struct TelemetryConfig {
     /// How log lines look.
+    #[serde(deserialize_with = "values::log_format")]
     pub log_format: LogFormat,
     /// Which lines are written, in the syntax of `RUST_LOG`.
     #[validate(custom(function = "log_filter"))]
@@ -162,10 +167,10 @@ pub enum LogFormat {
 #[derive(Debug, Clone, Deserialize, Serialize)]
 pub struct DrainConfig {
     /// How long to go on accepting after the stop signal.
-    #[serde(with = "humantime_serde")]
+    #[serde(with = "values::duration")]
     pub delay: Duration,
     /// How long requests in flight may take to finish after that.
-    #[serde(with = "humantime_serde")]
+    #[serde(with = "values::duration")]
     pub timeout: Duration,
 }
 
@@ -206,25 +211,4 @@ fn listens_where_it_may(config: &Config) -> Result<(), ValidationError> {
 
 fn problem(message: &'static str) -> ValidationError {
     ValidationError::new("invalid").with_message(message.into())
-}
-
-/// An empty string is "not set": a TOML file and an environment variable can both say it.
-fn optional<'de, D: Deserializer<'de>, T: From<String>>(deserializer: D) -> Result<Option<T>, D::Error> {
-    let text = String::deserialize(deserializer)?;
-    Ok(Some(text).filter(|text| !text.is_empty()).map(T::from))
-}
-
-/// A list, or one string with commas as an environment variable has it.
-fn list<'de, D: Deserializer<'de>, T: From<String>>(deserializer: D) -> Result<Vec<T>, D::Error> {
-    #[derive(Deserialize)]
-    #[serde(untagged)]
-    enum Form {
-        List(Vec<String>),
-        Text(String),
-    }
-    let items = match Form::deserialize(deserializer)? {
-        Form::List(items) => items,
-        Form::Text(text) => text.split(',').map(|item| item.trim().to_owned()).collect(),
-    };
-    Ok(items.into_iter().filter(|item| !item.is_empty()).map(T::from).collect())
 }

@@ -5,7 +5,12 @@ mod models;
 mod predict;
 mod serve;
 
-use std::{path::PathBuf, process::ExitCode, sync::Arc};
+use std::{
+    io::{ErrorKind, Write},
+    path::PathBuf,
+    process::ExitCode,
+    sync::Arc,
+};
 
 use anyhow::Context;
 use clap::{Args, Parser, Subcommand};
@@ -94,10 +99,20 @@ fn run(Cli { shared, command }: Cli) -> anyhow::Result<ExitCode> {
         Command::Models => models::run(read(Vec::new())?),
         Command::Healthcheck(args) => healthcheck::run(&read(Vec::new())?, &args),
         Command::CheckConfig => {
-            print!("{}", toml::to_string(&read(Vec::new())?).context("the configuration cannot be shown")?);
+            print(&toml::to_string(&read(Vec::new())?).context("the configuration cannot be shown")?)?;
             Ok(ExitCode::SUCCESS)
         }
         Command::ProbeLibrary { path } => Ok(library::answer_probe(&path)),
+    }
+}
+
+/// Writes to standard output. Returns whether anybody still reads: who has left has seen enough, which is no failure.
+fn print(text: &str) -> anyhow::Result<bool> {
+    let mut out = std::io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(false),
+        Err(error) => Err(error).context("standard output cannot be written"),
     }
 }
 

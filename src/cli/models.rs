@@ -13,13 +13,14 @@ use crate::{
 pub(super) fn run(config: Config) -> anyhow::Result<ExitCode> {
     let runtime = super::runtime()?;
     let registry = runtime.block_on(super::load_models(&config))?;
-    let broken = print(&registry);
+    let (text, broken) = table(&registry);
+    super::print(&text)?;
     runtime.shutdown_timeout(std::time::Duration::from_millis(100));
     Ok(if broken { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
-/// Prints the table and, under it, why a model is not served. Returns whether one is not.
-fn print(registry: &Registry) -> bool {
+/// The table and, under it, why a model is not served; and whether one is not.
+fn table(registry: &Registry) -> (String, bool) {
     let snapshot = registry.snapshot();
     let mut table = Table::new();
     table
@@ -39,11 +40,8 @@ fn print(registry: &Registry) -> bool {
             }
         }
     }
-    println!("{table}");
-    for reason in &reasons {
-        println!("{reason}");
-    }
-    !reasons.is_empty()
+    let text = std::iter::once(table.to_string()).chain(reasons.iter().cloned()).map(|line| line + "\n").collect();
+    (text, !reasons.is_empty())
 }
 
 fn row(name: &ModelName, entry: &ModelEntry, version: &Version, state: &State) -> Vec<String> {

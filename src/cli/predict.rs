@@ -1,7 +1,7 @@
 //! `glassbox predict`: the same path as over HTTP, from the terminal.
 
 use std::{
-    io::{BufRead, IsTerminal, Write},
+    io::{BufRead, IsTerminal},
     path::{Path, PathBuf},
     process::ExitCode,
     time::{Duration, Instant},
@@ -72,7 +72,8 @@ pub(super) fn run(mut config: Config, args: PredictArgs) -> anyhow::Result<ExitC
 }
 
 async fn one(predictor: &Predictor, wanted: &ModelRef, input: anyhow::Result<Input>) -> anyhow::Result<ExitCode> {
-    println!("{}", serde_json::to_string(&predict(predictor, wanted, input?).await?)?);
+    let answer = serde_json::to_string(&predict(predictor, wanted, input?).await?)?;
+    super::print(&(answer + "\n"))?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -83,14 +84,13 @@ async fn lines(predictor: &Predictor, wanted: &ModelRef, takes_text: bool) -> an
         eprintln!("reading one {} per line; end with Ctrl-D", if takes_text { "text" } else { "JSON input" });
     }
     let progress = progress();
-    let mut out = std::io::LineWriter::new(std::io::stdout().lock());
     let mut failed = 0_usize;
     let at_once = std::thread::available_parallelism().map_or(1, usize::from) * 2;
-    let mut answers = stream::iter(stdin.lock().lines())
+    let mut answers = stream::iter(stdin.lock().split(b'\n'))
         .map(|line| async {
             let line = line.context("standard input cannot be read")?;
             progress.inc(line.len() as u64 + 1);
-            let input = if takes_text { Ok(Input::Text(line)) } else { parse(&line) };
+            let input = text(line).and_then(|line| if takes_text { Ok(Input::Text(line)) } else { parse(&line) });
             anyhow::Ok(match input {
                 Ok(input) => predict(predictor, wanted, input).await,
                 Err(error) => Err(error),
@@ -105,7 +105,9 @@ async fn lines(predictor: &Predictor, wanted: &ModelRef, takes_text: bool) -> an
                 serde_json::json!({"error": format!("{error:#}")}).to_string()
             }
         };
-        writeln!(out, "{line}").context("standard output cannot be written")?;
+        if !super::print(&(line + "\n"))? {
+            break;
+        }
     }
     progress.finish_and_clear();
     if failed > 0 {
@@ -113,6 +115,14 @@ async fn lines(predictor: &Predictor, wanted: &ModelRef, takes_text: bool) -> an
         return Ok(ExitCode::FAILURE);
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn text(line: Vec<u8>) -> anyhow::Result<String> {
+    let mut line = String::from_utf8(line).context("the line is not valid UTF-8")?;
+    if line.ends_with('\r') {
+        line.pop();
+    }
+    Ok(line)
 }
 
 /// A bar when standard input is a file, whose size is known; else a count. Drawn on standard error, and on a terminal only.

@@ -81,7 +81,7 @@ pub fn load(files: &[PathBuf], flags: Vec<Flag>) -> Result<Config, Problems> {
             Err(problem) => problems.push(problem),
         }
     }
-    overrides.extend(read_environment());
+    overrides.extend(read_environment(&mut problems));
     overrides.extend(flags.into_iter().map(|flag| Override {
         key: flag.key.to_owned(),
         origin: flag.origin.to_owned(),
@@ -145,14 +145,34 @@ fn read_file(path: &Path) -> Result<Vec<Override>, Problem> {
     let origin = path.display().to_string();
     let problem = |message: String| Problem { key: origin.clone(), origin: None, message };
     let text = std::fs::read_to_string(path).map_err(|error| problem(format!("cannot be read: {error}")))?;
-    let values = File::from_str(&text, FileFormat::Toml)
-        .collect()
-        .map_err(|error| problem(format!("is not valid TOML: {}", error.to_string().trim_end())))?;
+    let values = File::from_str(&text, FileFormat::Toml).collect().map_err(|_| problem(not_toml(&text)))?;
     Ok(flatten(values).into_iter().map(|(key, value)| Override { key, origin: origin.clone(), value }).collect())
 }
 
-fn read_environment() -> Vec<Override> {
-    let source = Environment::with_prefix("GLASSBOX").prefix_separator("__").separator("__");
+/// What is wrong and where, without the line itself: it may hold a secret.
+fn not_toml(text: &str) -> String {
+    let Err(error) = text.parse::<toml::Table>() else { return "is not valid TOML".to_owned() };
+    let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
+    let line = before.matches('\n').count() + 1;
+    let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
+    format!("is not valid TOML at line {line}, column {column}: {}", error.message().trim_end().replace('\n', ", "))
+}
+
+#[expect(clippy::disallowed_methods, reason = "this is the file that reads the environment")]
+fn read_environment(problems: &mut Vec<Problem>) -> Vec<Override> {
+    let mut variables = config::Map::new();
+    for (name, value) in std::env::vars_os() {
+        let Ok(name) = name.into_string() else { continue };
+        if !name.to_lowercase().starts_with("glassbox__") {
+            continue;
+        }
+        // The library gives up on all variables when one is not Unicode.
+        match value.into_string() {
+            Ok(value) => drop(variables.insert(name, value)),
+            Err(_) => problems.push(Problem { key: name, origin: None, message: "is not valid UTF-8".to_owned() }),
+        }
+    }
+    let source = Environment::with_prefix("GLASSBOX").prefix_separator("__").separator("__").source(Some(variables));
     flatten(collect(&source))
         .into_iter()
         .map(|(key, value)| {

@@ -82,11 +82,6 @@ impl TestApp {
         (status, serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text:?}")))
     }
 
-    /// Asks the app to stop, without waiting.
-    pub fn begin_stop(&mut self) {
-        self.stop.take();
-    }
-
     /// Waits until the app has stopped, and returns how it did.
     pub async fn stopped(mut self) -> anyhow::Result<()> {
         self.stop.take();
