@@ -116,7 +116,7 @@ fn example(loaded: &Loaded, name: &ModelName) -> Option<String> {
     if loaded.manifest.text.is_some() {
         return Some(format!(r#"{{"model":"{name}","text":"you are awful"}}"#));
     }
-    let (length, skip) = (loaded.example_length?, usize::from(loaded.max_batch_size.is_some()));
+    let (length, skip) = (loaded.example_length?, usize::from(loaded.batch_dimension));
     let value = |spec: &TensorSpec| {
         let leaf = match spec.datatype {
             Datatype::Bytes => r#""a""#,

@@ -26,6 +26,11 @@ impl Intake {
         self.rules.max_text_chars = max_chars;
     }
 
+    /// Whether an item leaves out the first dimension of the declared shapes.
+    pub const fn has_batch_dimension(&self) -> bool {
+        self.rules.batched
+    }
+
     /// Makes tensors of `input`, which stands at `pointer` in the caller's document.
     ///
     /// # Errors

@@ -114,7 +114,7 @@ impl Model {
             return Err(InferError::Rejected(rejected));
         }
         outputs.sort_unstable_by_key(|(position, _)| *position);
-        let batched = self.max_batch_size.is_some();
+        let batched = self.intake.has_batch_dimension();
         let predictions = outputs
             .into_iter()
             .zip(wholes)
@@ -169,13 +169,13 @@ impl Model {
     fn explain(&self, error: pool::PoolError) -> ExecuteError {
         use pool::PoolError;
         let other = match error {
-            PoolError::Run(session::RunError::Rejected(cause)) => {
+            PoolError::Run(words::RunError::Rejected(cause)) => {
                 tracing::warn!(model = %self.id, cause, "the graph rejected an input that fits its declaration");
                 return ExecuteError::Rejected;
             }
             PoolError::Full => Error::Overloaded { what: format!("the queue of model '{}'", self.id.name) },
             PoolError::Expired => Error::DeadlineExceeded,
-            PoolError::Run(error @ session::RunError::Failed(_)) => {
+            PoolError::Run(error @ words::RunError::Failed(_)) => {
                 Error::Internal(anyhow::Error::new(error).context(format!("model '{}'", self.id)))
             }
             PoolError::Lost => Error::Internal(anyhow::anyhow!("model '{}' lost its inference thread", self.id)),

@@ -2,6 +2,7 @@
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
     time::Instant,
 };
 
@@ -9,7 +10,10 @@ use anyhow::Context;
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 use tokio::sync::oneshot;
 
-use super::session::{RunError, Session};
+use super::{
+    session::{Cancel, Session},
+    words::RunError,
+};
 use crate::model::{Tensor, Value};
 
 /// The inference threads of one model. They end when it is dropped and the queue is empty.
@@ -36,6 +40,7 @@ pub(super) enum PoolError {
 struct Job {
     inputs: Vec<Tensor>,
     deadline: Instant,
+    cancel: Arc<Cancel>,
     /// Closed when the caller has left.
     reply: oneshot::Sender<Result<Vec<Value>, PoolError>>,
 }
@@ -63,14 +68,26 @@ impl Pool {
         self.instances
     }
 
-    /// Runs the graph on the next free thread. Dropping the future frees its place; a run that waits is then skipped.
+    /// Runs the graph on the next free thread. Dropping the future frees its place: a run that waits is skipped then, and
+    /// one that goes on is ended.
     pub(super) async fn run(&self, inputs: Vec<Tensor>, deadline: Instant) -> Result<Vec<Value>, PoolError> {
         let (reply, answer) = oneshot::channel();
-        self.queue.try_send(Job { inputs, deadline, reply }).map_err(|error| match error {
+        let cancel = Arc::new(Cancel::new().map_err(PoolError::Run)?);
+        let _caller = Caller(Arc::clone(&cancel));
+        self.queue.try_send(Job { inputs, deadline, cancel, reply }).map_err(|error| match error {
             TrySendError::Full(_) => PoolError::Full,
             TrySendError::Disconnected(_) => PoolError::Lost,
         })?;
         answer.await.unwrap_or(Err(PoolError::Lost))
+    }
+}
+
+/// Whoever waits for a run. When that ends, with an answer or without one, so does the run.
+struct Caller(Arc<Cancel>);
+
+impl Drop for Caller {
+    fn drop(&mut self) {
+        self.0.cancel();
     }
 }
 
@@ -83,7 +100,7 @@ fn work(jobs: &Receiver<Job>, mut session: Session) {
             Err(PoolError::Expired)
         } else {
             // A panic in the binding must cost one request, not the thread.
-            catch_unwind(AssertUnwindSafe(|| session.run(&job.inputs)))
+            catch_unwind(AssertUnwindSafe(|| session.run(&job.inputs, &job.cancel)))
                 .unwrap_or_else(|_| Err(RunError::Failed("the run panicked".to_owned())))
                 .map_err(PoolError::Run)
         };

@@ -12,7 +12,7 @@ use ort::{
     environment::Environment,
     logging::LogLevel,
     session::{
-        HasSelectedOutputs, OutputSelector, RunOptions, Session as OrtSession, SessionInputValue,
+        RunOptions, Session as OrtSession, SessionInputValue,
         builder::{PrepackedWeights, SessionBuilder},
     },
     value::{
@@ -23,7 +23,7 @@ use ort::{
 
 use super::{
     weights::Weight,
-    words::{load_error, version_of, without_values},
+    words::{RunError, explain, load_error, version_of, without_values},
 };
 use crate::model::{Data, Datatype, Dim, Signature, Tensor, TensorSpec, Value};
 
@@ -104,10 +104,36 @@ impl SharedWeights {
     }
 }
 
+/// Ends a run from another thread: a graph can loop for ever, and who asked for it may have left.
+pub struct Cancel(RunOptions);
+
+impl std::fmt::Debug for Cancel {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Cancel").finish_non_exhaustive()
+    }
+}
+
+impl Cancel {
+    /// For one run that begins later, or for several.
+    ///
+    /// # Errors
+    /// When ONNX Runtime has no memory for it.
+    pub fn new() -> Result<Self, RunError> {
+        let mut options = RunOptions::new().map_err(failed)?;
+        // What goes wrong in a run is returned; logging it as well would put values of the input into the log.
+        options.set_log_level(LogLevel::Fatal).map_err(failed)?;
+        Ok(Self(options))
+    }
+
+    /// Ends the run at its next node; runs that begin later end at once.
+    pub fn cancel(&self) {
+        let _ = self.0.terminate();
+    }
+}
+
 /// One loaded graph, run by one thread at a time.
 pub struct Session {
     session: OrtSession,
-    options: RunOptions<HasSelectedOutputs>,
     signature: Arc<Signature>,
 }
 
@@ -115,17 +141,6 @@ impl std::fmt::Debug for Session {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Session").field("signature", &self.signature).finish_non_exhaustive()
     }
-}
-
-/// Why a run gave no outputs.
-#[derive(Debug, thiserror::Error)]
-pub enum RunError {
-    /// The graph cannot take these inputs, though they fit its declaration.
-    #[error("the model cannot take this input: {0}")]
-    Rejected(String),
-    /// Everything else.
-    #[error("the model failed: {0}")]
-    Failed(String),
 }
 
 impl Session {
@@ -141,15 +156,7 @@ impl Session {
             inputs: session.inputs().iter().map(input_spec).collect::<Result<_, _>>()?,
             outputs: session.outputs().iter().map(output_spec).collect::<Result<_, _>>()?,
         };
-        let signature = all.select(&options.outputs)?;
-        let selector = signature
-            .outputs
-            .iter()
-            .fold(OutputSelector::no_default(), |selector, output| selector.with(&*output.name));
-        let mut run_options = RunOptions::new()?;
-        // What goes wrong in a run is returned; logging it as well would put values of the input into the log.
-        run_options.set_log_level(LogLevel::Fatal)?;
-        Ok(Self { session, options: run_options.with_outputs(selector), signature: Arc::new(signature) })
+        Ok(Self { session, signature: Arc::new(all.select(&options.outputs)?) })
     }
 
     /// What the graph takes, and gives of the selected outputs.
@@ -157,15 +164,16 @@ impl Session {
         &self.signature
     }
 
-    /// Runs the graph. `inputs` are in the order of the signature, and so are the outputs.
+    /// Runs the graph until it ends or `cancel` is used. `inputs` are in the order of the signature, and so are the
+    /// outputs.
     ///
     /// # Errors
     /// See [`RunError`]. The messages hold no value of the input.
-    pub fn run(&mut self, inputs: &[Tensor]) -> Result<Vec<Value>, RunError> {
+    pub fn run(&mut self, inputs: &[Tensor], cancel: &Cancel) -> Result<Vec<Value>, RunError> {
         let names = self.signature.inputs.iter().map(|spec| Cow::Borrowed(&*spec.name));
         let feeds = inputs.iter().map(feed).collect::<Result<Vec<_>, _>>().map_err(failed)?;
         let feeds: Vec<(Cow<'_, str>, SessionInputValue<'_>)> = names.zip(feeds).collect();
-        let mut outputs = self.session.run_with_options(feeds, &self.options).map_err(run_error)?;
+        let mut outputs = self.session.run_with_options(feeds, &cancel.0).map_err(run_error)?;
         self.signature
             .outputs
             .iter()
@@ -340,14 +348,5 @@ fn failed(error: ort::Error) -> RunError {
 }
 
 fn run_error(error: ort::Error) -> RunError {
-    let message = error.message();
-    // A node that fails was given what it cannot compute; most kernels say so without a code of their own. Memory is
-    // the machine's.
-    let memory = message.contains("allocate memory") || message.contains("bad_alloc");
-    let of_a_node = message.contains("while running") && !memory;
-    match error.code() {
-        ort::ErrorCode::InvalidArgument => RunError::Rejected(without_values(message)),
-        _ if of_a_node => RunError::Rejected(without_values(message)),
-        _ => failed(error),
-    }
+    explain(error.code() == ort::ErrorCode::InvalidArgument, error.message())
 }

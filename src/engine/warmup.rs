@@ -1,7 +1,15 @@
 //! First runs of a freshly opened session on made-up inputs: they fill its caches, and they show whether rows are
 //! independent of each other, which no graph states.
 
-use super::session::Session;
+use std::{
+    sync::mpsc::{RecvTimeoutError, channel},
+    time::Duration,
+};
+
+use super::{
+    session::{Cancel, Session},
+    words::RunError,
+};
 use crate::model::{Data, Datatype, Dim, Signature, Tensor, TensorSpec, Value};
 
 /// Rows in one run when nobody said how many and the model turned out to be batchable.
@@ -23,28 +31,51 @@ pub struct Warm {
     pub outputs: Vec<Value>,
 }
 
+/// Lets `work` try runs for as long as `limit`; those that go on are ended then, and later ones at once. A graph that never
+/// ends would otherwise keep the others from being loaded.
+///
+/// # Errors
+/// When ONNX Runtime has no memory for it.
+pub fn within<T>(limit: Duration, work: impl FnOnce(&Cancel) -> T) -> Result<T, RunError> {
+    let cancel = Cancel::new()?;
+    let (done, ended) = channel::<()>();
+    Ok(std::thread::scope(|scope| {
+        let cancel = &cancel;
+        scope.spawn(move || {
+            if ended.recv_timeout(limit) == Err(RecvTimeoutError::Timeout) {
+                cancel.cancel();
+            }
+        });
+        let result = work(cancel);
+        drop(done);
+        result
+    }))
+}
+
 /// Runs the session once on made-up inputs; `None` when it takes none of them, which is no fault.
-pub fn run_once(session: &mut Session) -> Option<Warm> {
+pub fn run_once(session: &mut Session, cancel: &Cancel) -> Option<Warm> {
     let signature = session.signature().clone();
     LENGTHS.into_iter().find_map(|length| {
         let inputs = |values| inputs(&signature, values, &[0], length);
         let mut tries = [Values::Small, Values::Wide].into_iter().filter_map(inputs);
-        let outputs = tries.find_map(|inputs| session.run(&inputs).ok().filter(|outputs| !all_empty(outputs)))?;
+        let outputs =
+            tries.find_map(|inputs| session.run(&inputs, cancel).ok().filter(|outputs| !all_empty(outputs)))?;
         Some(Warm { length: length.0, outputs })
     })
 }
 
 /// Whether a run of several rows gives each row what it gets alone, and in what words that was found out: only then may
 /// rows of different callers share a run.
-pub fn rows_are_independent(session: &mut Session) -> (bool, &'static str) {
+pub fn rows_are_independent(session: &mut Session, cancel: &Cancel) -> (bool, &'static str) {
     let signature = session.signature().clone();
     if !signature.could_batch() {
         return (false, "graph: not every input and output starts with a dynamic dimension");
     }
-    if first_dimensions_differ(&signature) {
+    if !signature.has_batch_dimension() {
         return (false, "graph: the first dimensions of its inputs have different names");
     }
-    let mut compare = |values| LENGTHS.into_iter().find_map(|length| compare(session, &signature, values, length));
+    let mut compare =
+        |values| LENGTHS.into_iter().find_map(|length| compare(session, cancel, &signature, values, length));
     match [compare(Values::Small), compare(Values::Wide)] {
         [None, None] => (false, "measured: the graph took none of the inputs that were tried"),
         [Some(false), _] | [_, Some(false)] => (false, "measured: rows depend on each other"),
@@ -57,28 +88,23 @@ fn all_empty(outputs: &[Value]) -> bool {
     outputs.iter().all(|output| output.tensor.data().is_empty())
 }
 
-/// Names are a hint: inputs whose first dimensions have different names do not share a batch.
-fn first_dimensions_differ(signature: &Signature) -> bool {
-    let name = |spec: &TensorSpec| match spec.shape.first() {
-        Some(Dim::Dynamic(name)) => name.clone(),
-        _ => None,
-    };
-    let mut names: Vec<_> = signature.inputs.iter().filter_map(name).collect();
-    names.dedup();
-    names.len() > 1
-}
-
 /// `None` when the graph takes no such input, or gives nothing for it that could be compared.
-fn compare(session: &mut Session, signature: &Signature, values: Values, length: (usize, usize)) -> Option<bool> {
+fn compare(
+    session: &mut Session,
+    cancel: &Cancel,
+    signature: &Signature,
+    values: Values,
+    length: (usize, usize),
+) -> Option<bool> {
     let together = inputs(signature, values, &ROWS, length)?;
     let mut alone = Vec::with_capacity(ROWS.len());
     for row in ROWS {
-        alone.push(session.run(&inputs(signature, values, &[row], length)?).ok()?);
+        alone.push(session.run(&inputs(signature, values, &[row], length)?, cancel).ok()?);
     }
     if alone.iter().all(|outputs| all_empty(outputs)) {
         return None;
     }
-    let Ok(together) = session.run(&together) else { return Some(false) };
+    let Ok(together) = session.run(&together, cancel) else { return Some(false) };
     Some(alone.iter().enumerate().all(|(row, alone)| {
         alone.iter().zip(&together).all(|(alone, together)| {
             together.tensor.shape().first() == Some(&ROWS.len())

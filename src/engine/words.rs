@@ -15,6 +15,27 @@ pub(super) fn version_of(path: &Path, build_info: &str) -> String {
     commit.map_or_else(|| "unknown".to_owned(), |commit| format!("commit {commit}"))
 }
 
+/// Why a run gave no outputs.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The graph cannot take these inputs, though they fit its declaration.
+    #[error("the model cannot take this input: {0}")]
+    Rejected(String),
+    /// Everything else.
+    #[error("the model failed: {0}")]
+    Failed(String),
+}
+
+/// What a failed run means, by ONNX Runtime's own word for it and its message.
+pub(super) fn explain(is_invalid_argument: bool, message: &str) -> RunError {
+    // A node that fails was given what it cannot compute; most kernels say so without a code of their own. Memory is
+    // the machine's, and a run that was ended is nobody's fault.
+    let of_the_machine = ["allocate memory", "bad_alloc", "terminate flag"].iter().any(|words| message.contains(words));
+    let of_the_input = is_invalid_argument || (message.contains("while running") && !of_the_machine);
+    let message = without_values(message);
+    if of_the_input { RunError::Rejected(message) } else { RunError::Failed(message) }
+}
+
 /// ONNX Runtime's messages quote values of the input ("idx=99 must be within…"); the log must not. Numbers become `#`.
 pub(super) fn without_values(message: &str) -> String {
     let mut clean = String::with_capacity(message.len());

@@ -83,6 +83,17 @@ impl Signature {
         !self.inputs.is_empty() && self.inputs.iter().chain(&self.outputs).all(TensorSpec::has_dynamic_rows)
     }
 
+    /// Whether the first dimension is taken for the batch, which an item leaves out. Names are a hint: inputs whose first
+    /// dimensions have different names do not share one.
+    pub fn has_batch_dimension(&self) -> bool {
+        let mut names = self.inputs.iter().filter_map(|spec| match spec.shape.first() {
+            Some(Dim::Dynamic(name)) => name.as_deref(),
+            _ => None,
+        });
+        let first = names.next();
+        self.could_batch() && names.all(|name| Some(name) == first)
+    }
+
     /// The same inputs with the outputs that `wanted` names, in that order; with all outputs when it names none.
     ///
     /// # Errors

@@ -15,7 +15,7 @@ use crate::{
     config::RuntimeConfig,
     engine::{
         Backend, Intake, Model, Pool, Postprocess, Stub,
-        session::{Library, Options, Session, SharedWeights},
+        session::{Cancel, Library, Options, Session, SharedWeights},
         warmup::{self, Warm},
         weights,
     },
@@ -28,6 +28,9 @@ const SMALL_FILE: u64 = 16 * 1024 * 1024;
 
 /// More sessions than this help a small model little, and cost memory each. A manifest can ask for more.
 const MOST_INSTANCES: usize = 8;
+
+/// For all tries of one version. A model that is slower than this is served without having been warmed up.
+const WARMUP_LIMIT: Duration = Duration::from_secs(10);
 
 /// What loading needs from the configuration and the machine.
 #[derive(Debug)]
@@ -53,6 +56,8 @@ pub struct Loaded {
     pub size: u64,
     /// How good it is: the training side's held-out figures, as they stand in `metrics.json`.
     pub metrics: Option<serde_json::Value>,
+    /// Whether an item leaves out the first dimension of the declared shapes.
+    pub batch_dimension: bool,
     /// Rows in one run; `None` when items are run one by one.
     pub max_batch_size: Option<usize>,
     /// Why the batch size is what it is.
@@ -106,7 +111,7 @@ impl Loader {
         let text_input = manifest.text.as_ref().map(|text| text_input(&text.input, &parts.signature)).transpose()?;
         let rules = Rules {
             signature: Arc::clone(&parts.signature),
-            batched: parts.max_batch_size.is_some(),
+            batched: parts.batch_dimension,
             several_rows: manifest.task != Task::Classification,
             text_input,
             max_text_chars: usize::MAX,
@@ -138,6 +143,7 @@ impl Loader {
             digest,
             size,
             metrics,
+            batch_dimension: parts.batch_dimension,
             max_batch_size: parts.max_batch_size,
             batching_reason: parts.batching_reason,
             instances: parts.instances,
@@ -159,12 +165,14 @@ impl Loader {
         let weights = SharedWeights::new(library, weights)?;
         let open = |_| Session::open(library, &graph, &options, &weights);
         let mut sessions = (0..instances).map(open).collect::<anyhow::Result<Vec<_>>>()?;
-        let first = sessions.first_mut().context("a model needs a session")?;
-        let signature = Arc::clone(first.signature());
+        let signature = Arc::clone(sessions.first().context("a model needs a session")?.signature());
 
         let started = Instant::now();
-        let (max_batch_size, batching_reason) = batching(manifest, first)?;
-        let warm: Vec<_> = sessions.iter_mut().map(warmup::run_once).collect();
+        let ((max_batch_size, batching_reason), warm) = warmup::within(WARMUP_LIMIT, |cancel| {
+            let batching = batching(manifest, &mut sessions[0], cancel)?;
+            let warm: Vec<_> = sessions.iter_mut().map(|session| warmup::run_once(session, cancel)).collect();
+            anyhow::Ok((batching, warm))
+        })??;
         let all_warm = warm.iter().all(Option::is_some);
         let first_run = warm.into_iter().next().flatten();
         let (model, warmup_ms) = (id.to_string(), millis(started.elapsed()));
@@ -172,7 +180,18 @@ impl Loader {
 
         let pool = Pool::start(id.name.as_str(), sessions, self.queue_capacity)?;
         let backend = Backend::Pool(pool);
-        Ok(Parts { backend, signature, max_batch_size, batching_reason, instances, intra_threads, first_run })
+        // How an input is written must not depend on what the tries showed.
+        let batch_dimension = max_batch_size.is_some() || signature.has_batch_dimension();
+        Ok(Parts {
+            backend,
+            signature,
+            batch_dimension,
+            max_batch_size,
+            batching_reason,
+            instances,
+            intra_threads,
+            first_run,
+        })
     }
 }
 
@@ -189,6 +208,7 @@ fn check_file(graph: &Path) -> anyhow::Result<()> {
 struct Parts {
     backend: Backend,
     signature: Arc<Signature>,
+    batch_dimension: bool,
     max_batch_size: Option<usize>,
     batching_reason: &'static str,
     instances: usize,
@@ -203,6 +223,7 @@ fn stub(manifest: &Manifest) -> anyhow::Result<Parts> {
     Ok(Parts {
         backend: Backend::Stub(Stub::new(manifest.task, &signature)),
         signature: Arc::new(signature),
+        batch_dimension: true,
         max_batch_size: Some(manifest.batching.max_batch_size.unwrap_or(warmup::DEFAULT_BATCH_SIZE)),
         batching_reason: "declared",
         instances: 1,
@@ -212,7 +233,11 @@ fn stub(manifest: &Manifest) -> anyhow::Result<Parts> {
 }
 
 /// What the manifest says; without a word from it, what a try shows.
-fn batching(manifest: &Manifest, session: &mut Session) -> anyhow::Result<(Option<usize>, &'static str)> {
+fn batching(
+    manifest: &Manifest,
+    session: &mut Session,
+    cancel: &Cancel,
+) -> anyhow::Result<(Option<usize>, &'static str)> {
     Ok(match manifest.batching.max_batch_size {
         Some(1) => (None, "declared: off"),
         Some(size) => {
@@ -224,7 +249,7 @@ fn batching(manifest: &Manifest, session: &mut Session) -> anyhow::Result<(Optio
             (Some(size), "declared")
         }
         None => {
-            let (independent, reason) = warmup::rows_are_independent(session);
+            let (independent, reason) = warmup::rows_are_independent(session, cancel);
             (independent.then_some(warmup::DEFAULT_BATCH_SIZE), reason)
         }
     })

@@ -16,6 +16,8 @@ mod bad_input;
 #[cfg(test)]
 mod command_line;
 #[cfg(test)]
+mod endless;
+#[cfg(test)]
 mod foreign_models;
 #[cfg(test)]
 mod library;
