@@ -65,6 +65,7 @@ pub struct ServerConfig {
     #[serde(with = "values::size")]
     pub body_limit: ByteSize,
     /// All bodies that are being read and answered at the same time, in bytes.
+    #[serde(with = "values::size")]
     pub bodies_limit: ByteSize,
     /// Connections open at the same time.
     #[validate(range(min = 1, max = 1_000_000))]
