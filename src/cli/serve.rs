@@ -8,13 +8,15 @@ use std::{
 };
 
 use clap::Args;
+use serde_json::json;
 use tokio::sync::oneshot;
 
 use crate::{
     app::App,
     config::{Config, Flag},
     lifecycle::stop_signals,
-    registry::{Registry, State},
+    model::{Datatype, Dim, ModelName, ModelRef, TensorSpec},
+    registry::{Loaded, Registry, State},
     telemetry::logging,
 };
 
@@ -82,7 +84,7 @@ fn announce(registry: &Registry, addr: std::net::SocketAddr, elapsed: Duration, 
     let ready = |state: Option<&State>| matches!(state, Some(State::Ready(_)));
     let (served, broken): (Vec<_>, Vec<_>) =
         snapshot.models.iter().partition(|(_, entry)| entry.versions.values().any(|state| ready(Some(state))));
-    let names = |models: Vec<(&crate::model::ModelName, &crate::registry::ModelEntry)>| {
+    let names = |models: Vec<(&ModelName, &crate::registry::ModelEntry)>| {
         models.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>().join(", ")
     };
     let (elapsed_ms, first) = (elapsed.as_millis(), served.first().map(|(name, _)| (*name).clone()));
@@ -97,30 +99,40 @@ fn announce(registry: &Registry, addr: std::net::SocketAddr, elapsed: Duration, 
         println!("Not served: {not_served}. The reasons are above, and at http://{addr}/readyz");
     }
     let name = registry.default_model().cloned().or(first);
-    if let Some(body) = name.and_then(|name| example(registry, &name)) {
-        println!("Try:  curl -s http://{addr}/v1/predict -H 'Content-Type: application/json' -d '{body}'");
+    let Some(name) = name else { return };
+    let Ok(loaded) = registry.resolve(&ModelRef { name: Some(name.to_string()), version: None }) else { return };
+    match example(&loaded, &name) {
+        Some(body) => {
+            // Names in a graph may hold quotes of every kind.
+            let body = body.replace('\'', r"'\''");
+            println!("Try:  curl -s http://{addr}/v1/predict -H 'Content-Type: application/json' -d '{body}'");
+        }
+        None => println!("What it takes:  curl -s http://{addr}/v1/models/{name}"),
     }
 }
 
-/// A body that the model answers.
-fn example(registry: &Registry, name: &crate::model::ModelName) -> Option<String> {
-    use crate::model::{Datatype, Dim, ModelRef, TensorSpec};
-    let wanted = ModelRef { name: Some(name.to_string()), version: None };
-    let loaded = registry.resolve(&wanted).ok()?;
+/// A body that the model answers, if a short one is known.
+fn example(loaded: &Loaded, name: &ModelName) -> Option<String> {
     if loaded.manifest.text.is_some() {
         return Some(format!(r#"{{"model":"{name}","text":"you are awful"}}"#));
     }
-    let skip = usize::from(loaded.max_batch_size.is_some());
+    let (length, skip) = (loaded.example_length?, usize::from(loaded.max_batch_size.is_some()));
     let value = |spec: &TensorSpec| {
         let leaf = match spec.datatype {
             Datatype::Bytes => r#""a""#,
             Datatype::Bool => "true",
             _ => "1",
         };
-        let size = |dim: &Dim| if let Dim::Fixed(size) = dim { *size } else { 2 };
-        let dims: Vec<usize> = spec.shape.iter().skip(skip).map(size).collect();
+        let size = |(index, dim): (usize, &Dim)| match dim {
+            Dim::Fixed(size) => *size,
+            // As in the try that showed the length.
+            Dim::Dynamic(_) if index == 0 => 1,
+            Dim::Dynamic(_) => length,
+        };
+        let dims: Vec<usize> = spec.shape.iter().enumerate().skip(skip).map(size).collect();
+        let elements = dims.iter().try_fold(1_usize, |product, size| product.checked_mul((*size).max(1)))?;
         // An image is too long for a line to try.
-        (dims.iter().product::<usize>() <= 32).then(|| {
+        (elements <= 32).then(|| {
             dims.iter().rev().fold(leaf.to_owned(), |inner, size| format!("[{}]", vec![inner; *size].join(",")))
         })
     };
@@ -130,7 +142,7 @@ fn example(registry: &Registry, name: &crate::model::ModelName) -> Option<String
         [only] => only.clone(),
         several => {
             let pairs: Vec<_> =
-                inputs.iter().zip(several).map(|(spec, value)| format!(r#""{}":{value}"#, spec.name)).collect();
+                inputs.iter().zip(several).map(|(spec, value)| format!("{}:{value}", json!(&*spec.name))).collect();
             format!("{{{}}}", pairs.join(","))
         }
     };

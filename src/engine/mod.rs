@@ -14,9 +14,10 @@ pub mod warmup;
 pub mod weights;
 mod words;
 
-use std::time::Instant;
+use std::{pin::pin, time::Instant};
 
-use futures_util::{StreamExt, TryStreamExt, stream};
+use anyhow::Context;
+use futures_util::{StreamExt, stream};
 
 pub use intake::Intake;
 pub use pool::Pool;
@@ -98,9 +99,20 @@ impl Model {
             Backend::Pool(pool) => pool.instances(),
             Backend::Stub(_) => 1,
         };
-        let done: Vec<Vec<(usize, Vec<Value>)>> =
-            stream::iter(runs).map(|run| self.run(run, deadline)).buffer_unordered(at_once).try_collect().await?;
-        let mut outputs: Vec<(usize, Vec<Value>)> = done.into_iter().flatten().collect();
+        let mut done = pin!(stream::iter(runs).map(|run| self.run(run, deadline)).buffer_unordered(at_once));
+        let (mut outputs, mut rejected) = (Vec::new(), Vec::new());
+        while let Some(result) = done.next().await {
+            match result {
+                Ok(values) => outputs.extend(values),
+                // The other runs go on, so that every bad item is named.
+                Err(InferError::Rejected(positions)) => rejected.extend(positions),
+                Err(error @ InferError::Other(_)) => return Err(error),
+            }
+        }
+        if !rejected.is_empty() {
+            rejected.sort_unstable();
+            return Err(InferError::Rejected(rejected));
+        }
         outputs.sort_unstable_by_key(|(position, _)| *position);
         let batched = self.max_batch_size.is_some();
         let predictions = outputs
@@ -122,27 +134,29 @@ impl Model {
         match self.execute(inputs.clone(), deadline).await {
             Ok(values) => batch::scatter(&members, &values).map_err(|error| self.internal(error)),
             Err(ExecuteError::Other(error)) => Err(InferError::Other(error)),
-            Err(ExecuteError::Rejected) => Err(self.culprits(&members, &inputs, deadline).await),
+            Err(ExecuteError::Rejected) => self.one_by_one(&members, &inputs, deadline).await,
         }
     }
 
-    /// Finds out which members of a rejected run are to blame, by running each alone.
-    async fn culprits(&self, members: &[batch::Member], inputs: &[Tensor], deadline: Instant) -> InferError {
-        let mut rejected = Vec::new();
+    /// Runs the members of a rejected run each alone: one of them may be to blame, or the graph takes fewer rows than
+    /// the model's batch size says.
+    async fn one_by_one(
+        &self,
+        members: &[batch::Member],
+        inputs: &[Tensor],
+        deadline: Instant,
+    ) -> Result<Vec<(usize, Vec<Value>)>, InferError> {
+        let (mut outputs, mut rejected) = (Vec::with_capacity(members.len()), Vec::new());
         for member in members {
-            let Some(alone) = inputs.iter().map(|tensor| tensor.rows(member.from, member.rows)).collect() else {
-                continue;
-            };
-            match self.execute(alone, deadline).await {
-                Ok(_) => {}
+            let rows = |tensor: &Tensor| tensor.rows(member.from, member.rows);
+            let alone = inputs.iter().map(rows).collect::<Option<Vec<_>>>().context("rows are missing");
+            match self.execute(alone.map_err(|error| self.internal(error))?, deadline).await {
+                Ok(values) => outputs.push((member.position, values)),
                 Err(ExecuteError::Rejected) => rejected.push(member.position),
-                Err(ExecuteError::Other(error)) => return InferError::Other(error),
+                Err(ExecuteError::Other(error)) => return Err(InferError::Other(error)),
             }
         }
-        if rejected.is_empty() {
-            return self.internal(anyhow::anyhow!("the model takes each of these items, but not all in one batch"));
-        }
-        InferError::Rejected(rejected)
+        if rejected.is_empty() { Ok(outputs) } else { Err(InferError::Rejected(rejected)) }
     }
 
     async fn execute(&self, inputs: Vec<Tensor>, deadline: Instant) -> Result<Vec<Value>, ExecuteError> {

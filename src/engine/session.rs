@@ -23,7 +23,7 @@ use ort::{
 
 use super::{
     weights::Weight,
-    words::{version_of, without_folder, without_values},
+    words::{load_error, version_of, without_values},
 };
 use crate::model::{Data, Datatype, Dim, Signature, Tensor, TensorSpec, Value};
 
@@ -136,7 +136,7 @@ impl Session {
     pub fn open(library: &Library, path: &Path, options: &Options, weights: &SharedWeights) -> anyhow::Result<Self> {
         let session = builder(library, options, weights)
             .and_then(|mut builder| builder.commit_from_file(path))
-            .map_err(|error| anyhow::anyhow!(without_folder(error.message(), path)))?;
+            .map_err(|error| anyhow::anyhow!(load_error(error.message(), path)))?;
         let all = Signature {
             inputs: session.inputs().iter().map(input_spec).collect::<Result<_, _>>()?,
             outputs: session.outputs().iter().map(output_spec).collect::<Result<_, _>>()?,
@@ -186,6 +186,8 @@ fn builder(library: &Library, options: &Options, weights: &SharedWeights) -> ort
         .with_inter_op_spinning(false)?
         // The plan that this keeps for every shape seen would grow without bound under dynamic shapes.
         .with_memory_pattern(false)?
+        // A graph whose outputs are not shaped as it declares would be warned about at every run.
+        .with_log_level(LogLevel::Error)?
         .with_prepacked_weights(&weights.prepacked)?;
     for (name, value) in &weights.initializers {
         builder = builder.with_initializer(name, Arc::clone(value))?;
@@ -338,8 +340,14 @@ fn failed(error: ort::Error) -> RunError {
 }
 
 fn run_error(error: ort::Error) -> RunError {
+    let message = error.message();
+    // A node that fails was given what it cannot compute; most kernels say so without a code of their own. Memory is
+    // the machine's.
+    let memory = message.contains("allocate memory") || message.contains("bad_alloc");
+    let of_a_node = message.contains("while running") && !memory;
     match error.code() {
-        ort::ErrorCode::InvalidArgument => RunError::Rejected(without_values(error.message())),
+        ort::ErrorCode::InvalidArgument => RunError::Rejected(without_values(message)),
+        _ if of_a_node => RunError::Rejected(without_values(message)),
         _ => failed(error),
     }
 }

@@ -7,24 +7,54 @@ use crate::model::{Data, Datatype, Dim, Signature, Tensor, TensorSpec, Value};
 /// Rows in one run when nobody said how many and the model turned out to be batchable.
 pub const DEFAULT_BATCH_SIZE: usize = 32;
 
-/// Lengths to try for dynamic dimensions other than the batch: exporters leave them open even where a graph
-/// cannot take every length.
-const LENGTHS: [usize; 3] = [4, 1, 32];
+/// Lengths to try for dynamic dimensions other than the batch, as exporters leave them open even where a graph cannot
+/// take every length; and how many elements the inputs may have together. Images take the first three, sounds the last.
+const LENGTHS: [(usize, usize); 4] = [(4, MOST_ELEMENTS), (1, MOST_ELEMENTS), (32, MOST_ELEMENTS), (1024, 1 << 18)];
 
-/// Runs the session once on made-up inputs and returns what came out; `None` when it takes none of them, which is no
-/// fault.
-pub fn run_once(session: &mut Session) -> Option<Vec<Value>> {
-    let signature = session.signature().clone();
-    LENGTHS.iter().find_map(|length| session.run(&inputs(&signature, &[0], *length)).ok())
+/// A graph may declare more elements than any machine holds.
+const MOST_ELEMENTS: usize = 1 << 24;
+
+/// A first run that went well.
+#[derive(Debug)]
+pub struct Warm {
+    /// How long the dynamic dimensions of its inputs were, the batch aside.
+    pub length: usize,
+    /// What came out.
+    pub outputs: Vec<Value>,
 }
 
-/// Whether a run of several rows gives each row what it gets alone: only then may rows of different callers share a run.
-pub fn rows_are_independent(session: &mut Session) -> bool {
+/// Runs the session once on made-up inputs; `None` when it takes none of them, which is no fault.
+pub fn run_once(session: &mut Session) -> Option<Warm> {
     let signature = session.signature().clone();
-    if !signature.could_batch() || first_dimensions_differ(&signature) {
-        return false;
+    LENGTHS.into_iter().find_map(|length| {
+        let inputs = |values| inputs(&signature, values, &[0], length);
+        let mut tries = [Values::Small, Values::Wide].into_iter().filter_map(inputs);
+        let outputs = tries.find_map(|inputs| session.run(&inputs).ok().filter(|outputs| !all_empty(outputs)))?;
+        Some(Warm { length: length.0, outputs })
+    })
+}
+
+/// Whether a run of several rows gives each row what it gets alone, and in what words that was found out: only then may
+/// rows of different callers share a run.
+pub fn rows_are_independent(session: &mut Session) -> (bool, &'static str) {
+    let signature = session.signature().clone();
+    if !signature.could_batch() {
+        return (false, "graph: not every input and output starts with a dynamic dimension");
     }
-    LENGTHS.iter().find_map(|length| compare(session, &signature, *length)).unwrap_or(false)
+    if first_dimensions_differ(&signature) {
+        return (false, "graph: the first dimensions of its inputs have different names");
+    }
+    let mut compare = |values| LENGTHS.into_iter().find_map(|length| compare(session, &signature, values, length));
+    match [compare(Values::Small), compare(Values::Wide)] {
+        [None, None] => (false, "measured: the graph took none of the inputs that were tried"),
+        [Some(false), _] | [_, Some(false)] => (false, "measured: rows depend on each other"),
+        _ => (true, "measured: rows are independent"),
+    }
+}
+
+/// What happens to inputs that are too small for a graph's windows and strides.
+fn all_empty(outputs: &[Value]) -> bool {
+    outputs.iter().all(|output| output.tensor.data().is_empty())
 }
 
 /// Names are a hint: inputs whose first dimensions have different names do not share a batch.
@@ -38,13 +68,18 @@ fn first_dimensions_differ(signature: &Signature) -> bool {
     names.len() > 1
 }
 
-/// `None` when the graph takes no input of this length.
-fn compare(session: &mut Session, signature: &Signature, length: usize) -> Option<bool> {
-    const ROWS: [usize; 3] = [0, 1, 2];
-    let alone = ROWS.map(|row| session.run(&inputs(signature, &[row], length)).ok());
-    let [Some(a), Some(b), Some(c)] = alone else { return None };
-    let Ok(together) = session.run(&inputs(signature, &ROWS, length)) else { return Some(false) };
-    Some([a, b, c].iter().enumerate().all(|(row, alone)| {
+/// `None` when the graph takes no such input, or gives nothing for it that could be compared.
+fn compare(session: &mut Session, signature: &Signature, values: Values, length: (usize, usize)) -> Option<bool> {
+    let together = inputs(signature, values, &ROWS, length)?;
+    let mut alone = Vec::with_capacity(ROWS.len());
+    for row in ROWS {
+        alone.push(session.run(&inputs(signature, values, &[row], length)?).ok()?);
+    }
+    if alone.iter().all(|outputs| all_empty(outputs)) {
+        return None;
+    }
+    let Ok(together) = session.run(&together) else { return Some(false) };
+    Some(alone.iter().enumerate().all(|(row, alone)| {
         alone.iter().zip(&together).all(|(alone, together)| {
             together.tensor.shape().first() == Some(&ROWS.len())
                 && alone.keys == together.keys
@@ -53,64 +88,151 @@ fn compare(session: &mut Session, signature: &Signature, length: usize) -> Optio
     }))
 }
 
-/// Made-up inputs for the given row numbers: a row's elements depend on its number only.
-fn inputs(signature: &Signature, rows: &[usize], length: usize) -> Vec<Tensor> {
-    signature.inputs.iter().filter_map(|spec| input(spec, rows, length)).collect()
+/// Four, because three bits are always a palindrome or sorted: a graph that reverses or sorts its rows would go unnoticed.
+const ROWS: [usize; LOUDNESS.len()] = [0, 1, 2, 3];
+
+/// What made-up elements are.
+#[derive(Debug, Clone, Copy)]
+enum Values {
+    /// 0 or 1: an index that every table of two entries has. Fractions are 0.1 or 0.8, away from zero, where too many
+    /// functions agree.
+    Small,
+    /// Digits, and fractions on both sides of zero, rows being as loud as [`LOUDNESS`] says: rows may see
+    /// each other through the largest value only. A spectrogram that clips 80 dB below its peak, for instance, changes
+    /// silence beside a sound. Integers stay small, because they can be sizes, and the product of sizes a lot of memory.
+    Wide,
 }
 
-fn input(spec: &TensorSpec, rows: &[usize], length: usize) -> Option<Tensor> {
+/// How large the fractions of each row are.
+const LOUDNESS: [f32; 4] = [1.0, 64.0, 0.0, 64.0];
+
+/// Made-up inputs for the given row numbers: a row's elements depend on its number only. `None` when that would be more
+/// elements than are worth it.
+fn inputs(
+    signature: &Signature,
+    values: Values,
+    rows: &[usize],
+    (length, most): (usize, usize),
+) -> Option<Vec<Tensor>> {
+    let shapes: Vec<_> = signature.inputs.iter().map(|spec| shape(spec, rows.len(), length)).collect();
+    let elements = |shape: &Vec<usize>| shape.iter().try_fold(1_usize, |product, size| product.checked_mul(*size));
+    let total = shapes.iter().try_fold(0_usize, |sum, shape| sum.checked_add(elements(shape)?))?;
+    let pairs = signature.inputs.iter().zip(shapes);
+    let input = |(number, (spec, shape)): (usize, (&TensorSpec, _))| input(spec.datatype, shape, values, number, rows);
+    if total > most { None } else { pairs.enumerate().map(input).collect() }
+}
+
+fn shape(spec: &TensorSpec, rows: usize, length: usize) -> Vec<usize> {
     let size = |dim: &Dim| if let Dim::Fixed(size) = dim { *size } else { length };
     let mut shape: Vec<usize> = spec.shape.iter().map(size).collect();
     if spec.has_dynamic_rows() {
-        shape[0] = rows.len();
+        shape[0] = rows;
     }
+    shape
+}
+
+fn input(datatype: Datatype, shape: Vec<usize>, values: Values, number: usize, rows: &[usize]) -> Option<Tensor> {
     let elements: usize = shape.iter().product();
     let per_row = elements.checked_div(rows.len()).unwrap_or(0).max(1);
-    // 0 or 1: small enough for every datatype, and an index that every table of two entries has.
-    let bit = |index: usize| {
-        let (row, column) = (rows.get(index / per_row).copied().unwrap_or(0), index % per_row);
-        (row * 7 + column * 3 + row * column) % 5 % 2
-    };
-    let bits = (0..elements).map(bit);
-    #[expect(clippy::cast_possible_truncation, reason = "a bit fits")]
-    let byte = |bit: usize| bit as u8;
-    let data = match spec.datatype {
-        Datatype::Bool => Data::Bool(bits.map(|bit| bit == 1).collect()),
-        Datatype::Bytes => Data::Bytes(bits.map(|bit| format!("row {bit}")).collect()),
-        Datatype::Uint8 => Data::Uint8(bits.map(byte).collect()),
-        Datatype::Uint16 => Data::Uint16(bits.map(|bit| byte(bit).into()).collect()),
-        Datatype::Uint32 => Data::Uint32(bits.map(|bit| byte(bit).into()).collect()),
-        Datatype::Uint64 => Data::Uint64(bits.map(|bit| byte(bit).into()).collect()),
-        Datatype::Int8 => Data::Int8(bits.map(|bit| i8::from(bit == 1)).collect()),
-        Datatype::Int16 => Data::Int16(bits.map(|bit| byte(bit).into()).collect()),
-        Datatype::Int32 => Data::Int32(bits.map(|bit| byte(bit).into()).collect()),
-        Datatype::Int64 => Data::Int64(bits.map(|bit| byte(bit).into()).collect()),
-        Datatype::Fp16 => Data::Fp16(bits.map(|bit| half::f16::from_f32(fraction(byte(bit)))).collect()),
-        Datatype::Bf16 => Data::Bf16(bits.map(|bit| half::bf16::from_f32(fraction(byte(bit)))).collect()),
-        Datatype::Fp32 => Data::Fp32(bits.map(|bit| fraction(byte(bit))).collect()),
-        Datatype::Fp64 => Data::Fp64(bits.map(|bit| f64::from(fraction(byte(bit)))).collect()),
+    let row = |index: usize| rows.get(index / per_row).copied().unwrap_or(0);
+    let draws = (0..elements).map(|index| (row(index), draw(number, row(index), index % per_row)));
+    let integers = draws.clone().map(|(row, draw)| match values {
+        Values::Small => draw & 1,
+        Values::Wide if LOUDNESS[row] == 0.0 => 0,
+        Values::Wide => draw % 10,
+    });
+    let floats = draws.map(|(row, draw)| match values {
+        Values::Small => f32::from(draw & 1).mul_add(0.7, 0.1),
+        Values::Wide => (f32::from(draw) / 127.5 - 1.0) * LOUDNESS[row],
+    });
+    let data = match datatype {
+        Datatype::Bool => Data::Bool(integers.map(|value| value % 2 == 1).collect()),
+        Datatype::Bytes => Data::Bytes(match values {
+            Values::Small => integers.map(|value| format!("row {value}")).collect(),
+            // Some graphs make numbers of their texts.
+            Values::Wide => integers.map(|value| value.to_string()).collect(),
+        }),
+        Datatype::Uint8 => Data::Uint8(integers.collect()),
+        Datatype::Uint16 => Data::Uint16(integers.map(Into::into).collect()),
+        Datatype::Uint32 => Data::Uint32(integers.map(Into::into).collect()),
+        Datatype::Uint64 => Data::Uint64(integers.map(Into::into).collect()),
+        Datatype::Int8 => Data::Int8(integers.map(u8::cast_signed).collect()),
+        Datatype::Int16 => Data::Int16(integers.map(Into::into).collect()),
+        Datatype::Int32 => Data::Int32(integers.map(Into::into).collect()),
+        Datatype::Int64 => Data::Int64(integers.map(Into::into).collect()),
+        Datatype::Fp16 => Data::Fp16(floats.map(half::f16::from_f32).collect()),
+        Datatype::Bf16 => Data::Bf16(floats.map(half::bf16::from_f32).collect()),
+        Datatype::Fp32 => Data::Fp32(floats.collect()),
+        Datatype::Fp64 => Data::Fp64(floats.map(Into::into).collect()),
     };
     Tensor::new(shape, data)
 }
 
-/// Away from zero, where too many functions agree.
-fn fraction(bit: u8) -> f32 {
-    f32::from(bit).mul_add(0.7, 0.1)
+/// A byte that looks random, by the last steps of SplitMix64.
+fn draw(input: usize, row: usize, column: usize) -> u8 {
+    // Of the numbers tried for 64, one that gives the first column what the test below asks for.
+    let mut mixed = ((input as u64) << 56 | (row as u64) << 40 | column as u64) ^ 64;
+    mixed = mixed.wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    (mixed >> 56) as u8
 }
 
-/// Equal but for what reordered sums explain.
+/// Equal but for what reordered sums explain: small beside the number itself, or beside the largest of its neighbours.
 fn close(a: &Value, b: &Value) -> bool {
-    let near = |a: f64, b: f64, relative: f64| {
-        a == b || (a.is_nan() && b.is_nan()) || (a - b).abs() <= relative.mul_add(b.abs(), relative / 100.0)
-    };
     if a.tensor.shape() != b.tensor.shape() {
         return false;
     }
     match (a.tensor.data(), b.tensor.data()) {
-        (Data::Fp32(a), Data::Fp32(b)) => a.iter().zip(b).all(|(a, b)| near((*a).into(), (*b).into(), 1e-3)),
-        (Data::Fp64(a), Data::Fp64(b)) => a.iter().zip(b).all(|(a, b)| near(*a, *b, 1e-6)),
-        (Data::Fp16(a), Data::Fp16(b)) => a.iter().zip(b).all(|(a, b)| near(a.to_f64(), b.to_f64(), 1e-2)),
-        (Data::Bf16(a), Data::Bf16(b)) => a.iter().zip(b).all(|(a, b)| near(a.to_f64(), b.to_f64(), 5e-2)),
+        (Data::Fp32(a), Data::Fp32(b)) => near(a, b, 1e-3),
+        (Data::Fp64(a), Data::Fp64(b)) => near(a, b, 1e-6),
+        (Data::Fp16(a), Data::Fp16(b)) => near(a, b, 1e-2),
+        (Data::Bf16(a), Data::Bf16(b)) => near(a, b, 5e-2),
         (a, b) => a == b,
+    }
+}
+
+fn near<T: Copy + Into<f64>>(a: &[T], b: &[T], relative: f64) -> bool {
+    let numbers = |values: &[T]| values.iter().map(|value| (*value).into()).collect::<Vec<f64>>();
+    let (a, b) = (numbers(a), numbers(b));
+    let largest = b.iter().map(|b| b.abs()).filter(|b| b.is_finite()).fold(0.0, f64::max);
+    a.iter().zip(&b).all(|(a, b)| {
+        a == b || (a.is_nan() && b.is_nan()) || (a - b).abs() <= relative.mul_add(b.abs(), relative / 100.0 * largest)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Rows of one element, the fewest that there can be, are neither sorted nor a palindrome.
+    #[test]
+    fn rows_that_are_sorted_reversed_or_summed_up_are_noticed() {
+        for values in [Values::Small, Values::Wide] {
+            for datatype in [Datatype::Int64, Datatype::Fp64] {
+                let column = input(datatype, vec![4], values, 0, &ROWS).unwrap();
+                let column: Vec<f64> = match column.data() {
+                    Data::Int64(values) => values.iter().map(|value| *value as f64).collect(),
+                    Data::Fp64(values) => values.clone(),
+                    other => panic!("{other:?}"),
+                };
+                let reversed: Vec<f64> = column.iter().rev().copied().collect();
+                assert_ne!(column, reversed);
+                assert!(!column.is_sorted() && !reversed.is_sorted(), "{column:?}");
+                assert!(column[..3].iter().any(|value| *value != 0.0), "{column:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn no_more_is_made_up_than_a_machine_can_hold() {
+        let spec = |shape: &[usize]| TensorSpec {
+            name: "x".into(),
+            datatype: Datatype::Fp32,
+            shape: shape.iter().map(|size| Dim::Fixed(*size)).collect(),
+        };
+        for shapes in [vec![spec(&[1 << 40])], vec![spec(&[1 << 40, 1 << 40])], vec![spec(&[1 << 23]); 3]] {
+            let signature = Signature { inputs: shapes, outputs: Vec::new() };
+            assert_eq!(inputs(&signature, Values::Small, &[0], LENGTHS[0]), None);
+        }
     }
 }

@@ -3,7 +3,12 @@
 //! Each session would otherwise hold its own: ONNX Runtime shares only what it is handed from outside, prepacked layouts
 //! included. Only the fields of `onnx.proto` that this needs are declared; the rest of the file is skipped.
 
-use std::{collections::HashSet, fs::File, io::Read, path::Path};
+use std::{
+    collections::HashSet,
+    fs::File,
+    io::Read,
+    path::{Path, PathBuf},
+};
 
 use anyhow::Context;
 use bytes::Bytes;
@@ -30,14 +35,29 @@ pub struct Weight {
 /// # Errors
 /// When the file cannot be read. What is wrong inside of it is ONNX Runtime's to say.
 pub fn read(path: &Path) -> anyhow::Result<Vec<Weight>> {
-    let bytes = std::fs::read(path).context("the graph cannot be read")?;
-    let Ok(model) = ModelProto::decode(Bytes::from(bytes)) else { return Ok(Vec::new()) };
-    let graph = model.graph.unwrap_or_default();
+    let graph = graph(path)?;
     // A weight that is an input too can be overridden by a caller, so it is not constant.
     let inputs: HashSet<String> = graph.input.into_iter().map(|input| input.name).collect();
     let folder = path.parent().unwrap_or(path);
     let constants = graph.initializer.into_iter().filter(|tensor| !inputs.contains(&tensor.name));
     Ok(constants.filter_map(|tensor| tensor.read(folder)).collect())
+}
+
+/// The files beside the graph at `path` that hold weights of it.
+///
+/// # Errors
+/// When the graph cannot be read.
+pub fn files(path: &Path) -> anyhow::Result<Vec<PathBuf>> {
+    let folder = path.parent().unwrap_or(path);
+    let mut files: Vec<_> = graph(path)?.initializer.iter().filter_map(|tensor| tensor.file(folder)).collect();
+    files.sort();
+    files.dedup();
+    Ok(files)
+}
+
+fn graph(path: &Path) -> anyhow::Result<GraphProto> {
+    let bytes = std::fs::read(path).context("the graph cannot be read")?;
+    Ok(ModelProto::decode(Bytes::from(bytes)).ok().and_then(|model| model.graph).unwrap_or_default())
 }
 
 #[derive(Message)]
@@ -98,12 +118,21 @@ impl TensorProto {
         Some(Weight { name: self.name, tensor })
     }
 
+    /// The file beside the graph in which this weight lies, unless it is in the graph itself.
+    fn file(&self, folder: &Path) -> Option<PathBuf> {
+        let location = Path::new(self.entry("location").filter(|_| self.data_location == EXTERNAL)?);
+        let stays_inside = location.components().all(|part| matches!(part, std::path::Component::Normal(_)));
+        stays_inside.then(|| folder.join(location)).filter(|file| file.is_file())
+    }
+
+    fn entry(&self, key: &str) -> Option<&str> {
+        self.external_data.iter().find(|entry| entry.key == key).map(|entry| &*entry.value)
+    }
+
     /// The bytes that lie in a file beside the graph. ONNX Runtime reports what is wrong with such a file.
     fn external(&self, folder: &Path) -> Option<Bytes> {
-        let entry = |key: &str| self.external_data.iter().find(|entry| entry.key == key).map(|entry| &*entry.value);
-        let location = Path::new(entry("location")?);
-        let stays_inside = location.components().all(|part| matches!(part, std::path::Component::Normal(_)));
-        let mut file = stays_inside.then(|| File::open(folder.join(location)).ok()).flatten()?;
+        let entry = |key| self.entry(key);
+        let mut file = File::open(self.file(folder)?).ok()?;
         let offset = entry("offset").map_or(Some(0), |offset| offset.parse().ok())?;
         std::io::Seek::seek(&mut file, std::io::SeekFrom::Start(offset)).ok()?;
         let mut bytes = Vec::new();
@@ -188,5 +217,6 @@ mod tests {
         };
         let names = read_graph(&inside, vec![external("weights"), external("../weights"), external("missing")], vec![]);
         assert_eq!(names, ["weights"]);
+        assert_eq!(files(&inside.join("model.onnx")).unwrap(), [inside.join("weights")]);
     }
 }

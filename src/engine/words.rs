@@ -28,13 +28,28 @@ pub(super) fn without_values(message: &str) -> String {
     clean
 }
 
-/// What is wrong with the graph at `path`, without the folder that it lies in: probes show this to everybody.
-pub(super) fn without_folder(message: &str, path: &Path) -> String {
-    let folder = path.parent().filter(|folder| *folder != Path::new(""));
+/// Why the graph at `path` could not be loaded, without folders of the machine and places in ONNX Runtime's source: probes
+/// show this to everybody.
+pub(super) fn load_error(message: &str, path: &Path) -> String {
+    const NO_GRAPH: &str = "Protobuf parsing failed.";
+    let mut message = message.trim().to_owned();
     // Weights beside a graph are named by the full path even where the graph is not. The longer form goes first.
-    let forms = [folder.and_then(|folder| folder.canonicalize().ok()), folder.map(Path::to_owned)];
-    let forms = forms.iter().flatten();
-    forms.fold(message.to_owned(), |message, folder| message.replace(&format!("{}/", folder.display()), ""))
+    for path in [path.canonicalize().unwrap_or_default().as_path(), path] {
+        for folder in path.ancestors().skip(1).filter(|folder| folder.parent().is_some()) {
+            message = message.replace(&format!("{}/", folder.display()), "");
+        }
+    }
+    let cause = message.strip_prefix("Load model from ").and_then(|rest| rest.split_once(" failed:"));
+    let cause = cause.map_or(&*message, |(_file, cause)| cause);
+    // "/onnxruntime_src/…/model.cc:256 onnxruntime::Model::Model(…) Unsupported model IR version: 99, …"
+    let cause = match cause.split_once(") ") {
+        Some((place, cause)) if place.starts_with("/onnxruntime_src/") => cause,
+        _ => cause,
+    };
+    match cause {
+        NO_GRAPH => "the file is no ONNX graph, or only a part of one (Protobuf parsing failed)".to_owned(),
+        _ => cause.to_owned(),
+    }
 }
 
 #[cfg(test)]
@@ -44,6 +59,31 @@ mod tests {
     #[test]
     fn messages_lose_their_numbers() {
         assert_eq!(without_values("idx=99 must be within [-10,9]"), "idx=# must be within [-#,#]");
+    }
+
+    #[test]
+    fn reasons_hold_no_folder_of_the_machine() {
+        let path = Path::new("/srv/models/x/1/model.onnx");
+        let cases = [
+            ("Load model from /srv/models/x/1/model.onnx failed:No graph was found.", "No graph was found."),
+            (
+                "Load model from /srv/models/x/1/model.onnx failed:Protobuf parsing failed.",
+                "the file is no ONNX graph, or only a part of one (Protobuf parsing failed)",
+            ),
+            (
+                "Load model from /srv/models/x/1/model.onnx failed:/onnxruntime_src/a/model.cc:256 \
+              onnxruntime::Model::Model(const Path&, int) Unsupported model IR version: 99\n\n",
+                "Unsupported model IR version: 99",
+            ),
+            (
+                "resolved path: \"/srv/models/y/w\" allowed directory: \"/srv/models/x/1\"",
+                "resolved path: \"y/w\" allowed directory: \"1\"",
+            ),
+            ("Node '/encoder/(0) Conv' is bad", "Node '/encoder/(0) Conv' is bad"),
+        ];
+        for (message, expected) in cases {
+            assert_eq!(load_error(message, path), expected);
+        }
     }
 
     #[test]

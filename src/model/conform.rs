@@ -84,7 +84,10 @@ impl Rules {
             }
             Input::Value(nested) => {
                 if inputs.len() != 1 {
-                    let detail = format!("this model takes several inputs: send an object with {}", self.names());
+                    let detail = match inputs.is_empty() {
+                        true => "this model takes no input: send an empty object".to_owned(),
+                        false => format!("this model takes several inputs: send an object with {}", self.names()),
+                    };
                     return Err(vec![Violation::new(pointer, "inputs_not_named", detail)]);
                 }
                 values[0] = Some((pointer.to_owned(), nested));
@@ -182,6 +185,25 @@ mod tests {
             assert_eq!((&item.tensors[0], item.rows, item.whole), (&expected, 1, whole), "{json}");
         }
         assert_eq!(conform(&rules, "[[1,2],[3,4],[5,6]]").unwrap().rows, 3);
+    }
+
+    #[test]
+    fn an_empty_list_hides_the_dimensions_inside_of_it() {
+        let dynamic = rules(&[("x", Datatype::Fp32, &[-1, -1, 2])], true);
+        let fixed = rules(&[("x", Datatype::Fp32, &[3, 0, 5])], false);
+        let open = rules(&[("x", Datatype::Fp32, &[-1, -1])], false);
+        let cases: [(&Rules, &str, &[usize], bool); 5] = [
+            (&dynamic, "[]", &[1, 0, 2], false),
+            (&dynamic, "[[]]", &[1, 0, 2], true),
+            (&dynamic, "[[],[]]", &[2, 0, 2], true),
+            (&fixed, "[[],[],[]]", &[3, 0, 5], true),
+            (&open, "[]", &[0, 0], true),
+        ];
+        for (rules, json, shape, whole) in cases {
+            let item = conform(rules, json).unwrap();
+            assert_eq!((item.tensors[0].shape(), item.whole), (shape, whole), "{json}");
+        }
+        assert_eq!(conform(&fixed, "[[],[]]"), Err(("/input".to_owned(), "wrong_rank")));
     }
 
     #[test]

@@ -9,7 +9,10 @@ use anyhow::Context;
 use sha2::{Digest, Sha256};
 
 use super::{Source, loader::companion};
-use crate::model::{Manifest, Provider};
+use crate::{
+    engine::weights,
+    model::{Manifest, Provider},
+};
 
 /// SHA-256 and size of what a version is made of. For a lone graph it is the file's own hash, as `sha256sum` prints it;
 /// with further files, such as external weights, the hash over the list that `sha256sum` would print of them.
@@ -22,7 +25,9 @@ pub(super) fn digest(source: &Source, manifest: &Manifest) -> anyhow::Result<(St
         Source::File(file) => vec![file.clone()],
         Source::Folder(folder) => files_of(folder)?,
     };
+    files.extend(weights::files(&source.graph())?);
     files.sort();
+    files.dedup();
     let mut hashes = Vec::with_capacity(files.len());
     let mut size = 0;
     for file in &files {

@@ -3,6 +3,7 @@
 use std::{
     num::NonZero,
     panic::{AssertUnwindSafe, catch_unwind},
+    path::Path,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -15,9 +16,10 @@ use crate::{
     engine::{
         Backend, Intake, Model, Pool, Postprocess, Stub,
         session::{Library, Options, Session, SharedWeights},
-        warmup, weights,
+        warmup::{self, Warm},
+        weights,
     },
-    model::{Manifest, ModelId, Provider, Signature, Task, Value, conform::Rules},
+    model::{Manifest, ModelId, Provider, Signature, Task, conform::Rules},
     telemetry::millis,
 };
 
@@ -59,6 +61,8 @@ pub struct Loaded {
     pub instances: usize,
     /// Threads inside one session.
     pub intra_threads: usize,
+    /// A length of the dynamic dimensions with which the model takes made-up inputs, as far as that is known.
+    pub example_length: Option<usize>,
     /// From nothing to ready.
     pub load_time: Duration,
     /// Golden samples that were compared.
@@ -109,7 +113,9 @@ impl Loader {
         };
         let lowercase = manifest.text.as_ref().is_some_and(|text| text.lowercase);
         let postprocess = Postprocess::new(&manifest, &parts.signature)?;
-        postprocess.check(&parts.first_outputs)?;
+        if let Some(run) = &parts.first_run {
+            postprocess.check(&run.outputs)?;
+        }
         let intake = Intake::new(rules, lowercase);
         let mut model = Model::new(id.clone(), intake, parts.max_batch_size, parts.backend, postprocess);
 
@@ -136,6 +142,7 @@ impl Loader {
             batching_reason: parts.batching_reason,
             instances: parts.instances,
             intra_threads: parts.intra_threads,
+            example_length: parts.first_run.map(|run| run.length),
             load_time: started.elapsed(),
             golden_samples,
         })
@@ -147,6 +154,7 @@ impl Loader {
         let intra_threads = manifest.execution.intra_threads.unwrap_or(1);
         let options = Options { intra_threads, outputs: Postprocess::wanted_outputs(manifest) };
         let graph = version.source.graph();
+        check_file(&graph)?;
         let weights = if instances > 1 { weights::read(&graph)? } else { Vec::new() };
         let weights = SharedWeights::new(library, weights)?;
         let open = |_| Session::open(library, &graph, &options, &weights);
@@ -156,23 +164,26 @@ impl Loader {
 
         let started = Instant::now();
         let (max_batch_size, batching_reason) = batching(manifest, first)?;
-        let outputs: Vec<_> = sessions.iter_mut().map(warmup::run_once).collect();
-        let warm = outputs.iter().all(Option::is_some);
-        let first_outputs = outputs.into_iter().next().flatten().unwrap_or_default();
+        let warm: Vec<_> = sessions.iter_mut().map(warmup::run_once).collect();
+        let all_warm = warm.iter().all(Option::is_some);
+        let first_run = warm.into_iter().next().flatten();
         let (model, warmup_ms) = (id.to_string(), millis(started.elapsed()));
-        tracing::debug!(model, warm, warmup_ms, max_batch_size, batching_reason, "sessions are open");
+        tracing::debug!(model, warm = all_warm, warmup_ms, max_batch_size, batching_reason, "sessions are open");
 
         let pool = Pool::start(id.name.as_str(), sessions, self.queue_capacity)?;
-        Ok(Parts {
-            backend: Backend::Pool(pool),
-            signature,
-            max_batch_size,
-            batching_reason,
-            instances,
-            intra_threads,
-            first_outputs,
-        })
+        let backend = Backend::Pool(pool);
+        Ok(Parts { backend, signature, max_batch_size, batching_reason, instances, intra_threads, first_run })
     }
+}
+
+/// Says what is wrong with a graph's file before anything opens it: opening a pipe would wait for ever.
+fn check_file(graph: &Path) -> anyhow::Result<()> {
+    let name = graph.file_name().unwrap_or_default().to_string_lossy();
+    let metadata = graph.metadata().with_context(|| format!("'{name}' cannot be read"))?;
+    anyhow::ensure!(!metadata.is_dir(), "'{name}' is a directory");
+    anyhow::ensure!(metadata.is_file(), "'{name}' is not a file");
+    anyhow::ensure!(metadata.len() > 0, "'{name}' is empty");
+    Ok(())
 }
 
 struct Parts {
@@ -182,8 +193,8 @@ struct Parts {
     batching_reason: &'static str,
     instances: usize,
     intra_threads: usize,
-    /// What the first run gave; empty without one.
-    first_outputs: Vec<Value>,
+    /// `None` when the graph took no made-up input.
+    first_run: Option<Warm>,
 }
 
 fn stub(manifest: &Manifest) -> anyhow::Result<Parts> {
@@ -196,7 +207,7 @@ fn stub(manifest: &Manifest) -> anyhow::Result<Parts> {
         batching_reason: "declared",
         instances: 1,
         intra_threads: 1,
-        first_outputs: Vec::new(),
+        first_run: Some(Warm { length: 1, outputs: Vec::new() }),
     })
 }
 
@@ -212,10 +223,10 @@ fn batching(manifest: &Manifest, session: &mut Session) -> anyhow::Result<(Optio
             );
             (Some(size), "declared")
         }
-        None if warmup::rows_are_independent(session) => {
-            (Some(warmup::DEFAULT_BATCH_SIZE), "measured: rows are independent")
+        None => {
+            let (independent, reason) = warmup::rows_are_independent(session);
+            (independent.then_some(warmup::DEFAULT_BATCH_SIZE), reason)
         }
-        None => (None, "measured: rows are not known to be independent"),
     })
 }
 

@@ -73,6 +73,14 @@ impl ModelSource {
         self.fault.is_none() && self.manifest.provider == Provider::Onnxruntime
     }
 
+    /// Where it comes from, for whoever started the server.
+    fn place(&self) -> String {
+        match self.versions.first().map(|version| &version.source) {
+            Some(Source::File(file)) => format!("'{}'", file.display()),
+            _ => "the one in the repository".to_owned(),
+        }
+    }
+
     fn broken(name: ModelName, fault: String) -> Self {
         Self { name, manifest: Manifest::default(), versions: Vec::new(), fault: Some(fault) }
     }
@@ -98,16 +106,20 @@ pub(super) fn scan(config: &ModelsConfig) -> anyhow::Result<Vec<ModelSource>> {
     }
     sources.sort_by(|a, b| a.name.cmp(&b.name));
     if let Some(pair) = sources.windows(2).find(|pair| pair[0].name == pair[1].name) {
-        anyhow::bail!("two models have the name '{}'", pair[0].name);
+        let [a, b] = [&pair[0], &pair[1]].map(ModelSource::place);
+        anyhow::bail!("two models have the name '{}': {a} and {b}", pair[0].name);
     }
     Ok(sources)
 }
 
 /// A graph on its own: named after its file, version 1.
 fn single_file(path: &Path) -> anyhow::Result<ModelSource> {
-    let path = path.canonicalize().with_context(|| format!("'{}' cannot be read", path.display()))?;
+    let unreadable = || format!("'{}' cannot be read", path.display());
+    let metadata = path.metadata().with_context(unreadable)?;
+    // Links stay links: the name is theirs, and so are the files beside them that hold weights.
+    let path = std::path::absolute(path).with_context(unreadable)?;
     anyhow::ensure!(
-        path.is_file(),
+        metadata.is_file(),
         "'{}' is not a file; a folder of models is given as models.repository",
         path.display()
     );
@@ -194,12 +206,12 @@ fn named(text: &str, found: &[VersionSource], manifest: &Manifest, folder: &Path
     Err(format!("model.toml: versions.serve names '{text}', but '{text}/{GRAPH}' is not there"))
 }
 
-/// Folders that hold a graph.
+/// Folders that hold a graph. A link that leads nowhere counts: it is reported when it is loaded.
 fn versions(folder: &Path) -> Vec<VersionSource> {
     let Ok(entries) = std::fs::read_dir(folder) else { return Vec::new() };
     let mut versions: Vec<_> = entries
         .filter_map(|entry| entry.ok().map(|entry| entry.path()))
-        .filter(|path| path.join(GRAPH).exists())
+        .filter(|path| path.join(GRAPH).symlink_metadata().is_ok())
         .filter_map(|path| {
             let version = Version::parse(&path.file_name()?.to_string_lossy())?;
             Some(VersionSource { version, source: Source::Folder(path) })

@@ -57,6 +57,12 @@ impl Fitting<'_> {
             self.lengths(declared, given)?;
             return Ok((given.to_vec(), true));
         }
+        if let Some(shape) = completed(given, item) {
+            return Ok((with_batch(&shape), !self.batched));
+        }
+        if let Some(shape) = completed(given, declared) {
+            return Ok((shape, true));
+        }
         if given.len() == item.len() {
             self.lengths(item, given)?;
             return Ok((with_batch(given), false));
@@ -97,6 +103,15 @@ impl Fitting<'_> {
         }
         Violation::new(pointer, code, detail)
     }
+}
+
+/// A shape that ends with an empty list, and the dimensions inside of it that nobody can write: `[]` may be meant to have
+/// the shape `[0,4]`, and `[[]]` the shape `[1,0,4]`.
+fn completed(given: &[usize], declared: &[Dim]) -> Option<Vec<usize>> {
+    let hidden = declared.get(given.len()..).filter(|_| given.last() == Some(&0))?;
+    let fits = declared.iter().zip(given).all(|(dim, size)| dim.admits(*size));
+    let size = |dim: &Dim| if let Dim::Fixed(size) = dim { *size } else { 0 };
+    fits.then(|| given.iter().copied().chain(hidden.iter().map(size)).collect())
 }
 
 /// What every text must be, wherever it comes from: not blank, not longer than `max_chars` characters.
