@@ -23,7 +23,7 @@ use ort::{
 
 use super::{
     weights::Weight,
-    words::{load_error, version_of, without_values},
+    words::{blames_input, load_error, version_of, without_values},
 };
 use crate::model::{Data, Datatype, Dim, Signature, Tensor, TensorSpec, Value};
 
@@ -340,14 +340,8 @@ fn failed(error: ort::Error) -> RunError {
 }
 
 fn run_error(error: ort::Error) -> RunError {
-    let message = error.message();
-    // A node that fails was given what it cannot compute; most kernels say so without a code of their own. Memory is
-    // the machine's.
-    let memory = message.contains("allocate memory") || message.contains("bad_alloc");
-    let of_a_node = message.contains("while running") && !memory;
-    match error.code() {
-        ort::ErrorCode::InvalidArgument => RunError::Rejected(without_values(message)),
-        _ if of_a_node => RunError::Rejected(without_values(message)),
-        _ => failed(error),
+    if error.code() == ort::ErrorCode::InvalidArgument || blames_input(error.message()) {
+        return RunError::Rejected(without_values(error.message()));
     }
+    failed(error)
 }

@@ -28,6 +28,13 @@ pub(super) fn without_values(message: &str) -> String {
     clean
 }
 
+/// Whether a run failed for what it was given. A node that fails was given what it cannot compute; most kernels say so
+/// without a code of their own. Memory is the machine's.
+pub(super) fn blames_input(message: &str) -> bool {
+    let memory = message.contains("allocate memory") || message.contains("bad_alloc");
+    message.contains("while running") && !memory
+}
+
 /// Why the graph at `path` could not be loaded, without folders of the machine and places in ONNX Runtime's source: probes
 /// show this to everybody.
 pub(super) fn load_error(message: &str, path: &Path) -> String {
