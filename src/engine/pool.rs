@@ -36,7 +36,6 @@ pub(super) enum PoolError {
     Lost,
 }
 
-#[derive(Debug)]
 struct Job {
     inputs: Vec<Tensor>,
     deadline: Instant,

@@ -107,12 +107,6 @@ impl SharedWeights {
 /// Ends a run from another thread: a graph can loop for ever, and who asked for it may have left.
 pub struct Cancel(RunOptions);
 
-impl std::fmt::Debug for Cancel {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Cancel").finish_non_exhaustive()
-    }
-}
-
 impl Cancel {
     /// For one run that begins later, or for several.
     ///
@@ -135,12 +129,6 @@ impl Cancel {
 pub struct Session {
     session: OrtSession,
     signature: Arc<Signature>,
-}
-
-impl std::fmt::Debug for Session {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Session").field("signature", &self.signature).finish_non_exhaustive()
-    }
 }
 
 impl Session {

@@ -28,10 +28,7 @@ pub enum RunError {
 
 /// What a failed run means, by ONNX Runtime's own word for it and its message.
 pub(super) fn explain(is_invalid_argument: bool, message: &str) -> RunError {
-    // A node that fails was given what it cannot compute; most kernels say so without a code of their own. Memory is
-    // the machine's, and a run that was ended is nobody's fault.
-    let of_the_machine = ["allocate memory", "bad_alloc", "terminate flag"].iter().any(|words| message.contains(words));
-    let of_the_input = is_invalid_argument || (message.contains("while running") && !of_the_machine);
+    let of_the_input = is_invalid_argument || blames_input(message);
     let message = without_values(message);
     if of_the_input { RunError::Rejected(message) } else { RunError::Failed(message) }
 }
@@ -47,6 +44,14 @@ pub(super) fn without_values(message: &str) -> String {
         }
     }
     clean
+}
+
+/// Whether a run failed for what it was given. A node that fails was given what it cannot compute; most kernels say so
+/// without a code of their own. Memory is the machine's.
+fn blames_input(message: &str) -> bool {
+    // Memory is the machine's, and a run that was ended is nobody's fault.
+    let of_the_machine = ["allocate memory", "bad_alloc", "terminate flag"].iter().any(|words| message.contains(words));
+    message.contains("while running") && !of_the_machine
 }
 
 /// Why the graph at `path` could not be loaded, without folders of the machine and places in ONNX Runtime's source: probes
