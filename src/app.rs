@@ -1,5 +1,6 @@
 //! The composition root: every part built once, in dependency order; bind; run; drain.
 
+mod connections;
 mod impatient;
 
 use std::{
@@ -12,19 +13,13 @@ use std::{
 
 use anyhow::Context;
 use axum::Router;
-use hyper::server::conn::http1;
-use hyper_util::{
-    rt::{TokioIo, TokioTimer},
-    server::graceful::GracefulShutdown,
-    service::TowerToHyperService,
-};
-use tokio::{net::TcpListener, sync::Semaphore};
+use tokio::net::TcpListener;
 
-use self::impatient::Impatient;
+use self::connections::Connections;
 use crate::{
     api::{self, ApiState},
-    config::{Config, DrainConfig, RuntimeConfig, ServerConfig},
-    engine::{library, session::Library},
+    config::{Config, DrainConfig, ServerConfig},
+    engine::library,
     lifecycle::Lifecycle,
     registry::{Loader, Registry},
     telemetry::millis,
@@ -63,7 +58,7 @@ impl App {
 
         let lifecycle = Lifecycle::new();
         let registry = Arc::new(Registry::scan(&config.models)?);
-        let library = registry.needs_library().then(|| load_library(&config.runtime)).transpose()?;
+        let library = registry.needs_library().then(|| library::load(&config.runtime)).transpose()?;
         let loader = Arc::new(Loader::new(&config.runtime, library, config.predict.max_text_chars));
         let server = Arc::new(config.server);
         let state = ApiState::new(Arc::clone(&registry), lifecycle.clone(), Arc::clone(&server), config.predict);
@@ -119,63 +114,5 @@ impl App {
             tracing::warn!("stopped with requests still in flight: drain.timeout passed");
         }
         Ok(())
-    }
-}
-
-/// Finds the library and loads it. [`library::probe`] has shown before that this cannot harm the process.
-fn load_library(config: &RuntimeConfig) -> anyhow::Result<&'static Library> {
-    let found = library::find(config)?;
-    Library::load(&found.path).map_err(|error| found.error(format!("{error:#}")).into())
-}
-
-/// Open connections, each in its own task.
-struct Connections {
-    router: Router,
-    http: http1::Builder,
-    graceful: GracefulShutdown,
-    permits: Arc<Semaphore>,
-    /// How long an answer may wait for its caller to take any of it.
-    patience: Duration,
-    lifecycle: Lifecycle,
-}
-
-impl Connections {
-    fn new(router: Router, config: &ServerConfig, lifecycle: Lifecycle) -> Self {
-        let mut http = http1::Builder::new();
-        // Also ends kept-alive connections that stay silent.
-        http.timer(TokioTimer::new()).header_read_timeout(config.header_timeout);
-        let permits = Arc::new(Semaphore::new(config.max_connections));
-        let patience = config.request_timeout;
-        Self { router, http, graceful: GracefulShutdown::new(), permits, patience, lifecycle }
-    }
-
-    /// Accepts for ever. Past `max_connections`, callers wait in the system's backlog.
-    async fn accept(&self, listener: &TcpListener) {
-        loop {
-            let Ok(permit) = Arc::clone(&self.permits).acquire_owned().await else { return };
-            match listener.accept().await {
-                Ok((stream, _peer)) => {
-                    let _ = stream.set_nodelay(true);
-                    let service = TowerToHyperService::new(self.router.clone());
-                    let stream = TokioIo::new(Impatient::new(stream, self.patience));
-                    let connection = self.graceful.watch(self.http.serve_connection(stream, service));
-                    self.lifecycle.spawn(async move {
-                        // A caller that leaves or speaks no HTTP is no event of ours.
-                        let _ = connection.await;
-                        drop(permit);
-                    });
-                }
-                // Out of file descriptors, for instance: callers that leave free some.
-                Err(error) => {
-                    tracing::warn!(%error, "cannot accept a connection");
-                    tokio::time::sleep(Duration::from_millis(50)).await;
-                }
-            }
-        }
-    }
-
-    /// Lets every connection finish the request it is at.
-    async fn shutdown(self) {
-        self.graceful.shutdown().await;
     }
 }

@@ -50,21 +50,21 @@ pub struct ServerConfig {
     pub listen: SocketAddr,
     /// The longest that one request may take.
     #[serde(with = "values::duration")]
-    #[validate(custom(function = "not_zero"))]
+    #[validate(custom(function = "within_a_day"))]
     pub request_timeout: Duration,
     /// For the request line and headers to arrive.
     #[serde(with = "values::duration")]
-    #[validate(custom(function = "not_zero"))]
+    #[validate(custom(function = "within_a_day"))]
     pub header_timeout: Duration,
     /// For the whole body to arrive.
     #[serde(with = "values::duration")]
-    #[validate(custom(function = "not_zero"))]
+    #[validate(custom(function = "within_a_day"))]
     pub body_timeout: Duration,
     /// The largest body that is read, in bytes.
     #[validate(custom(function = "at_least_1_kib"))]
     #[serde(with = "values::size")]
     pub body_limit: ByteSize,
-    /// All bodies that are being read and answered at the same time, in bytes.
+    /// All requests that are being read and answers that wait to be taken, in bytes.
     #[serde(with = "values::size")]
     pub bodies_limit: ByteSize,
     /// Connections open at the same time.
@@ -101,6 +101,10 @@ pub struct RuntimeConfig {
     /// `ORT_DYLIB_PATH`, the variable by which other programs find the same library.
     #[serde(skip)]
     pub ort_dylib_path: Option<PathBuf>,
+    /// This executable, to try the library in a child process first. Absent where it cannot be found (a sandbox without
+    /// `/proc`), and in tests, whose executable does not answer such a call.
+    #[serde(skip)]
+    pub prober: Option<PathBuf>,
     /// Threads for inference; 0 follows the CPU quota and affinity.
     #[validate(range(max = 1024))]
     pub threads: usize,
@@ -175,8 +179,14 @@ pub struct DrainConfig {
     pub timeout: Duration,
 }
 
-fn not_zero(duration: &Duration) -> Result<(), ValidationError> {
-    if duration.is_zero() { Err(problem("must be longer than 0s")) } else { Ok(()) }
+fn within_a_day(duration: &Duration) -> Result<(), ValidationError> {
+    // Far enough for anybody, and near enough for the clock to reach.
+    let longest = Duration::from_secs(24 * 60 * 60);
+    if duration.is_zero() || *duration > longest {
+        Err(problem("must be longer than 0s and at most 24h"))
+    } else {
+        Ok(())
+    }
 }
 
 fn at_least_1_kib(size: &ByteSize) -> Result<(), ValidationError> {

@@ -1,7 +1,7 @@
 //! Glassbox serves ONNX models over HTTP from one binary, and is the opposite of a black box.
 //!
 //! # The way of a request
-//! [`api`] (route) → `api/layers.rs` (what already happened) → `api/v1/predict.rs` (a dozen lines) →
+//! [`api`] (route) → `api/layers.rs` (what already happened) → `api/v1/predict.rs` (the wire types, and the handler) →
 //! [`predict::Predictor::predict`] (the story) → [`engine::Model`] (where it waits and runs).
 //!
 //! # Eight questions, eight pages

@@ -1,4 +1,4 @@
-//! Runs the command line, prints the chain of an error, chooses the exit code.
+//! The binary: hands over to the command line.
 
 use std::process::ExitCode;
 

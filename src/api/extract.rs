@@ -1,7 +1,5 @@
 //! JSON bodies: read within a limit and a time, parsed, and every fault answered with a pointer to it.
 
-use std::sync::Arc;
-
 use axum::{
     body::{Body, HttpBody},
     extract::{FromRequest, Request},
@@ -9,9 +7,8 @@ use axum::{
 };
 use http_body_util::BodyExt;
 use serde::de::DeserializeOwned;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::{explain::explain, state::ApiState};
+use super::{explain::explain, room::Room, state::ApiState};
 use crate::error::Error;
 
 /// Above this, parsing takes longer than an async thread should be held.
@@ -21,15 +18,6 @@ const INLINE_BYTES: usize = 64 * 1024;
 #[derive(Debug)]
 pub(super) struct JsonBody<T>(pub T, pub Room);
 
-/// The part of `server.bodies_limit` that one body takes.
-pub(super) type Room = OwnedSemaphorePermit;
-
-/// All the room that there is for bodies, counted in KiB: a semaphore counts no further than 2^29 on small machines.
-pub(super) fn room(bytes: u64) -> Arc<Semaphore> {
-    let kib = usize::try_from(bytes / 1024).unwrap_or(usize::MAX);
-    Arc::new(Semaphore::new(kib.min(Semaphore::MAX_PERMITS)))
-}
-
 impl<T: DeserializeOwned + Send + 'static> FromRequest<ApiState> for JsonBody<T> {
     type Rejection = Error;
 
@@ -37,7 +25,7 @@ impl<T: DeserializeOwned + Send + 'static> FromRequest<ApiState> for JsonBody<T>
         check_media_type(request.headers())?;
         let limit = state.server.body_limit.as_u64();
         let timeout = state.server.body_timeout;
-        let (body, room) = tokio::time::timeout(timeout, read(request.into_body(), limit, &state.body_room))
+        let (body, room) = tokio::time::timeout(timeout, read(request.into_body(), limit, state.space.enter()?))
             .await
             .map_err(|_elapsed| Error::RequestTimeout { limit: timeout })??;
         if body.len() <= INLINE_BYTES {
@@ -70,14 +58,13 @@ fn check_media_type(headers: &HeaderMap) -> Result<(), Error> {
 }
 
 /// Reads the body, taking room as its bytes arrive: who only announces many takes none.
-async fn read(mut body: Body, limit: u64, room: &Arc<Semaphore>) -> Result<(Vec<u8>, Room), Error> {
+async fn read(mut body: Body, limit: u64, mut room: Room) -> Result<(Vec<u8>, Room), Error> {
     let too_large = || Error::PayloadTooLarge { limit };
     // What says its length is refused before a byte of it is read.
     if body.size_hint().lower() > limit {
         return Err(too_large());
     }
     let mut bytes = Vec::new();
-    let mut held = take(room, 1)?;
     while let Some(frame) = body.frame().await {
         let broken = |_| Error::malformed("", "incomplete_body", "the body broke off before it was complete");
         let Ok(data) = frame.map_err(broken)?.into_data() else { continue };
@@ -85,16 +72,10 @@ async fn read(mut body: Body, limit: u64, room: &Arc<Semaphore>) -> Result<(Vec<
         if total as u64 > limit {
             return Err(too_large());
         }
-        held.merge(take(room, total.div_ceil(1024).saturating_sub(held.num_permits()))?);
+        room.grow(total)?;
         bytes.extend_from_slice(&data);
     }
-    Ok((bytes, held))
-}
-
-fn take(room: &Arc<Semaphore>, kib: usize) -> Result<Room, Error> {
-    let kib = u32::try_from(kib).unwrap_or(u32::MAX);
-    let full = |_| Error::Overloaded { what: "the room for request bodies".to_owned() };
-    Arc::clone(room).try_acquire_many_owned(kib).map_err(full)
+    Ok((bytes, room))
 }
 
 fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Error> {

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use axum::{
     Router,
     extract::{Request, State},
-    http::{HeaderMap, HeaderName, HeaderValue},
+    http::{HeaderMap, HeaderName, HeaderValue, header},
     middleware::{Next, from_fn, from_fn_with_state},
     response::{IntoResponse, Response},
 };
@@ -29,6 +29,8 @@ pub(super) fn common(routes: Router<ApiState>, state: &ApiState) -> Router<ApiSt
         .layer(from_fn(request_id))
         // Outside of everything that can fail, so that each request is logged once, with the status that the caller sees.
         .layer(from_fn(access_log::record))
+        // Asks callers to connect anew while the server drains, so that the last connections to be closed are silent ones.
+        .layer(from_fn_with_state(state.clone(), say_goodbye))
         // Turns failures, ours and the framework's, into problem documents; it needs the request id.
         .layer(from_fn(reject::render))
         // A panic costs its request a 500 and nothing else.
@@ -57,6 +59,14 @@ fn accepted_id(headers: &HeaderMap) -> Option<String> {
     let id = headers.get(X_REQUEST_ID)?.to_str().ok()?;
     let acceptable = (1..=128).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_graphic());
     acceptable.then(|| id.to_owned())
+}
+
+async fn say_goodbye(State(state): State<ApiState>, request: Request, next: Next) -> Response {
+    let mut response = next.run(request).await;
+    if state.lifecycle.is_draining() {
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+    response
 }
 
 /// The moment after which nobody waits for the answer any more.

@@ -6,6 +6,7 @@ mod extract;
 mod health;
 mod layers;
 mod reject;
+mod room;
 mod service;
 mod state;
 mod v1;

@@ -2,9 +2,7 @@
 
 use std::{sync::Arc, time::Instant};
 
-use tokio::sync::Semaphore;
-
-use super::extract;
+use super::room::Space;
 use crate::{
     config::{PredictConfig, ServerConfig},
     lifecycle::Lifecycle,
@@ -25,8 +23,8 @@ pub struct ApiState {
     pub server: Arc<ServerConfig>,
     /// Limits of one prediction.
     pub predict: Arc<PredictConfig>,
-    /// What is left of the room for bodies, in KiB.
-    pub(super) body_room: Arc<Semaphore>,
+    /// Room for the bytes of requests and answers.
+    pub(super) space: Space,
     /// When the process began to serve.
     pub started: Instant,
 }
@@ -43,7 +41,7 @@ impl ApiState {
             predictor: Predictor::new(Arc::clone(&registry)),
             registry,
             lifecycle,
-            body_room: extract::room(server.bodies_limit.as_u64()),
+            space: Space::new(server.bodies_limit.as_u64()),
             server,
             predict: Arc::new(predict),
             started: Instant::now(),

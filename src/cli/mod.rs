@@ -17,10 +17,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::{
     config::{self, Config, Flag, Problems},
-    engine::{
-        library::{self, LibraryError},
-        session::Library,
-    },
+    engine::library::{self, LibraryError},
     lifecycle::Lifecycle,
     registry::{Loader, Registry},
 };
@@ -92,7 +89,11 @@ pub fn main() -> ExitCode {
 }
 
 fn run(Cli { shared, command }: Cli) -> anyhow::Result<ExitCode> {
-    let read = |flags| config::load(&shared.config, flags);
+    let read = |flags| {
+        let mut config = config::load(&shared.config, flags)?;
+        config.runtime.prober = std::env::current_exe().ok();
+        Ok::<_, Problems>(config)
+    };
     match command {
         Command::Serve(args) => serve::run(read(args.flags())?),
         Command::Predict(args) => predict::run(read(args.flags())?, args),
@@ -123,22 +124,11 @@ fn files_instead_of_repository(files: &[PathBuf]) -> Vec<Flag> {
     vec![Flag::list("models.files", "--model", files), only("models.repository", ""), only("models.default", "")]
 }
 
-/// Proves, in a child process, that the library can be loaded.
-fn preflight(config: &Config) -> anyhow::Result<()> {
-    let found = library::find(&config.runtime)?;
-    let program = std::env::current_exe().context("this executable cannot be found")?;
-    Ok(library::probe(&program, &found)?)
-}
-
 /// Loads every model without serving it, for the commands that look at models from the terminal.
 async fn load_models(config: &Config) -> anyhow::Result<Arc<Registry>> {
     let registry = Arc::new(Registry::scan(&config.models)?);
     let library = match registry.needs_library() {
-        true => {
-            preflight(config)?;
-            let found = library::find(&config.runtime)?;
-            Some(Library::load(&found.path).map_err(|error| found.error(format!("{error:#}")))?)
-        }
+        true => Some(library::load(&config.runtime)?),
         false => None,
     };
     let loader = Arc::new(Loader::new(&config.runtime, library, config.predict.max_text_chars));

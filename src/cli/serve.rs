@@ -45,9 +45,6 @@ pub(super) fn run(config: Config) -> anyhow::Result<ExitCode> {
     let started = Instant::now();
     logging::init(&config.telemetry)?;
     let pretty = logging::is_pretty(config.telemetry.log_format);
-    if Registry::scan(&config.models)?.needs_library() {
-        super::preflight(&config)?;
-    }
     let runtime = super::runtime()?;
     let result = runtime.block_on(async {
         let mut signals = stop_signals()?;

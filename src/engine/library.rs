@@ -31,7 +31,8 @@ impl fmt::Display for LibraryError {
             write!(f, "\n  tried {place}")?;
         }
         f.write_str(
-            "\nrun 'make setup' in the project's folder, or set runtime.onnxruntime_path to a library of your own",
+            "\nrun 'make setup' in the project's folder and start there, or name a library with runtime.onnxruntime_path or \
+             ORT_DYLIB_PATH",
         )
     }
 }
@@ -40,15 +41,15 @@ impl std::error::Error for LibraryError {}
 
 /// A library to load, and the places that were looked at on the way to it.
 #[derive(Debug)]
-pub struct Found {
+struct Found {
     /// The file, or a bare name for the system's loader.
-    pub path: PathBuf,
+    path: PathBuf,
     tried: Vec<String>,
 }
 
 impl Found {
     /// The error that tells why this library is no good.
-    pub fn error(&self, cause: impl Into<String>) -> LibraryError {
+    fn error(&self, cause: impl Into<String>) -> LibraryError {
         LibraryError { cause: cause.into(), tried: self.tried.clone() }
     }
 }
@@ -58,7 +59,7 @@ impl Found {
 ///
 /// # Errors
 /// When a place that somebody named does not hold the library: falling back in silence would hide the slip.
-pub fn find(config: &RuntimeConfig) -> Result<Found, LibraryError> {
+fn find(config: &RuntimeConfig) -> Result<Found, LibraryError> {
     let mut tried = Vec::new();
     let named = [
         ("runtime.onnxruntime_path", config.onnxruntime_path.as_deref()),
@@ -104,6 +105,18 @@ fn file_at(path: &Path) -> Option<PathBuf> {
     versioned.max()?.1.canonicalize().ok()
 }
 
+/// Finds the library, lets a child process try it, and loads it.
+///
+/// # Errors
+/// When there is none, or it is no good.
+pub fn load(config: &RuntimeConfig) -> Result<&'static Library, LibraryError> {
+    let found = find(config)?;
+    if let Some(prober) = &config.prober {
+        probe(prober, &found)?;
+    }
+    Library::load(&found.path).map_err(|error| found.error(format!("{error:#}")))
+}
+
 /// What the child of [`probe`] says when the library is loaded: a library can also end its process without an error.
 const LOADED: &str = "loaded";
 
@@ -112,7 +125,7 @@ const LOADED: &str = "loaded";
 ///
 /// # Errors
 /// What the child said, or that it crashed or hung.
-pub fn probe(program: &Path, found: &Found) -> Result<(), LibraryError> {
+fn probe(program: &Path, found: &Found) -> Result<(), LibraryError> {
     let failed = |error: std::io::Error| found.error(format!("it could not be tried: {error}"));
     let mut child = Command::new(program)
         .arg("probe-library")
@@ -141,7 +154,7 @@ pub fn probe(program: &Path, found: &Found) -> Result<(), LibraryError> {
     }
 }
 
-/// The child's side of [`probe`], which holds its standard input open for as long as it wants the answer.
+/// The child's side of the trial, which holds its standard input open for as long as it wants the answer.
 pub fn answer_probe(path: &Path) -> ExitCode {
     // Ends with the parent, however that ends: otherwise a library that hangs would keep this process for ever. The
     // thread must be running before the library is touched: starting takes the loader's lock, which such a library holds.

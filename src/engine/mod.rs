@@ -12,7 +12,7 @@ pub mod session;
 mod stub;
 pub mod warmup;
 pub mod weights;
-mod words;
+pub mod words;
 
 use std::{pin::pin, time::Instant};
 

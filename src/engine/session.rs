@@ -47,7 +47,7 @@ impl Library {
     ///
     /// # Errors
     /// When it cannot be loaded, is older than 1.24, or does not start. A damaged library can also crash or hang the
-    /// process: see [`super::library::probe`].
+    /// process: see `engine/library.rs`.
     pub fn load(path: &Path) -> anyhow::Result<&'static Self> {
         if let Some(library) = LIBRARY.get() {
             return Ok(library);
@@ -161,7 +161,8 @@ impl Session {
         let names = self.signature.inputs.iter().map(|spec| Cow::Borrowed(&*spec.name));
         let feeds = inputs.iter().map(feed).collect::<Result<Vec<_>, _>>().map_err(failed)?;
         let feeds: Vec<(Cow<'_, str>, SessionInputValue<'_>)> = names.zip(feeds).collect();
-        let mut outputs = self.session.run_with_options(feeds, &cancel.0).map_err(run_error)?;
+        let mut outputs =
+            self.session.run_with_options(feeds, &cancel.0).map_err(|error| run_error(&error, &self.signature))?;
         self.signature
             .outputs
             .iter()
@@ -335,6 +336,7 @@ fn failed(error: ort::Error) -> RunError {
     RunError::Failed(without_values(error.message()))
 }
 
-fn run_error(error: ort::Error) -> RunError {
-    explain(error.code() == ort::ErrorCode::InvalidArgument, error.message())
+fn run_error(error: &ort::Error, signature: &Signature) -> RunError {
+    let takes_texts = signature.inputs.iter().any(|spec| spec.datatype == Datatype::Bytes);
+    explain(error.code() == ort::ErrorCode::InvalidArgument, error.message(), takes_texts)
 }

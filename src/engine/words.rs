@@ -26,10 +26,12 @@ pub enum RunError {
     Failed(String),
 }
 
-/// What a failed run means, by ONNX Runtime's own word for it and its message.
-pub(super) fn explain(is_invalid_argument: bool, message: &str) -> RunError {
+/// What a failed run means, by ONNX Runtime's own word for it and its message. Kernels that take texts may quote them: of
+/// their words nothing is kept but the name of the node.
+pub(super) fn explain(is_invalid_argument: bool, message: &str, takes_texts: bool) -> RunError {
     let of_the_input = is_invalid_argument || blames_input(message);
-    let message = without_values(message);
+    let node = message.split_once("Status Message:").map_or("the run failed", |(node, _)| node.trim_end());
+    let message = if takes_texts { node.to_owned() } else { without_values(message) };
     if of_the_input { RunError::Rejected(message) } else { RunError::Failed(message) }
 }
 
@@ -81,6 +83,16 @@ pub(super) fn load_error(message: &str, path: &Path) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn words_of_a_kernel_that_takes_texts_are_not_kept() {
+        let message =
+            "Non-zero status code returned while running Cast node. Name:'c' Status Message: cannot read 'me'";
+        match explain(false, message, true) {
+            RunError::Rejected(words) => assert!(words.ends_with("Name:'c'"), "{words}"),
+            other => panic!("{other:?}"),
+        }
+    }
 
     #[test]
     fn messages_lose_their_numbers() {

@@ -161,7 +161,10 @@ impl Manifest {
     /// # Errors
     /// In words for the person who wrote the file.
     pub fn parse(text: &str) -> Result<Self, String> {
-        let manifest: Self = toml::from_str(text).map_err(|error| error.to_string().trim_end().to_owned())?;
+        let manifest: Self = toml::from_str(text).map_err(|error| {
+            let line = error.span().map(|span| text[..span.start.min(text.len())].lines().count().max(1));
+            format!("line {}: {}", line.unwrap_or(1), error.message())
+        })?;
         manifest.check()?;
         Ok(manifest)
     }

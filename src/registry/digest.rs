@@ -1,4 +1,4 @@
-//! What a version is made of, as one hash: equal digests are equal models.
+//! The files that a version is made of, as one hash. What its manifest makes of them is not in it.
 
 use std::{
     io::Read,
@@ -18,7 +18,11 @@ use crate::{
 /// with further files, such as external weights, the hash over the list that `sha256sum` would print of them.
 pub(super) fn digest(source: &Source, manifest: &Manifest) -> anyhow::Result<(String, u64)> {
     if manifest.provider == Provider::Stub {
-        let manifest = companion(source, "../model.toml")?.unwrap_or_default();
+        let folder = match source {
+            Source::Folder(folder) => folder.parent().map(Path::to_owned).map(Source::Folder),
+            Source::File(_) => None,
+        };
+        let manifest = folder.map(|folder| companion(&folder, "model.toml")).transpose()?.flatten().unwrap_or_default();
         return Ok((hex(&Sha256::digest(manifest)), 0));
     }
     let mut files = match source {

@@ -259,6 +259,15 @@ impl Registry {
             reason: "the configuration names it, but it is not there".to_owned(),
             required: true,
         }));
+        // A volume that is not mounted looks like this.
+        if snapshot.models.is_empty() && self.requires("*") {
+            missing.push(NotReady {
+                model: "*".to_owned(),
+                state: "missing",
+                reason: "there is no model to serve".to_owned(),
+                required: true,
+            });
+        }
         missing
     }
 

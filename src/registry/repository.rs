@@ -123,43 +123,61 @@ fn single_file(path: &Path) -> anyhow::Result<ModelSource> {
         "'{}' is not a file; a folder of models is given as models.repository",
         path.display()
     );
-    let stem = path.file_stem().unwrap_or_default().to_string_lossy();
     let version = Version::parse("1").context("'1' is a version")?;
     Ok(ModelSource {
-        name: ModelName::from_file_stem(&stem),
+        name: ModelName::from_file_stem(&telling_name(&path)),
         manifest: Manifest::default(),
         versions: vec![VersionSource { version, source: Source::File(path) }],
         fault: None,
     })
 }
 
+/// The file's name; or its folder's, where exporters call every file `model.onnx` and versions are numbered.
+fn telling_name(path: &Path) -> String {
+    let names = path.ancestors().filter_map(|place| place.file_stem()).map(|name| name.to_string_lossy().into_owned());
+    let tells = |name: &String| name != "model" && name.parse::<u64>().is_err();
+    names.take(3).find(tells).unwrap_or_else(|| "model".to_owned())
+}
+
+/// Says so when a folder that is no model looks as if it was meant to be one.
+fn warn_of_misplaced_graphs(folder: &Path) {
+    let is_graph = |path: &Path| path.extension().is_some_and(|extension| extension == "onnx");
+    let entries = |folder: &Path| std::fs::read_dir(folder).into_iter().flatten().filter_map(Result::ok);
+    let misplaced = entries(folder).any(|entry| {
+        let path = entry.path();
+        is_graph(&path) || (path.is_dir() && entries(&path).any(|entry| is_graph(&entry.path())))
+    });
+    if misplaced {
+        let folder = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        tracing::warn!(
+            folder,
+            "not served: a model lies in NAME/VERSION/{GRAPH}, names without spaces, versions like 1"
+        );
+    }
+}
+
 /// The model in `folder`; `None` when the folder is something else.
 fn model(folder: &Path) -> Option<ModelSource> {
-    let name = ModelName::parse(&folder.file_name()?.to_string_lossy())?;
-    let manifest_path = folder.join("model.toml");
-    let has_manifest = manifest_path.exists();
-    let found = versions(folder);
-    if !has_manifest && found.is_empty() {
+    let Some(name) = ModelName::parse(&folder.file_name()?.to_string_lossy()) else {
+        warn_of_misplaced_graphs(folder);
         return None;
-    }
-    let manifest = match has_manifest {
-        true => std::fs::read_to_string(&manifest_path)
-            .map_err(|error| error.to_string())
-            .and_then(|text| Manifest::parse(&text)),
-        false => Ok(Manifest::default()),
     };
-    Some(
-        match manifest
-            .map_err(|error| format!("model.toml: {error}"))
-            .and_then(|manifest| chosen(&name, manifest, found, folder))
-        {
-            Ok(source) => source,
-            Err(fault) => {
-                tracing::error!(model = %name, error = fault, "model cannot be served");
-                ModelSource::broken(name, fault)
-            }
-        },
-    )
+    let manifest_path = folder.join("model.toml");
+    let found = versions(folder);
+    let manifest = if manifest_path.exists() {
+        let text = std::fs::read_to_string(&manifest_path).map_err(|error| error.to_string());
+        text.and_then(|text| Manifest::parse(&text)).map_err(|error| format!("model.toml: {error}"))
+    } else if found.is_empty() {
+        warn_of_misplaced_graphs(folder);
+        return None;
+    } else {
+        Ok(Manifest::default())
+    };
+    let source = manifest.and_then(|manifest| chosen(&name, manifest, found, folder));
+    Some(source.unwrap_or_else(|fault| {
+        tracing::error!(model = %name, error = fault, "model cannot be served");
+        ModelSource::broken(name, fault)
+    }))
 }
 
 /// Applies the manifest's choice of versions.

@@ -433,7 +433,8 @@ fn serve_takes_files_instead_of_the_repository() {
 
 #[test]
 fn the_start_line_for_eyes_tells_an_address_and_a_request_that_works() {
-    for model in ["model/doubler/1/model.onnx", "model/toxicity/1/model.onnx", "model/multi_io/1/model.onnx"] {
+    for name in ["doubler", "toxicity", "multi_io"] {
+        let model = &format!("model/{name}/1/model.onnx");
         let mut command = glassbox(&["serve", "--listen", "127.0.0.1:0", "--model", model]);
         command.env(variable("telemetry.log_format"), "pretty").stdout(Stdio::piped());
         let mut child = command.spawn().unwrap();
@@ -447,7 +448,7 @@ fn the_start_line_for_eyes_tells_an_address_and_a_request_that_works() {
         }
         let (start, attempt) = (&said[said.len() - 2], &said[said.len() - 1]);
         let addr = start.split("http://").nth(1).and_then(|rest| rest.split(',').next()).expect(start);
-        assert!(start.starts_with("Glassbox ") && start.contains(" serves model on "), "{start}");
+        assert!(start.starts_with("Glassbox ") && start.contains(&format!(" serves {name} on ")), "{start}");
         assert_ne!(addr.rsplit(':').next(), Some("0"));
         assert!(attempt.contains(&format!("http://{addr}/v1/predict")), "{attempt}");
         let body: Value = serde_json::from_str(attempt.split('\'').nth(3).unwrap()).unwrap();

@@ -255,7 +255,8 @@ fn assert_is_the_one_error(finished: &Finished, cause: &str, tried: &[&str]) {
     assert!(first.starts_with("glassbox: no usable ONNX Runtime library (1.24 or newer): "), "{said}");
     assert!(first.contains(cause), "{said}");
     let places = tried.iter().map(|place| format!("  tried {place}\n")).collect::<String>();
-    let mend = "run 'make setup' in the project's folder, or set runtime.onnxruntime_path to a library of your own\n";
+    let mend = "run 'make setup' in the project's folder and start there, or name a library with \
+                runtime.onnxruntime_path or ORT_DYLIB_PATH\n";
     assert_eq!(rest, places + mend, "{said}");
     assert_eq!(stderr.matches("glassbox:").count(), 1, "{said}");
 }

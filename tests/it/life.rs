@@ -128,7 +128,7 @@ fn callers_that_heed_readiness_lose_nothing() {
                     if n % 2 == 0 {
                         caller = Caller::connect(addr);
                     }
-                    let answer = predict(&mut caller, "model", n);
+                    let answer = predict(&mut caller, "doubler", n);
                     assert_eq!((answer.status, &answer.body["prediction"]), (200, &json!([f64::from(n * 2)])));
                     answered.fetch_add(1, Ordering::Relaxed);
                 }
@@ -144,6 +144,7 @@ fn callers_that_heed_readiness_lose_nothing() {
         for caller in [&mut Caller::connect(addr), &mut early] {
             let Answer { status, body } = caller.get("/readyz");
             assert_eq!((status, &body["code"]), (503, &json!("draining")));
+            assert!(caller.ended, "who keeps a connection is not asked to leave it");
             assert_eq!(caller.get("/healthz").status, 200);
         }
         until("the others are still answered", || answered.load(Ordering::Relaxed) > before + 20);
@@ -160,7 +161,7 @@ fn idle_connections_do_not_hold_up_the_stop() {
     let mut silent: Vec<_> = (0..20).map(|_| Caller::connect(server.addr)).collect();
     let mut kept: Vec<_> = (0..20).map(|_| Caller::connect(server.addr)).collect();
     for caller in &mut kept {
-        assert_eq!(predict(caller, "model", 1).status, 200);
+        assert_eq!(predict(caller, "doubler", 1).status, 200);
     }
     server.signal("TERM");
     assert_eq!(server.wait(SOON).expect("the server ends").code(), Some(0));
@@ -242,7 +243,7 @@ fn connections_are_bounded_and_further_callers_are_served_when_others_leave() {
     let (addr, idle) = (server.addr, sockets(&server));
     let mut holding: Vec<_> = (0..MOST).map(|_| Caller::connect(addr)).collect();
     for caller in &mut holding {
-        assert_eq!(predict(caller, "model", 1).status, 200);
+        assert_eq!(predict(caller, "doubler", 1).status, 200);
     }
     assert_eq!(sockets(&server), idle + MOST);
 
@@ -251,7 +252,7 @@ fn connections_are_bounded_and_further_callers_are_served_when_others_leave() {
         for n in 0..20 {
             let answered = &answered;
             scope.spawn(move || {
-                assert_eq!(predict(&mut Caller::connect(addr), "model", n).status, 200);
+                assert_eq!(predict(&mut Caller::connect(addr), "doubler", n).status, 200);
                 answered.fetch_add(1, Ordering::Relaxed);
             });
         }
@@ -273,7 +274,7 @@ fn a_connection_that_says_nothing_is_closed_after_header_timeout() {
     let timeout = Duration::from_secs(1);
     let server = Server::start(&mut serve(&[("server.header_timeout", "1s")]));
     let mut answered = Caller::connect(server.addr);
-    assert_eq!(predict(&mut answered, "model", 1).status, 200);
+    assert_eq!(predict(&mut answered, "doubler", 1).status, 200);
     let callers = [
         ("nothing was sent", Caller::connect(server.addr), ""),
         ("half a head was sent", Caller::connect(server.addr), "GET /healthz HTTP/1.1\r\nHost:"),

@@ -296,9 +296,12 @@ async fn what_is_no_model_is_ignored() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_empty_repository_is_served() {
-    let app = serve(&Repository::new(), |_| {}).await;
+async fn an_empty_repository_is_not_ready_unless_nothing_is_required() {
+    let app = serve(&Repository::new(), |config| config.models.required.clear()).await;
     assert_eq!(app.get("/readyz").await.1, json!({"status": "ready", "reasons": []}));
+    let app = serve(&Repository::new(), |_| {}).await;
+    let (status, problem) = app.get("/readyz").await;
+    assert_eq!((status.as_u16(), &problem["reasons"][0]["state"]), (503, &json!("missing")), "{problem}");
     assert_eq!(app.get("/v1/models").await.1, json!({"models": []}));
     let (status, problem) = app.post("/v1/predict", json!({"input": [1]})).await;
     assert_eq!((status.as_u16(), &problem["code"]), (400, &json!("malformed_request")));

@@ -4,7 +4,6 @@ use std::borrow::Cow;
 
 use axum::{
     Extension,
-    body::Body,
     extract::State,
     http::header,
     response::{IntoResponse, Response},
@@ -18,6 +17,7 @@ use crate::{
         access_log::Answered,
         extract::JsonBody,
         layers::{Deadline, RequestId},
+        room::Room,
         state::ApiState,
     },
     config::PredictConfig,
@@ -87,7 +87,7 @@ pub(in crate::api) async fn predict(
     State(state): State<ApiState>,
     Extension(RequestId(id)): Extension<RequestId>,
     Extension(Deadline(deadline)): Extension<Deadline>,
-    JsonBody(body, _room): JsonBody<PredictBody>,
+    JsonBody(body, room): JsonBody<PredictBody>,
 ) -> Result<Response, Error> {
     body.validate().map_err(violations)?;
     let item = match (body.text, body.input) {
@@ -97,7 +97,7 @@ pub(in crate::api) async fn predict(
     };
     let model = ModelRef { name: body.model, version: body.version };
     let predictions = state.predictor.predict(PredictRequest { model, items: vec![item], deadline }).await?;
-    answer(predictions, move |predictions| {
+    answer(predictions, room, move |predictions| {
         let one = predictions.predictions.first().ok_or_else(|| anyhow::anyhow!("there is no prediction"))?;
         Ok(serde_json::to_vec(&PredictAnswer {
             id: &id,
@@ -117,7 +117,7 @@ pub(in crate::api) async fn predict_batch(
     State(state): State<ApiState>,
     Extension(RequestId(id)): Extension<RequestId>,
     Extension(Deadline(deadline)): Extension<Deadline>,
-    JsonBody(body, _room): JsonBody<BatchBody>,
+    JsonBody(body, room): JsonBody<BatchBody>,
 ) -> Result<Response, Error> {
     body.validate_with_args(&state.predict).map_err(violations)?;
     let (kind, inputs): (_, Vec<Input>) = match (body.texts, body.inputs) {
@@ -127,7 +127,7 @@ pub(in crate::api) async fn predict_batch(
     let items = inputs.into_iter().enumerate().map(|(index, input)| (format!("/{kind}/{index}"), input)).collect();
     let model = ModelRef { name: body.model, version: body.version };
     let predictions = state.predictor.predict(PredictRequest { model, items, deadline }).await?;
-    answer(predictions, move |predictions| {
+    answer(predictions, room, move |predictions| {
         let items = &predictions.predictions;
         Ok(serde_json::to_vec(&BatchAnswer {
             id: &id,
@@ -146,9 +146,10 @@ pub(in crate::api) async fn predict_batch(
     .await
 }
 
-/// Writes the answer; a large one away from the async threads.
+/// Writes the answer, a large one away from the async threads. It keeps the request's room until its caller has taken it.
 async fn answer(
     predictions: Predictions,
+    room: Room,
     write: impl FnOnce(&Predictions) -> anyhow::Result<Vec<u8>> + Send + 'static,
 ) -> Result<Response, Error> {
     let answered = Answered {
@@ -162,7 +163,7 @@ async fn answer(
         false => tokio::task::spawn_blocking(move || write(&predictions)).await.map_err(anyhow::Error::from).flatten(),
     };
     let headers = [(header::CONTENT_TYPE, "application/json"), (header::CACHE_CONTROL, "no-store")];
-    let mut response = (headers, Body::from(body.map_err(Error::Internal)?)).into_response();
+    let mut response = (headers, room.answer(body.map_err(Error::Internal)?)?).into_response();
     response.extensions_mut().insert(answered);
     Ok(response)
 }

@@ -52,13 +52,13 @@ async fn a_model_is_named_after_its_file_whatever_that_is_called() {
 fn files_that_cannot_be_told_apart_or_are_none_are_refused_at_once() {
     let folder = Repository::new();
     let graph = fs::read(made(GRAPH)).unwrap();
-    for path in ["a/model.onnx", "b/model.onnx", "a b.onnx", "a_b.onnx"] {
+    for path in ["a/same.onnx", "b/same.onnx", "a b.onnx", "a_b.onnx"] {
         folder.write(path, &graph);
     }
     fs::create_dir(folder.path().join("folder.onnx")).unwrap();
     symlink("loop.onnx", folder.path().join("loop.onnx")).unwrap();
     let cases: [(&[&str], &str); 5] = [
-        (&["a/model.onnx", "b/model.onnx"], "two models have the name 'model'"),
+        (&["a/same.onnx", "b/same.onnx"], "two models have the name 'same'"),
         (&["a b.onnx", "a_b.onnx"], "two models have the name 'a_b'"),
         (&["folder.onnx"], "is not a file"),
         (&["loop.onnx"], "cannot be read: Too many levels of symbolic links"),

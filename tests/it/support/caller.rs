@@ -8,9 +8,12 @@ use std::{
 
 use serde_json::Value;
 
-/// One connection. Every read panics after 30 s.
+/// One connection, and a new one after an answer that asks for that. Every read panics after 30 s.
 pub struct Caller {
     stream: BufReader<TcpStream>,
+    addr: SocketAddr,
+    /// Set when the last answer said that its connection ends.
+    pub ended: bool,
 }
 
 /// What came back.
@@ -24,7 +27,7 @@ impl Caller {
     pub fn connect(addr: SocketAddr) -> Self {
         let stream = TcpStream::connect(addr).unwrap();
         stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
-        Self { stream: BufReader::new(stream) }
+        Self { stream: BufReader::new(stream), addr, ended: false }
     }
 
     /// Sends raw bytes.
@@ -33,11 +36,13 @@ impl Caller {
     }
 
     pub fn get(&mut self, path: &str) -> Answer {
+        self.renew();
         self.send(&format!("GET {path} HTTP/1.1\r\nHost: test\r\n\r\n"));
         self.answer()
     }
 
     pub fn post(&mut self, path: &str, body: &Value) -> Answer {
+        self.renew();
         self.send_head(path, body, "");
         self.send(&body.to_string());
         self.answer()
@@ -51,6 +56,12 @@ impl Caller {
         let rest = text.split_off(text.len() / 2);
         self.send(&text);
         rest
+    }
+
+    fn renew(&mut self) {
+        if self.ended {
+            *self = Self::connect(self.addr);
+        }
     }
 
     fn send_head(&mut self, path: &str, body: &Value, header: &str) {
@@ -80,6 +91,7 @@ impl Caller {
             if line.is_empty() {
                 return (status.expect("no status line"), length);
             }
+            self.ended |= line == "connection: close";
             if let Some(text) = line.strip_prefix("content-length:") {
                 length = text.trim().parse().unwrap();
             }
