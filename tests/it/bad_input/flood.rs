@@ -88,20 +88,25 @@ async fn bodies_share_a_bounded_room_and_give_it_back() {
     .await;
     let large = format!(r#"{{"model":"doubler","input":[1]{}}}"#, " ".repeat(60_000));
     let request = predict(&large, "");
-    let mut first = Wire::open(&app).await;
-    first.say(&request[..request.len() - 1]).await;
-    // Nothing tells from outside when the server has read that far; until then the next one still finds room.
-    let refused = loop {
-        let answer = post(&app, "/v1/predict", &large).await;
-        if answer.status != 200 {
-            break answer;
+    let has_room = async || while post(&app, "/v1/predict", &large).await.status != 200 {};
+    // Nothing tells from outside when the server has read that far: where the second comes before the first, both try again.
+    let race = async {
+        loop {
+            let mut first = Wire::open(&app).await;
+            first.say(&request[..request.len() - 1]).await;
+            let answer = post(&app, "/v1/predict", &large).await;
+            if answer.status != 200 {
+                break (first, answer);
+            }
+            drop(first);
+            has_room().await;
         }
     };
+    let (mut first, refused) = patiently(race).await;
     refused.problem((503, "overloaded"), "no room");
     assert!(refused.header("retry-after").is_some());
     first.say(&request[request.len() - 1..]).await;
     assert_eq!(first.answer().await.expect("an answer").status, 200);
     // The room is given back once the answer is on its way.
-    let again = async { while post(&app, "/v1/predict", &large).await.status != 200 {} };
-    patiently(again).await;
+    patiently(has_room()).await;
 }
