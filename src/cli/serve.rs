@@ -43,7 +43,7 @@ impl ServeArgs {
 
 pub(super) fn run(config: Config) -> anyhow::Result<ExitCode> {
     let started = Instant::now();
-    logging::init(&config.telemetry)?;
+    let mut log = Some(logging::init(&config.telemetry)?);
     let pretty = logging::is_pretty(config.telemetry.log_format);
     let runtime = super::runtime()?;
     let result = runtime.block_on(async {
@@ -67,6 +67,7 @@ pub(super) fn run(config: Config) -> anyhow::Result<ExitCode> {
             result = serve => result,
             signal = watch => {
                 tracing::warn!(signal, "second stop signal: stopping at once");
+                drop(log.take());
                 std::process::exit(1);
             }
         }

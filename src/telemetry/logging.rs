@@ -3,26 +3,52 @@
 use std::io::IsTerminal;
 
 use anyhow::Context;
+use tracing_appender::non_blocking::{ErrorCounter, NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::{EnvFilter, fmt, layer::SubscriberExt, util::SubscriberInitExt};
 
 use crate::config::{LogFormat, TelemetryConfig};
+
+/// Lines that may wait for a reader of standard output who is slow. Further ones are dropped and counted: a log that
+/// nobody reads must not hold up a request.
+const WAITING_LINES: usize = 16 * 1024;
+
+/// Keeps the log going. Dropping it writes what waits, for a second at most.
+#[derive(Debug)]
+#[must_use = "the log ends when this is dropped"]
+pub struct Log {
+    writer: Option<(WorkerGuard, ErrorCounter)>,
+}
+
+impl Drop for Log {
+    fn drop(&mut self) {
+        let Some((worker, dropped)) = self.writer.take() else { return };
+        drop(worker);
+        if dropped.dropped_lines() > 0 {
+            eprintln!("glassbox: {} lines of the log were dropped, because nobody read them", dropped.dropped_lines());
+        }
+    }
+}
 
 /// Installs the process-wide subscriber. Call once, from the command line.
 ///
 /// # Errors
 /// When the filter cannot be parsed, or a subscriber is installed already.
-pub fn init(config: &TelemetryConfig) -> anyhow::Result<()> {
+pub fn init(config: &TelemetryConfig) -> anyhow::Result<Log> {
     let filter = EnvFilter::try_new(&config.log_filter)
         .with_context(|| format!("telemetry.log_filter '{}' is not valid", config.log_filter))?;
     let registry = tracing_subscriber::registry().with(filter);
+    let mut writer = None;
     if is_pretty(config.log_format) {
         registry.with(fmt::layer().with_target(false)).try_init()?;
     } else {
+        let builder = NonBlockingBuilder::default().buffered_lines_limit(WAITING_LINES).lossy(true);
+        let (lines, worker) = builder.thread_name("glassbox-log").finish(std::io::stdout());
+        writer = Some((worker, lines.error_counter()));
         let json = fmt::layer().json().flatten_event(true).with_current_span(false).with_span_list(false);
-        registry.with(json).try_init()?;
+        registry.with(json.with_writer(lines)).try_init()?;
     }
     std::panic::set_hook(Box::new(log_panic));
-    Ok(())
+    Ok(Log { writer })
 }
 
 /// A panic is one line of the log, like everything else. Its message stays out: those of string slicing, for instance,

@@ -2,13 +2,14 @@
 
 use std::{
     fs,
+    io::{BufRead, BufReader},
     net::{TcpListener, TcpStream},
     process::{Command, Stdio},
     sync::atomic::{AtomicBool, AtomicUsize, Ordering},
     time::{Duration, Instant},
 };
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::support::{Answer, Caller, Repository, Server, children, glassbox, python, run, until, variable};
 
@@ -224,6 +225,32 @@ fn a_second_signal_stops_at_once_and_a_doubled_one_does_not() {
             assert_eq!(caller.closed(), "");
         }
     }
+}
+
+#[test]
+fn a_log_that_nobody_reads_holds_up_nobody() {
+    let mut child = serve(&[]).stdout(Stdio::piped()).spawn().unwrap();
+    let mut log = BufReader::new(child.stdout.take().unwrap());
+    let mut line = String::new();
+    while !line.contains(r#""message":"ready""#) {
+        line.clear();
+        assert_ne!(log.read_line(&mut line).unwrap(), 0, "the server ended");
+    }
+    let ready: Value = serde_json::from_str(&line).unwrap();
+    let mut caller = Caller::connect(ready["addr"].as_str().unwrap().parse().unwrap());
+    // Some ten times what a pipe holds, and nobody reads it.
+    for n in 0..2000 {
+        assert_eq!(predict(&mut caller, "doubler", n).status, 200);
+    }
+    let signalled = Command::new("kill").args(["-s", "TERM", &child.id().to_string()]).status().unwrap();
+    assert!(signalled.success());
+    let mut status = None;
+    until("the server ends", || {
+        status = child.try_wait().unwrap();
+        status.is_some()
+    });
+    assert_eq!(status.and_then(|status| status.code()), Some(0));
+    drop(log);
 }
 
 #[test]

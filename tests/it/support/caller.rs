@@ -26,6 +26,7 @@ pub struct Answer {
 impl Caller {
     pub fn connect(addr: SocketAddr) -> Self {
         let stream = TcpStream::connect(addr).unwrap();
+        stream.set_nodelay(true).unwrap();
         stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
         Self { stream: BufReader::new(stream), addr, ended: false }
     }
