@@ -22,7 +22,7 @@ use crate::{
     engine::library,
     lifecycle::Lifecycle,
     registry::{Loader, Registry},
-    telemetry::millis,
+    telemetry::{metrics::Metrics, millis},
 };
 
 /// How long callers are still heard after the stop signal, and connections after the last one was accepted. What lies in a
@@ -57,11 +57,13 @@ impl App {
         let addr = listener.local_addr()?;
 
         let lifecycle = Lifecycle::new();
+        let metrics = Arc::new(Metrics::new()?);
         let registry = Arc::new(Registry::scan(&config.models)?);
         let library = registry.needs_library().then(|| library::load(&config.runtime)).transpose()?;
         let loader = Arc::new(Loader::new(&config.runtime, library, config.predict.max_text_chars));
         let server = Arc::new(config.server);
-        let state = ApiState::new(Arc::clone(&registry), lifecycle.clone(), Arc::clone(&server), config.predict);
+        let state =
+            ApiState::new(Arc::clone(&registry), lifecycle.clone(), Arc::clone(&server), config.predict, metrics);
         let router = api::router(state);
         Ok(Self { listener, addr, router, registry, loader, lifecycle, server, drain: config.drain })
     }

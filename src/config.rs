@@ -4,15 +4,21 @@
 //! reporting every problem at once, is in `config/load.rs`; nothing else in the crate reads the environment.
 
 mod load;
+mod rules;
 mod values;
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use bytesize::ByteSize;
+use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
-use validator::{Validate, ValidationError};
+use validator::Validate;
 
-pub use load::{Flag, Problem, Problems, load};
+pub use self::load::{Flag, Problem, Problems, load};
+use self::rules::{
+    at_least_1_kib, listens_where_it_may, log_filter, one_body_fits, tls_is_whole, within_a_day, within_a_minute,
+    within_a_year,
+};
 
 /// The embedded manual: every key with its default and its meaning.
 pub const DEFAULT_TOML: &str = include_str!("../config/default.toml");
@@ -34,6 +40,15 @@ pub struct Config {
     pub predict: PredictConfig,
     /// Who may call.
     pub auth: AuthConfig,
+    /// How often callers may call.
+    #[validate(nested)]
+    pub rate_limit: RateLimitConfig,
+    /// Where answers are kept.
+    #[validate(nested)]
+    pub cache: CacheConfig,
+    /// The Redis that keeps answers.
+    #[validate(nested)]
+    pub redis: RedisConfig,
     /// The log.
     #[validate(nested)]
     pub telemetry: TelemetryConfig,
@@ -43,11 +58,23 @@ pub struct Config {
 
 /// `[server]`
 #[derive(Debug, Clone, Deserialize, Serialize, Validate)]
-#[validate(schema(function = "one_body_fits"))]
+#[validate(schema(function = "one_body_fits"), schema(function = "tls_is_whole"))]
 pub struct ServerConfig {
     /// Where to listen; port 0 binds a free one.
     #[serde(deserialize_with = "values::address")]
     pub listen: SocketAddr,
+    /// Where probes and metrics are listened for; beside the API when absent.
+    #[serde(with = "values::optional_address")]
+    pub metrics_listen: Option<SocketAddr>,
+    /// Certificate chain in PEM; with it, HTTPS is spoken.
+    #[serde(with = "values::optional")]
+    pub tls_cert: Option<PathBuf>,
+    /// The certificate's private key in PEM.
+    #[serde(with = "values::optional")]
+    pub tls_key: Option<PathBuf>,
+    /// Proxies whose `X-Forwarded-For` is believed.
+    #[serde(with = "values::networks")]
+    pub trusted_proxies: Vec<IpNet>,
     /// The longest that one request may take.
     #[serde(with = "values::duration")]
     #[validate(custom(function = "within_a_day"))]
@@ -60,6 +87,10 @@ pub struct ServerConfig {
     #[serde(with = "values::duration")]
     #[validate(custom(function = "within_a_day"))]
     pub body_timeout: Duration,
+    /// For a connection without a request.
+    #[serde(with = "values::duration")]
+    #[validate(custom(function = "within_a_day"))]
+    pub idle_timeout: Duration,
     /// The largest body that is read, in bytes.
     #[validate(custom(function = "at_least_1_kib"))]
     #[serde(with = "values::size")]
@@ -70,6 +101,17 @@ pub struct ServerConfig {
     /// Connections open at the same time.
     #[validate(range(min = 1, max = 1_000_000))]
     pub max_connections: usize,
+    /// Requests at the same time on one HTTP/2 connection.
+    #[validate(range(min = 1, max = 10_000))]
+    pub max_streams: u32,
+    /// Origins whose pages may call; `*` stands for all.
+    #[serde(deserialize_with = "values::list")]
+    pub cors_origins: Vec<String>,
+    /// Whether answers carry the headers that browsers are told to be careful by.
+    pub security_headers: bool,
+    /// Answers from this size on are compressed for callers who accept that; 0 compresses none.
+    #[serde(with = "values::size")]
+    pub compress_from: ByteSize,
 }
 
 /// `[models]`
@@ -111,6 +153,10 @@ pub struct RuntimeConfig {
     /// Runs that may wait per model.
     #[validate(range(min = 1, max = 1_000_000))]
     pub queue_capacity: usize,
+    /// How long a run may have to wait, as far as that can be foreseen.
+    #[serde(with = "values::duration")]
+    #[validate(custom(function = "within_a_day"))]
+    pub max_queue_wait: Duration,
 }
 
 /// The highest `predict.max_batch_items`: what one request may make the server keep in memory has to end somewhere.
@@ -133,6 +179,11 @@ pub struct AuthConfig {
     /// Whether callers must be known.
     #[serde(deserialize_with = "values::auth_mode")]
     pub mode: AuthMode,
+    /// The keys, their scopes and their plans.
+    #[serde(with = "values::optional")]
+    pub keys_file: Option<PathBuf>,
+    /// Whether `/metrics` is answered without a key.
+    pub public_metrics: bool,
 }
 
 /// Whether callers must be known.
@@ -143,6 +194,77 @@ pub enum AuthMode {
     Required,
     /// Anyone who can reach the socket may call.
     Off,
+}
+
+/// `[rate_limit]`
+#[derive(Debug, Clone, Deserialize, Serialize, Validate)]
+pub struct RateLimitConfig {
+    /// Whether there are limits at all.
+    pub enabled: bool,
+    /// Items per second of a key whose plan says nothing else.
+    #[validate(range(min = 1, max = 1_000_000))]
+    pub rate: u32,
+    /// Items at once of a key whose plan says nothing else.
+    #[validate(range(min = 1, max = 1_000_000))]
+    pub burst: u32,
+    /// Requests at the same time of a key whose plan says nothing else.
+    #[validate(range(min = 1, max = 1_000_000))]
+    pub concurrent: usize,
+    /// Items per second of an address that shows no valid key.
+    #[validate(range(min = 1, max = 1_000_000))]
+    pub address_rate: u32,
+    /// Items at once of an address that shows no valid key.
+    #[validate(range(min = 1, max = 1_000_000))]
+    pub address_burst: u32,
+    /// Whether answers carry `X-RateLimit-*` too.
+    pub legacy_headers: bool,
+}
+
+/// `[cache]`
+#[derive(Debug, Clone, Deserialize, Serialize, Validate)]
+pub struct CacheConfig {
+    /// Where answers are kept.
+    #[serde(deserialize_with = "values::cache_mode")]
+    pub mode: CacheMode,
+    /// What the answers in memory may take, in bytes.
+    #[serde(with = "values::size")]
+    pub capacity: ByteSize,
+    /// How long an answer is kept.
+    #[serde(with = "values::duration")]
+    #[validate(custom(function = "within_a_year"))]
+    pub ttl: Duration,
+}
+
+/// Where answers are kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CacheMode {
+    /// Nowhere.
+    Off,
+    /// In this process.
+    Memory,
+    /// In a Redis that several servers share.
+    Redis,
+    /// In this process, and behind that in Redis.
+    Tiered,
+}
+
+/// `[redis]`
+#[derive(Debug, Clone, Deserialize, Serialize, Validate)]
+pub struct RedisConfig {
+    /// `redis://[user:password@]host[:port][/database]`, or `unix:///path`.
+    #[serde(with = "values::secret_url")]
+    pub url: String,
+    /// The longest that a request waits for an answer of Redis.
+    #[serde(with = "values::duration")]
+    #[validate(custom(function = "within_a_minute"))]
+    pub timeout: Duration,
+    /// For a connection to be made, in the background.
+    #[serde(with = "values::duration")]
+    #[validate(custom(function = "within_a_minute"))]
+    pub connect_timeout: Duration,
+    /// What all keys in Redis start with.
+    pub prefix: String,
 }
 
 /// `[telemetry]`
@@ -177,49 +299,4 @@ pub struct DrainConfig {
     /// How long requests in flight may take to finish after that.
     #[serde(with = "values::duration")]
     pub timeout: Duration,
-}
-
-fn within_a_day(duration: &Duration) -> Result<(), ValidationError> {
-    // Far enough for anybody, and near enough for the clock to reach.
-    let longest = Duration::from_secs(24 * 60 * 60);
-    if duration.is_zero() || *duration > longest {
-        Err(problem("must be longer than 0s and at most 24h"))
-    } else {
-        Ok(())
-    }
-}
-
-fn at_least_1_kib(size: &ByteSize) -> Result<(), ValidationError> {
-    if size.as_u64() < 1024 { Err(problem("must be at least 1KiB")) } else { Ok(()) }
-}
-
-fn log_filter(filter: &str) -> Result<(), ValidationError> {
-    let parsed = tracing_subscriber::EnvFilter::try_new(filter);
-    parsed.map(drop).map_err(|_| problem("is no filter; write it like \"info\" or \"warn,glassbox=debug\""))
-}
-
-/// A body that can never fit would be refused for ever with a promise that later is better.
-fn one_body_fits(server: &ServerConfig) -> Result<(), ValidationError> {
-    if server.bodies_limit.as_u64() / 1024 > server.body_limit.as_u64() / 1024 {
-        return Ok(());
-    }
-    let mut error = problem("must be larger than server.body_limit");
-    error.add_param("key".into(), &"server.bodies_limit");
-    Err(error)
-}
-
-/// Closed by default: nothing but loopback is listened on unless somebody said so aloud.
-fn listens_where_it_may(config: &Config) -> Result<(), ValidationError> {
-    if config.auth.mode == AuthMode::Off || config.server.listen.ip().is_loopback() {
-        return Ok(());
-    }
-    let mut error = problem(
-        "is not a loopback address, and this version has no API keys: put an authenticating gateway in front and set auth.mode = \"off\"",
-    );
-    error.add_param("key".into(), &"server.listen");
-    Err(error)
-}
-
-fn problem(message: &'static str) -> ValidationError {
-    ValidationError::new("invalid").with_message(message.into())
 }

@@ -1,6 +1,6 @@
 //! Every failure that a caller can see, with its stable code. Knows no protocol: `api/reject.rs` maps codes to statuses.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 /// The outcomes that a caller can tell apart and act on. The names are part of the contract.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -9,6 +9,12 @@ pub enum ErrorCode {
     MalformedRequest,
     /// Well formed, but not something that this model can take.
     InvalidInput,
+    /// No valid key came with the request.
+    Unauthenticated,
+    /// The key is valid, but not for this.
+    PermissionDenied,
+    /// This caller is over its quota.
+    RateLimited,
     /// No model, or no version of it, has this name.
     ModelNotFound,
     /// Nothing is served at this path.
@@ -31,14 +37,43 @@ pub enum ErrorCode {
     Draining,
     /// The caller's or the server's deadline passed.
     DeadlineExceeded,
+    /// The caller wanted a known answer only, and there is none.
+    NotCached,
+    /// The caller left before there was an answer. Nobody sees this code but the log and the metrics.
+    CallerLeft,
 }
 
 impl ErrorCode {
+    /// All of them.
+    pub const ALL: [Self; 18] = [
+        Self::MalformedRequest,
+        Self::InvalidInput,
+        Self::Unauthenticated,
+        Self::PermissionDenied,
+        Self::RateLimited,
+        Self::ModelNotFound,
+        Self::NotFound,
+        Self::MethodNotAllowed,
+        Self::RequestTimeout,
+        Self::PayloadTooLarge,
+        Self::UnsupportedMediaType,
+        Self::Internal,
+        Self::Overloaded,
+        Self::ModelNotReady,
+        Self::Draining,
+        Self::DeadlineExceeded,
+        Self::NotCached,
+        Self::CallerLeft,
+    ];
+
     /// The code as it stands in answers, logs and metrics.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::MalformedRequest => "malformed_request",
             Self::InvalidInput => "invalid_input",
+            Self::Unauthenticated => "unauthenticated",
+            Self::PermissionDenied => "permission_denied",
+            Self::RateLimited => "rate_limited",
             Self::ModelNotFound => "model_not_found",
             Self::NotFound => "not_found",
             Self::MethodNotAllowed => "method_not_allowed",
@@ -50,6 +85,8 @@ impl ErrorCode {
             Self::ModelNotReady => "model_not_ready",
             Self::Draining => "draining",
             Self::DeadlineExceeded => "deadline_exceeded",
+            Self::NotCached => "not_cached",
+            Self::CallerLeft => "caller_left",
         }
     }
 }
@@ -81,7 +118,7 @@ pub fn pointer_segment(name: &str) -> String {
 }
 
 /// A failed request. Client faults carry a message for the client, server faults a source for the log.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 pub enum Error {
     /// See [`ErrorCode::MalformedRequest`].
     #[error("{}", summary(.0, "the request is malformed"))]
@@ -89,6 +126,20 @@ pub enum Error {
     /// See [`ErrorCode::InvalidInput`].
     #[error("{}", summary(.0, "the input is not valid for this model"))]
     Invalid(Vec<Violation>),
+    /// See [`ErrorCode::Unauthenticated`]. One sentence for every reason: who tries keys learns nothing from it.
+    #[error("send a valid API key, as 'Authorization: Bearer gb_…' or 'X-API-Key: gb_…'")]
+    Unauthenticated,
+    /// See [`ErrorCode::PermissionDenied`].
+    #[error("{0}")]
+    PermissionDenied(String),
+    /// See [`ErrorCode::RateLimited`].
+    #[error("{detail}")]
+    RateLimited {
+        /// Which limit was met, for the caller.
+        detail: String,
+        /// When the same request would be let in.
+        retry_after: Duration,
+    },
     /// See [`ErrorCode::ModelNotFound`].
     #[error("no model '{model}'{} is served here", version.as_ref().map(|v| format!(" with version '{v}'")).unwrap_or_default())]
     ModelNotFound {
@@ -123,6 +174,8 @@ pub enum Error {
     Overloaded {
         /// The queue or the room that is full.
         what: String,
+        /// When there is likely to be place again, where that can be foreseen.
+        retry_after: Option<Duration>,
     },
     /// See [`ErrorCode::ModelNotReady`].
     #[error("model '{model}' is not ready: {reason}")]
@@ -138,9 +191,15 @@ pub enum Error {
     /// See [`ErrorCode::DeadlineExceeded`].
     #[error("the deadline passed before the answer was there")]
     DeadlineExceeded,
-    /// See [`ErrorCode::Internal`].
+    /// See [`ErrorCode::NotCached`].
+    #[error("the answer is not in the cache, and the request wants no other")]
+    NotCached,
+    /// See [`ErrorCode::CallerLeft`].
+    #[error("the caller left before there was an answer")]
+    CallerLeft,
+    /// See [`ErrorCode::Internal`]. Shared, because requests that wait for one run also share its failure.
     #[error("the server failed to answer; the cause is in its log under this request id")]
-    Internal(#[source] anyhow::Error),
+    Internal(Arc<anyhow::Error>),
 }
 
 impl Error {
@@ -149,6 +208,9 @@ impl Error {
         match self {
             Self::Malformed(_) => ErrorCode::MalformedRequest,
             Self::Invalid(_) => ErrorCode::InvalidInput,
+            Self::Unauthenticated => ErrorCode::Unauthenticated,
+            Self::PermissionDenied(_) => ErrorCode::PermissionDenied,
+            Self::RateLimited { .. } => ErrorCode::RateLimited,
             Self::ModelNotFound { .. } => ErrorCode::ModelNotFound,
             Self::NotFound => ErrorCode::NotFound,
             Self::MethodNotAllowed => ErrorCode::MethodNotAllowed,
@@ -160,6 +222,8 @@ impl Error {
             Self::ModelNotReady { .. } => ErrorCode::ModelNotReady,
             Self::Draining => ErrorCode::Draining,
             Self::DeadlineExceeded => ErrorCode::DeadlineExceeded,
+            Self::NotCached => ErrorCode::NotCached,
+            Self::CallerLeft => ErrorCode::CallerLeft,
         }
     }
 
@@ -169,6 +233,11 @@ impl Error {
             Self::Malformed(violations) | Self::Invalid(violations) => violations,
             _ => &[],
         }
+    }
+
+    /// A failure of the server's own, with its cause for the log.
+    pub fn internal(cause: impl Into<anyhow::Error>) -> Self {
+        Self::Internal(Arc::new(cause.into()))
     }
 
     /// A malformed request with one fault.

@@ -33,7 +33,7 @@ impl<T: DeserializeOwned + Send + 'static> FromRequest<ApiState> for JsonBody<T>
         }
         // The room goes with the body: parsing goes on when the caller has left.
         let parsed = tokio::task::spawn_blocking(move || parse(&body).map(|value| Self(value, room))).await;
-        parsed.map_err(|error| Error::Internal(error.into()))?
+        parsed.map_err(Error::internal)?
     }
 }
 

@@ -14,7 +14,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 use uuid::Uuid;
 
 use super::{access_log, reject, state::ApiState};
-use crate::error::Error;
+use crate::{error::Error, telemetry::record::Record};
 
 /// Carries [`RequestId`] in both directions.
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -47,6 +47,7 @@ pub(super) struct RequestId(pub String);
 async fn request_id(mut request: Request, next: Next) -> Response {
     let id = accepted_id(request.headers()).unwrap_or_else(|| Uuid::now_v7().to_string());
     request.extensions_mut().insert(RequestId(id.clone()));
+    request.extensions_mut().insert(Record::new());
     let mut response = next.run(request).await;
     if let Ok(value) = HeaderValue::try_from(id) {
         response.headers_mut().insert(X_REQUEST_ID, value);

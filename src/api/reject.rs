@@ -21,6 +21,9 @@ use crate::error::{Error, ErrorCode, Violation};
 const fn status(code: ErrorCode) -> StatusCode {
     match code {
         ErrorCode::MalformedRequest => StatusCode::BAD_REQUEST,
+        ErrorCode::Unauthenticated => StatusCode::UNAUTHORIZED,
+        ErrorCode::PermissionDenied => StatusCode::FORBIDDEN,
+        ErrorCode::RateLimited => StatusCode::TOO_MANY_REQUESTS,
         ErrorCode::ModelNotFound | ErrorCode::NotFound => StatusCode::NOT_FOUND,
         ErrorCode::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
         ErrorCode::RequestTimeout => StatusCode::REQUEST_TIMEOUT,
@@ -29,7 +32,9 @@ const fn status(code: ErrorCode) -> StatusCode {
         ErrorCode::InvalidInput => StatusCode::UNPROCESSABLE_ENTITY,
         ErrorCode::Internal => StatusCode::INTERNAL_SERVER_ERROR,
         ErrorCode::Overloaded | ErrorCode::ModelNotReady | ErrorCode::Draining => StatusCode::SERVICE_UNAVAILABLE,
-        ErrorCode::DeadlineExceeded => StatusCode::GATEWAY_TIMEOUT,
+        ErrorCode::DeadlineExceeded | ErrorCode::NotCached => StatusCode::GATEWAY_TIMEOUT,
+        // Nobody reads it.
+        ErrorCode::CallerLeft => StatusCode::BAD_REQUEST,
     }
 }
 
@@ -37,6 +42,9 @@ const fn title(code: ErrorCode) -> &'static str {
     match code {
         ErrorCode::MalformedRequest => "Malformed request",
         ErrorCode::InvalidInput => "Invalid input",
+        ErrorCode::Unauthenticated => "Unauthenticated",
+        ErrorCode::PermissionDenied => "Permission denied",
+        ErrorCode::RateLimited => "Rate limited",
         ErrorCode::ModelNotFound => "Model not found",
         ErrorCode::NotFound => "Not found",
         ErrorCode::MethodNotAllowed => "Method not allowed",
@@ -48,6 +56,8 @@ const fn title(code: ErrorCode) -> &'static str {
         ErrorCode::ModelNotReady => "Model not ready",
         ErrorCode::Draining => "Draining",
         ErrorCode::DeadlineExceeded => "Deadline exceeded",
+        ErrorCode::NotCached => "Not cached",
+        ErrorCode::CallerLeft => "Caller left",
     }
 }
 
@@ -152,11 +162,11 @@ fn framework_failure(response: &Response<Body>) -> Option<Error> {
         StatusCode::UNSUPPORTED_MEDIA_TYPE => Error::UnsupportedMediaType("the media type is not supported"),
         // Of all extractors, only the path's refuses anything: what is no UTF-8 once its percent signs are decoded.
         status if status.is_client_error() => Error::malformed("", "invalid_path", "the path cannot be decoded"),
-        status => Error::Internal(anyhow::anyhow!("the framework answered {status}")),
+        status => Error::internal(anyhow::anyhow!("the framework answered {status}")),
     })
 }
 
 /// The answer to a panic. Where it happened is in the log already; its message can quote a caller's text.
 pub(super) fn panicked(_: Box<dyn Any + Send + 'static>) -> Response {
-    Error::Internal(anyhow::anyhow!("a handler panicked; the line 'panicked' in the log says where")).into_response()
+    Error::internal(anyhow::anyhow!("a handler panicked; the line 'panicked' in the log says where")).into_response()
 }

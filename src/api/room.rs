@@ -43,7 +43,7 @@ impl Space {
 
     fn take(&self, kib: usize) -> Result<OwnedSemaphorePermit, Error> {
         let kib = u32::try_from(kib).unwrap_or(u32::MAX);
-        let full = |_| Error::Overloaded { what: "the room for requests and answers".to_owned() };
+        let full = |_| Error::Overloaded { what: "the room for requests and answers".to_owned(), retry_after: None };
         Arc::clone(&self.0).try_acquire_many_owned(kib).map_err(full)
     }
 }

@@ -8,6 +8,7 @@ use crate::{
     lifecycle::Lifecycle,
     predict::Predictor,
     registry::Registry,
+    telemetry::metrics::Metrics,
 };
 
 /// Cheap to clone.
@@ -21,6 +22,8 @@ pub struct ApiState {
     pub lifecycle: Lifecycle,
     /// Timeouts and limits of HTTP.
     pub server: Arc<ServerConfig>,
+    /// What is counted and measured.
+    pub metrics: Arc<Metrics>,
     /// Limits of one prediction.
     pub predict: Arc<PredictConfig>,
     /// Room for the bytes of requests and answers.
@@ -36,6 +39,7 @@ impl ApiState {
         lifecycle: Lifecycle,
         server: Arc<ServerConfig>,
         predict: PredictConfig,
+        metrics: Arc<Metrics>,
     ) -> Self {
         Self {
             predictor: Predictor::new(Arc::clone(&registry)),
@@ -43,6 +47,7 @@ impl ApiState {
             lifecycle,
             space: Space::new(server.bodies_limit.as_u64()),
             server,
+            metrics,
             predict: Arc::new(predict),
             started: Instant::now(),
         }

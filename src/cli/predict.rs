@@ -156,7 +156,7 @@ async fn predict(predictor: &Predictor, wanted: &ModelRef, input: Input) -> anyh
 /// At the terminal, caller and operator are one person: a cause may be shown.
 fn explain(error: Error) -> anyhow::Error {
     match error {
-        Error::Internal(source) => source,
+        Error::Internal(source) => anyhow::anyhow!("{source:#}"),
         other => other.into(),
     }
 }

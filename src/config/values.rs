@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
 
-use super::{AuthMode, LogFormat};
+use super::{AuthMode, CacheMode, LogFormat};
 
 fn read<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D, expected: &str) -> Result<T, D::Error> {
     T::deserialize(deserializer).map_err(|_| D::Error::custom(format_args!("expected {expected}")))
@@ -18,6 +18,10 @@ pub(super) fn address<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Sock
 
 pub(super) fn auth_mode<'de, D: Deserializer<'de>>(deserializer: D) -> Result<AuthMode, D::Error> {
     read(deserializer, "\"required\" or \"off\"")
+}
+
+pub(super) fn cache_mode<'de, D: Deserializer<'de>>(deserializer: D) -> Result<CacheMode, D::Error> {
+    read(deserializer, "\"off\", \"memory\", \"redis\" or \"tiered\"")
 }
 
 pub(super) fn log_format<'de, D: Deserializer<'de>>(deserializer: D) -> Result<LogFormat, D::Error> {
@@ -37,6 +41,68 @@ pub(super) fn list<'de, D: Deserializer<'de>, T: From<String>>(deserializer: D) 
         Form::Text(text) => text.split(',').map(|item| item.trim().to_owned()).collect(),
     };
     Ok(items.into_iter().filter(|item| !item.is_empty()).map(T::from).collect())
+}
+
+/// An address and a port, or an empty string for none.
+pub(super) mod optional_address {
+    use std::net::SocketAddr;
+
+    use super::{Deserialize, Deserializer, Error};
+
+    pub(in crate::config) use super::optional::serialize;
+
+    pub(in crate::config) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Option<SocketAddr>, D::Error> {
+        let expected = "expected an address and a port like \"127.0.0.1:9090\", or \"\" for none";
+        let text = String::deserialize(deserializer).map_err(|_| D::Error::custom(expected))?;
+        if text.is_empty() {
+            return Ok(None);
+        }
+        text.parse().map(Some).map_err(|_| D::Error::custom(expected))
+    }
+}
+
+/// A list of addresses and networks.
+pub(super) mod networks {
+    use std::net::IpAddr;
+
+    use ipnet::IpNet;
+
+    use super::{Deserializer, Error, Serializer};
+
+    pub(in crate::config) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<IpNet>, D::Error> {
+        let network = |text: String| {
+            let network = text.parse().or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
+            network.map_err(|_| D::Error::custom("expected networks like \"10.0.0.0/8\" or addresses"))
+        };
+        super::list::<_, String>(deserializer)?.into_iter().map(network).collect()
+    }
+
+    pub(in crate::config) fn serialize<S: Serializer>(networks: &[IpNet], serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(networks)
+    }
+}
+
+/// A URL that may hold a password, which is never shown.
+pub(super) mod secret_url {
+    use super::{Deserializer, Serializer, read};
+
+    pub(in crate::config) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+        read(deserializer, "a URL like \"redis://127.0.0.1:6379\"")
+    }
+
+    pub(in crate::config) fn serialize<S: Serializer>(url: &str, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&redacted(url))
+    }
+
+    /// Everything between the scheme and the host, should there be any, and a password in the query.
+    fn redacted(url: &str) -> String {
+        let (scheme, rest) = url.split_once("://").unwrap_or(("", url));
+        let (rest, query) = rest.split_once('?').map_or((rest, ""), |(rest, _)| (rest, "?***"));
+        let host = rest.rsplit_once('@').map_or_else(|| rest.to_owned(), |(_, host)| format!("***@{host}"));
+        format!("{scheme}://{host}{query}")
+    }
 }
 
 /// `250ms`, `10s`, `2m`.

@@ -173,18 +173,20 @@ impl Model {
                 tracing::warn!(model = %self.id, cause, "the graph rejected an input that fits its declaration");
                 return ExecuteError::Rejected;
             }
-            PoolError::Full => Error::Overloaded { what: format!("the queue of model '{}'", self.id.name) },
+            PoolError::Full => {
+                Error::Overloaded { what: format!("the queue of model '{}'", self.id.name), retry_after: None }
+            }
             PoolError::Expired => Error::DeadlineExceeded,
             PoolError::Run(error @ words::RunError::Failed(_)) => {
-                Error::Internal(anyhow::Error::new(error).context(format!("model '{}'", self.id)))
+                Error::internal(anyhow::Error::new(error).context(format!("model '{}'", self.id)))
             }
-            PoolError::Lost => Error::Internal(anyhow::anyhow!("model '{}' lost its inference thread", self.id)),
+            PoolError::Lost => Error::internal(anyhow::anyhow!("model '{}' lost its inference thread", self.id)),
         };
         ExecuteError::Other(other)
     }
 
     fn internal(&self, error: anyhow::Error) -> InferError {
-        InferError::Other(Error::Internal(error.context(format!("model '{}'", self.id))))
+        InferError::Other(Error::internal(error.context(format!("model '{}'", self.id))))
     }
 }
 

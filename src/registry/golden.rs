@@ -79,7 +79,7 @@ async fn predict(model: &Model, input: Input) -> anyhow::Result<Prediction> {
     })?;
     let predictions = model.infer(vec![item], Instant::now() + TIME_LIMIT).await.map_err(|error| match error {
         InferError::Rejected(_) => anyhow::anyhow!("the graph rejects its input"),
-        InferError::Other(crate::error::Error::Internal(source)) => source,
+        InferError::Other(crate::error::Error::Internal(source)) => anyhow::anyhow!("{source:#}"),
         InferError::Other(error) => error.into(),
     })?;
     predictions.into_iter().next().context("there is no prediction")

@@ -1,6 +1,9 @@
 //! What the server says about itself. Ground: knows no model and no protocol.
 
+pub mod labels;
 pub mod logging;
+pub mod metrics;
+pub mod record;
 
 use std::time::Duration;
 

@@ -163,7 +163,7 @@ async fn answer(
         false => tokio::task::spawn_blocking(move || write(&predictions)).await.map_err(anyhow::Error::from).flatten(),
     };
     let headers = [(header::CONTENT_TYPE, "application/json"), (header::CACHE_CONTROL, "no-store")];
-    let mut response = (headers, room.answer(body.map_err(Error::Internal)?)?).into_response();
+    let mut response = (headers, room.answer(body.map_err(Error::internal)?)?).into_response();
     response.extensions_mut().insert(answered);
     Ok(response)
 }

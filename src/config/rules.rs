@@ -1,0 +1,83 @@
+//! What values have to be, beyond their type.
+
+use std::time::Duration;
+
+use bytesize::ByteSize;
+use validator::ValidationError;
+
+use super::{AuthMode, Config, ServerConfig};
+
+pub(super) fn within_a_day(duration: &Duration) -> Result<(), ValidationError> {
+    // Far enough for anybody, and near enough for the clock to reach.
+    let longest = Duration::from_secs(24 * 60 * 60);
+    if duration.is_zero() || *duration > longest {
+        Err(problem("must be longer than 0s and at most 24h"))
+    } else {
+        Ok(())
+    }
+}
+
+pub(super) fn within_a_year(duration: &Duration) -> Result<(), ValidationError> {
+    let longest = Duration::from_secs(365 * 24 * 60 * 60);
+    if *duration < Duration::from_secs(1) || *duration > longest {
+        Err(problem("must be from 1s to 365d"))
+    } else {
+        Ok(())
+    }
+}
+
+pub(super) fn within_a_minute(duration: &Duration) -> Result<(), ValidationError> {
+    if duration.is_zero() || *duration > Duration::from_secs(60) {
+        Err(problem("must be longer than 0s and at most 60s"))
+    } else {
+        Ok(())
+    }
+}
+
+pub(super) fn at_least_1_kib(size: &ByteSize) -> Result<(), ValidationError> {
+    if size.as_u64() < 1024 { Err(problem("must be at least 1KiB")) } else { Ok(()) }
+}
+
+pub(super) fn log_filter(filter: &str) -> Result<(), ValidationError> {
+    let parsed = tracing_subscriber::EnvFilter::try_new(filter);
+    parsed.map(drop).map_err(|_| problem("is no filter; write it like \"info\" or \"warn,glassbox=debug\""))
+}
+
+/// A body that can never fit would be refused for ever with a promise that later is better.
+pub(super) fn one_body_fits(server: &ServerConfig) -> Result<(), ValidationError> {
+    if server.bodies_limit.as_u64() / 1024 > server.body_limit.as_u64() / 1024 {
+        return Ok(());
+    }
+    let mut error = problem("must be larger than server.body_limit");
+    error.add_param("key".into(), &"server.bodies_limit");
+    Err(error)
+}
+
+/// Closed by default: without keys nothing but loopback is listened on unless somebody said so aloud.
+pub(super) fn listens_where_it_may(config: &Config) -> Result<(), ValidationError> {
+    let known_callers = config.auth.mode == AuthMode::Off || config.auth.keys_file.is_some();
+    if known_callers || config.server.listen.ip().is_loopback() {
+        return Ok(());
+    }
+    let mut error = problem(
+        "is not a loopback address: make keys with 'glassbox keys create' and name their file in auth.keys_file, or let anyone call with auth.mode = \"off\"",
+    );
+    error.add_param("key".into(), &"server.listen");
+    Err(error)
+}
+
+/// A certificate is of no use without its key, nor the other way round.
+pub(super) fn tls_is_whole(server: &ServerConfig) -> Result<(), ValidationError> {
+    let (present, missing) = match (&server.tls_cert, &server.tls_key) {
+        (Some(_), None) => ("server.tls_cert", "server.tls_key"),
+        (None, Some(_)) => ("server.tls_key", "server.tls_cert"),
+        _ => return Ok(()),
+    };
+    let mut error = ValidationError::new("invalid").with_message(format!("must be set when {present} is").into());
+    error.add_param("key".into(), &missing);
+    Err(error)
+}
+
+fn problem(message: &'static str) -> ValidationError {
+    ValidationError::new("invalid").with_message(message.into())
+}

@@ -1,0 +1,122 @@
+//! The closed sets that metrics are labelled with. What is not in them cannot become a label.
+
+/// One of a closed set of words.
+pub trait Label: Copy + 'static {
+    /// All of them.
+    const ALL: &'static [Self];
+
+    /// The word as it stands in metrics and log lines.
+    fn as_str(self) -> &'static str;
+}
+
+macro_rules! labels {
+    ($($(#[$doc:meta])* $name:ident { $($(#[$member_doc:meta])* $member:ident = $word:literal,)* })*) => {$(
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        pub enum $name { $($(#[$member_doc])* $member,)* }
+
+        impl Label for $name {
+            const ALL: &'static [Self] = &[$(Self::$member,)*];
+
+            fn as_str(self) -> &'static str {
+                match self { $(Self::$member => $word,)* }
+            }
+        }
+    )*};
+}
+
+labels! {
+    /// A part of the time that a request takes.
+    Stage {
+        /// Who calls, and whether they may.
+        Auth = "auth",
+        /// Whether they call too often.
+        RateLimit = "rate_limit",
+        /// Receiving the body and reading its JSON.
+        Decode = "decode",
+        /// Looking for a known answer, and waiting for another request's.
+        Cache = "cache",
+        /// Waiting for a session.
+        Queue = "queue",
+        /// Making tensors of an input.
+        Preprocess = "preprocess",
+        /// Running the graph.
+        Inference = "inference",
+        /// Making predictions of outputs.
+        Postprocess = "postprocess",
+        /// Writing the answer's JSON.
+        Encode = "encode",
+    }
+
+    /// Where answers are kept.
+    Tier {
+        /// In this process.
+        Memory = "memory",
+        /// In a Redis that several servers share.
+        Redis = "redis",
+    }
+
+    /// How a look into a tier ended.
+    Lookup {
+        /// It was there.
+        Hit = "hit",
+        /// It was not there, or too old for this request.
+        Miss = "miss",
+        /// The tier gave no answer, or one that cannot be believed.
+        Error = "error",
+        /// Another request was already computing it.
+        Collapsed = "collapsed",
+        /// Nobody looked: the request or the model wanted none, or the tier is known to be away.
+        Bypass = "bypass",
+    }
+
+    /// What is done with a tier.
+    CacheOperation {
+        /// Reading one or more answers.
+        Get = "get",
+        /// Writing one or more answers.
+        Set = "set",
+    }
+
+    /// Where a prediction came from.
+    Source {
+        /// From a run of the model.
+        Computed = "computed",
+        /// From this process.
+        Memory = "memory",
+        /// From Redis.
+        Redis = "redis",
+        /// From the run that another request was waiting for.
+        Collapsed = "collapsed",
+    }
+
+    /// Why a caller was not let in. The caller learns only that there was a reason.
+    AuthRejection {
+        /// No key came.
+        Missing = "missing",
+        /// What came is no key, or there were two.
+        Malformed = "malformed",
+        /// No key has this id.
+        Unknown = "unknown",
+        /// The id exists, the secret is another one.
+        Mismatch = "mismatch",
+        /// The key was revoked.
+        Revoked = "revoked",
+        /// The key is not valid yet.
+        NotYetValid = "not_yet_valid",
+        /// The key is not valid any more.
+        Expired = "expired",
+        /// The key lacks the scope.
+        Scope = "scope",
+        /// The key may not use the model.
+        Model = "model",
+    }
+
+    /// How an attempt ended.
+    Attempt {
+        /// It worked.
+        Ok = "ok",
+        /// It did not.
+        Failed = "failed",
+    }
+}

@@ -1,0 +1,96 @@
+//! What the cache does, by tier.
+
+use std::time::Duration;
+
+use prometheus::{CounterVec, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec};
+
+use super::family::{Families, each};
+use crate::telemetry::labels::{CacheOperation, Label, Lookup, Tier};
+
+/// What the cache does, by tier.
+#[derive(Debug)]
+pub struct CacheMetrics {
+    lookups: IntCounterVec,
+    operations: HistogramVec,
+    entries: IntGaugeVec,
+    bytes: IntGaugeVec,
+    evictions: IntCounterVec,
+    circuit_open: IntGaugeVec,
+    saved: CounterVec,
+    /// Answers that were not stored in Redis because too many waited to be.
+    pub dropped_writes: IntCounter,
+}
+
+impl CacheMetrics {
+    pub(super) fn new(families: Families<'_>) -> anyhow::Result<Self> {
+        let new = Self {
+            lookups: families.counters("cache_lookups_total", "Looks into the cache, by item.", &["tier", "result"])?,
+            operations: families.latencies(
+                "cache_operation_seconds",
+                "Time of one operation on a tier.",
+                &["tier", "operation"],
+            )?,
+            entries: families.gauges("cache_entries", "Answers that are kept.", &["tier"])?,
+            bytes: families.gauges("cache_bytes", "What the kept answers take.", &["tier"])?,
+            evictions: families.counters(
+                "cache_evictions_total",
+                "Answers given up for their place or age.",
+                &["tier"],
+            )?,
+            circuit_open: families.gauges(
+                "cache_circuit_open",
+                "1 while a tier is left alone because it failed.",
+                &["tier"],
+            )?,
+            saved: families.sums(
+                "cache_saved_seconds_total",
+                "Computing time that hits saved, as it was when they were computed.",
+                &["tier"],
+            )?,
+            dropped_writes: families
+                .counter("cache_dropped_writes_total", "Answers not stored in Redis because too many waited to be.")?,
+        };
+        each::<Tier>(|tier| {
+            each::<Lookup>(|result| drop(new.lookups.with_label_values(&[tier, result])));
+            each::<CacheOperation>(|operation| drop(new.operations.with_label_values(&[tier, operation])));
+            new.saved.with_label_values(&[tier]);
+        });
+        // What Redis holds and gives up, Redis itself tells.
+        new.entries(Tier::Memory, 0, 0);
+        new.evictions.with_label_values(&[Tier::Memory.as_str()]);
+        new.circuit_open(Tier::Redis).set(0);
+        Ok(new)
+    }
+
+    /// `items` were looked for in `tier`.
+    pub fn looked_up(&self, tier: Tier, result: Lookup, items: usize) {
+        self.lookups.with_label_values(&[tier.as_str(), result.as_str()]).inc_by(items as u64);
+    }
+
+    /// An operation took so long, however it ended.
+    pub fn operated(&self, tier: Tier, operation: CacheOperation, time: Duration) {
+        self.operations.with_label_values(&[tier.as_str(), operation.as_str()]).observe(time.as_secs_f64());
+    }
+
+    /// What `tier` holds.
+    pub fn entries(&self, tier: Tier, entries: u64, bytes: u64) {
+        let signed = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
+        self.entries.with_label_values(&[tier.as_str()]).set(signed(entries));
+        self.bytes.with_label_values(&[tier.as_str()]).set(signed(bytes));
+    }
+
+    /// Counts what was given up for its place or its age.
+    pub fn evictions(&self, tier: Tier) -> IntCounter {
+        self.evictions.with_label_values(&[tier.as_str()])
+    }
+
+    /// 1 while `tier` is left alone.
+    pub fn circuit_open(&self, tier: Tier) -> IntGauge {
+        self.circuit_open.with_label_values(&[tier.as_str()])
+    }
+
+    /// A hit spared this much computing.
+    pub fn saved(&self, tier: Tier, time: Duration) {
+        self.saved.with_label_values(&[tier.as_str()]).inc_by(time.as_secs_f64());
+    }
+}

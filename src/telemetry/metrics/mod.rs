@@ -1,0 +1,87 @@
+//! Every metric, in one struct with a registry of its own. Only this folder names `prometheus`.
+//!
+//! Labels are bounded by construction: routes, loaded models, configured keys and plans, and the enums of
+//! [`labels`](super::labels). Series of closed sets exist at zero from the start, so that a rate over them is never
+//! missing and nothing that callers send makes a new one.
+
+mod cache;
+mod callers;
+mod family;
+mod http;
+mod models;
+mod server;
+
+use prometheus::{Encoder, Registry, TextEncoder};
+
+pub use self::{
+    cache::CacheMetrics,
+    callers::CallerMetrics,
+    http::HttpMetrics,
+    models::{ModelMetrics, Outcomes},
+    server::ServerMetrics,
+};
+use self::{family::Families, models::ModelFamilies};
+
+/// The word for everything that is not in a label's set.
+pub const OTHER: &str = "other";
+
+/// The format that [`Metrics::render`] writes.
+pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+/// Everything that is counted and measured.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+    /// Requests and their stages.
+    pub http: HttpMetrics,
+    /// Keys, quotas and who was not let in.
+    pub callers: CallerMetrics,
+    /// What the cache does.
+    pub cache: CacheMetrics,
+    /// The process itself: its version, its log, its certificate.
+    pub server: ServerMetrics,
+    /// How requests ended that named no model which is served.
+    pub unknown_model: Outcomes,
+    models: ModelFamilies,
+}
+
+impl Metrics {
+    /// All metrics, at zero.
+    ///
+    /// # Errors
+    /// When two of them have one name, which is a mistake in this folder.
+    pub fn new() -> anyhow::Result<Self> {
+        let registry = Registry::new();
+        let families = Families(&registry);
+        let models = ModelFamilies::new(families)?;
+        Ok(Self {
+            http: HttpMetrics::new(families)?,
+            callers: CallerMetrics::new(families)?,
+            cache: CacheMetrics::new(families)?,
+            server: ServerMetrics::new(families)?,
+            unknown_model: models.outcomes(OTHER, OTHER),
+            models,
+            registry,
+        })
+    }
+
+    /// The metrics of one version. Only what is loaded gets any.
+    pub fn model(&self, model: &str, version: &str, provider: &'static str) -> ModelMetrics {
+        self.models.of(model, version, provider)
+    }
+
+    /// A version was tried; `loaded` tells its digest and how many seconds that took.
+    pub fn model_tried(&self, model: &str, version: &str, provider: &str, loaded: Option<(&str, f64)>) {
+        self.models.tried(model, version, provider, loaded);
+    }
+
+    /// All of them, in Prometheus' text format.
+    ///
+    /// # Errors
+    /// When a metric cannot be written, which is a mistake in this folder.
+    pub fn render(&self) -> anyhow::Result<Vec<u8>> {
+        let mut text = Vec::with_capacity(64 * 1024);
+        TextEncoder::new().encode(&self.registry.gather(), &mut text)?;
+        Ok(text)
+    }
+}

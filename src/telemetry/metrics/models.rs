@@ -1,0 +1,153 @@
+//! What models do, by version.
+
+use std::time::Duration;
+
+use prometheus::{GaugeVec, Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec};
+
+use super::family::{Families, each};
+use crate::{
+    error::ErrorCode,
+    telemetry::labels::{Attempt, Label, Source},
+};
+
+/// Rows in one run.
+const ROWS: [f64; 11] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0];
+
+#[derive(Debug)]
+pub(super) struct ModelFamilies {
+    predictions: IntCounterVec,
+    nonfinite: IntCounterVec,
+    inference_latency: HistogramVec,
+    batch_size: HistogramVec,
+    queue_depth: IntGaugeVec,
+    queue_seconds: HistogramVec,
+    info: IntGaugeVec,
+    load_seconds: GaugeVec,
+    loads: IntCounterVec,
+}
+
+/// How requests for one version ended.
+#[derive(Debug, Clone)]
+pub struct Outcomes {
+    ok: Vec<IntCounter>,
+    failed: Vec<IntCounter>,
+}
+
+/// The metrics of one version, looked up once when it is loaded.
+#[derive(Debug, Clone)]
+pub struct ModelMetrics {
+    /// How requests ended.
+    pub outcomes: Outcomes,
+    /// Predictions that held NaN or infinity.
+    pub nonfinite: IntCounter,
+    /// Runs that wait for a session.
+    pub queue_depth: IntGauge,
+    inference_latency: Histogram,
+    batch_size: Histogram,
+    queue_seconds: Histogram,
+}
+
+impl ModelFamilies {
+    pub(super) fn new(families: Families<'_>) -> anyhow::Result<Self> {
+        let new = Self {
+            predictions: families.counters(
+                "predictions_total",
+                "Items that were predicted, or refused with an error code.",
+                &["model", "version", "outcome", "source"],
+            )?,
+            nonfinite: families.counters(
+                "nonfinite_outputs_total",
+                "Predictions that held NaN or infinity, which JSON has no word for.",
+                &["model", "version"],
+            )?,
+            inference_latency: families.latencies(
+                "inference_latency_seconds",
+                "Time of one run of a model.",
+                &["model", "version", "provider"],
+            )?,
+            batch_size: families.histograms(
+                "inference_batch_size",
+                "Rows in one run of a model.",
+                &["model"],
+                &ROWS,
+            )?,
+            queue_depth: families.gauges("inference_queue_depth", "Runs that wait for a session.", &["model"])?,
+            queue_seconds: families.latencies(
+                "inference_queue_seconds",
+                "Time that runs waited for a session.",
+                &["model"],
+            )?,
+            info: families.gauges(
+                "model_info",
+                "1 for every version that is served.",
+                &["model", "version", "digest", "provider"],
+            )?,
+            load_seconds: families.values(
+                "model_load_seconds",
+                "Time that it took to load, warm and verify a version.",
+                &["model", "version"],
+            )?,
+            loads: families.counters("model_loads_total", "Versions that were loaded.", &["result"])?,
+        };
+        each::<Attempt>(|result| drop(new.loads.with_label_values(&[result])));
+        Ok(new)
+    }
+
+    pub(super) fn outcomes(&self, model: &str, version: &str) -> Outcomes {
+        let counter = |outcome: &str, source: Source| {
+            self.predictions.with_label_values(&[model, version, outcome, source.as_str()])
+        };
+        Outcomes {
+            ok: Source::ALL.iter().map(|source| counter("ok", *source)).collect(),
+            // What failed was not found anywhere.
+            failed: ErrorCode::ALL.iter().map(|code| counter(code.as_str(), Source::Computed)).collect(),
+        }
+    }
+
+    pub(super) fn of(&self, model: &str, version: &str, provider: &'static str) -> ModelMetrics {
+        ModelMetrics {
+            outcomes: self.outcomes(model, version),
+            nonfinite: self.nonfinite.with_label_values(&[model, version]),
+            queue_depth: self.queue_depth.with_label_values(&[model]),
+            inference_latency: self.inference_latency.with_label_values(&[model, version, provider]),
+            batch_size: self.batch_size.with_label_values(&[model]),
+            queue_seconds: self.queue_seconds.with_label_values(&[model]),
+        }
+    }
+
+    pub(super) fn tried(&self, model: &str, version: &str, provider: &str, loaded: Option<(&str, f64)>) {
+        let result = if loaded.is_some() { Attempt::Ok } else { Attempt::Failed };
+        self.loads.with_label_values(&[result.as_str()]).inc();
+        if let Some((digest, seconds)) = loaded {
+            self.info.with_label_values(&[model, version, digest, provider]).set(1);
+            self.load_seconds.with_label_values(&[model, version]).set(seconds);
+        }
+    }
+}
+
+impl Outcomes {
+    /// So many items were predicted.
+    pub fn predicted(&self, source: Source, items: usize) {
+        let index = Source::ALL.iter().position(|other| *other == source);
+        if let Some(counter) = index.and_then(|index| self.ok.get(index)) {
+            counter.inc_by(items as u64);
+        }
+    }
+
+    /// So many items were refused.
+    pub fn failed(&self, code: ErrorCode, items: usize) {
+        let index = ErrorCode::ALL.iter().position(|other| *other == code);
+        if let Some(counter) = index.and_then(|index| self.failed.get(index)) {
+            counter.inc_by(items as u64);
+        }
+    }
+}
+
+impl ModelMetrics {
+    /// A run waited for `queued` and took `time` for so many rows.
+    pub fn ran(&self, queued: Duration, time: Duration, rows: usize) {
+        self.queue_seconds.observe(queued.as_secs_f64());
+        self.inference_latency.observe(time.as_secs_f64());
+        self.batch_size.observe(rows as f64);
+    }
+}

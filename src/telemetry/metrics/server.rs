@@ -1,0 +1,46 @@
+//! The process itself: its version, its log, its certificate, and what the system says of it.
+
+use prometheus::{IntCounter, IntCounterVec, IntGaugeVec, process_collector::ProcessCollector};
+
+use super::family::{Families, each};
+use crate::telemetry::labels::{Attempt, Label};
+
+/// The process itself.
+#[derive(Debug)]
+pub struct ServerMetrics {
+    onnxruntime: IntGaugeVec,
+    tls_loads: IntCounterVec,
+    /// Lines of the log that nobody took in time.
+    pub log_dropped: IntCounter,
+}
+
+impl ServerMetrics {
+    pub(super) fn new(families: Families<'_>) -> anyhow::Result<Self> {
+        let build = families.gauges("build_info", "1, with what this binary is.", &["version", "revision"])?;
+        let revision = option_env!("GLASSBOX_REVISION").unwrap_or("unknown");
+        build.with_label_values(&[env!("CARGO_PKG_VERSION"), revision]).set(1);
+        let new = Self {
+            onnxruntime: families.gauges("onnxruntime_info", "1, with the library that runs graphs.", &["version"])?,
+            tls_loads: families.counters(
+                "tls_certificate_loads_total",
+                "Times that the certificate was read.",
+                &["result"],
+            )?,
+            log_dropped: families.counter("log_lines_dropped_total", "Lines of the log that nobody took in time.")?,
+        };
+        each::<Attempt>(|result| drop(new.tls_loads.with_label_values(&[result])));
+        // Where /proc is hidden there are none of these.
+        let _ = families.0.register(Box::new(ProcessCollector::for_self()));
+        Ok(new)
+    }
+
+    /// Graphs are run by this version of ONNX Runtime.
+    pub fn onnxruntime(&self, version: &str) {
+        self.onnxruntime.with_label_values(&[version]).set(1);
+    }
+
+    /// The certificate was read.
+    pub fn tls_loaded(&self, result: Attempt) {
+        self.tls_loads.with_label_values(&[result.as_str()]).inc();
+    }
+}
