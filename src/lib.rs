@@ -34,6 +34,7 @@ pub mod model;
 
 // Parts.
 pub mod engine;
+pub mod keys;
 
 // What is live.
 pub mod registry;
