@@ -60,7 +60,8 @@ impl App {
         let metrics = Arc::new(Metrics::new()?);
         let registry = Arc::new(Registry::scan(&config.models)?);
         let library = registry.needs_library().then(|| library::load(&config.runtime)).transpose()?;
-        let loader = Arc::new(Loader::new(&config.runtime, library, config.predict.max_text_chars));
+        let loader =
+            Arc::new(Loader::new(&config.runtime, library, config.predict.max_text_chars, Arc::clone(&metrics)));
         let server = Arc::new(config.server);
         let state =
             ApiState::new(Arc::clone(&registry), lifecycle.clone(), Arc::clone(&server), config.predict, metrics);

@@ -16,8 +16,8 @@ use validator::Validate;
 
 pub use self::load::{Flag, Problem, Problems, load};
 use self::rules::{
-    at_least_1_kib, listens_where_it_may, log_filter, one_body_fits, tls_is_whole, within_a_day, within_a_minute,
-    within_a_year,
+    at_least_1_kib, listens_where_it_may, log_filter, one_body_fits, origins, redis_url, tls_is_whole, within_a_day,
+    within_a_minute, within_a_year,
 };
 
 /// The embedded manual: every key with its default and its meaning.
@@ -106,6 +106,7 @@ pub struct ServerConfig {
     pub max_streams: u32,
     /// Origins whose pages may call; `*` stands for all.
     #[serde(deserialize_with = "values::list")]
+    #[validate(custom(function = "origins"))]
     pub cors_origins: Vec<String>,
     /// Whether answers carry the headers that browsers are told to be careful by.
     pub security_headers: bool,
@@ -254,6 +255,7 @@ pub enum CacheMode {
 pub struct RedisConfig {
     /// `redis://[user:password@]host[:port][/database]`, or `unix:///path`.
     #[serde(with = "values::secret_url")]
+    #[validate(custom(function = "redis_url"))]
     pub url: String,
     /// The longest that a request waits for an answer of Redis.
     #[serde(with = "values::duration")]

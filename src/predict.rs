@@ -11,6 +11,7 @@ use crate::{
     error::{Error, MOST_VIOLATIONS, Violation},
     model::{Input, ModelId, ModelRef, Prediction, conform::Item},
     registry::{Loaded, Registry},
+    telemetry::{labels::Stage, record::Record},
 };
 
 /// What a caller wants predicted.
@@ -22,6 +23,8 @@ pub struct PredictRequest {
     pub items: Vec<(String, Input)>,
     /// Nothing is run after this moment.
     pub deadline: Instant,
+    /// Where facts and times are noted.
+    pub record: Record,
 }
 
 /// What was predicted.
@@ -67,11 +70,17 @@ impl Predictor {
         let started = Instant::now();
         let loaded = self.registry.resolve(&request.model)?;
         let pointers: Vec<String> = request.items.iter().map(|(pointer, _)| pointer.clone()).collect();
+        let id = loaded.model.id();
+        request.record.note(|facts| {
+            facts.model = Some((id.name.shared(), id.version.shared()));
+            facts.provider = Some(loaded.manifest.provider.as_str());
+            facts.batch_size = Some(pointers.len());
+        });
+        let checking = request.record.watch(Stage::Preprocess);
         let items = check(&loaded, request.items)?;
-        let predictions = loaded.model.infer(items, request.deadline).await.map_err(|error| match error {
-            InferError::Rejected(positions) => rejected(&positions, &pointers),
-            InferError::Other(error) => error,
-        })?;
+        drop(checking);
+        let results = loaded.model.infer(items, request.deadline, &request.record).await;
+        let predictions = all_or_nothing(results, &pointers)?;
         Ok(Predictions {
             model: loaded.model.id().clone(),
             provider: loaded.manifest.provider.as_str(),
@@ -98,12 +107,23 @@ fn check(loaded: &Loaded, inputs: Vec<(String, Input)>) -> Result<Vec<Item>, Err
     if violations.is_empty() { Ok(items) } else { Err(Error::Invalid(violations)) }
 }
 
+/// All predictions, or what was wrong with the items that the graph did not take.
+fn all_or_nothing(results: Vec<Result<Prediction, InferError>>, pointers: &[String]) -> Result<Vec<Prediction>, Error> {
+    let mut predictions = Vec::with_capacity(results.len());
+    let mut violations = Vec::new();
+    for (result, pointer) in results.into_iter().zip(pointers) {
+        match result {
+            Ok(prediction) => predictions.push(prediction),
+            Err(InferError::Rejected) => violations.push(rejected(pointer)),
+            Err(InferError::Other(error)) => return Err(error),
+        }
+    }
+    violations.truncate(MOST_VIOLATIONS);
+    if violations.is_empty() { Ok(predictions) } else { Err(Error::Invalid(violations)) }
+}
+
 /// The graph's own words stay in the log: they can quote the input.
-fn rejected(positions: &[usize], pointers: &[String]) -> Error {
-    let violation = |position: &usize| {
-        let pointer = pointers.get(*position).cloned().unwrap_or_default();
-        let detail = "the model cannot take this input: a shape or a value is outside of what its graph can compute";
-        Violation::new(pointer, "rejected_by_model", detail)
-    };
-    Error::Invalid(positions.iter().take(MOST_VIOLATIONS).map(violation).collect())
+fn rejected(pointer: &str) -> Violation {
+    let detail = "the model cannot take this input: a shape or a value is outside of what its graph can compute";
+    Violation::new(pointer, "rejected_by_model", detail)
 }

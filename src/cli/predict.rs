@@ -17,6 +17,7 @@ use crate::{
     error::Error,
     model::{Input, ModelRef, Prediction},
     predict::{PredictRequest, Predictor},
+    telemetry::record::Record,
 };
 
 #[derive(Debug, Args)]
@@ -148,6 +149,7 @@ async fn predict(predictor: &Predictor, wanted: &ModelRef, input: Input) -> anyh
         model: wanted.clone(),
         items: vec![(String::new(), input)],
         deadline: Instant::now() + TIME_LIMIT,
+        record: Record::new(),
     };
     let predictions = predictor.predict(request).await.map_err(explain)?;
     Ok(predictions.predictions.into_iter().next().context("there is no prediction")?.prediction)

@@ -68,14 +68,35 @@ pub(super) fn listens_where_it_may(config: &Config) -> Result<(), ValidationErro
 
 /// A certificate is of no use without its key, nor the other way round.
 pub(super) fn tls_is_whole(server: &ServerConfig) -> Result<(), ValidationError> {
-    let (present, missing) = match (&server.tls_cert, &server.tls_key) {
-        (Some(_), None) => ("server.tls_cert", "server.tls_key"),
-        (None, Some(_)) => ("server.tls_key", "server.tls_cert"),
+    let (present, message) = match (&server.tls_cert, &server.tls_key) {
+        (Some(_), None) => ("server.tls_cert", "needs server.tls_key beside it"),
+        (None, Some(_)) => ("server.tls_key", "needs server.tls_cert beside it"),
         _ => return Ok(()),
     };
-    let mut error = ValidationError::new("invalid").with_message(format!("must be set when {present} is").into());
-    error.add_param("key".into(), &missing);
+    let mut error = problem(message);
+    error.add_param("key".into(), &present);
     Err(error)
+}
+
+/// As browsers write the header `Origin`: scheme, host and port.
+pub(super) fn origins(origins: &[String]) -> Result<(), ValidationError> {
+    let is_origin = |origin: &String| {
+        let host = origin.split_once("://").map(|(_, host)| host);
+        origin == "*" || host.is_some_and(|host| !host.is_empty() && !host.contains(['/', '=', ' ', '@']))
+    };
+    if origins.iter().all(is_origin) {
+        Ok(())
+    } else {
+        Err(problem("expected origins like \"https://app.example.com\", or \"*\""))
+    }
+}
+
+/// What the Redis client can connect to.
+pub(super) fn redis_url(url: &str) -> Result<(), ValidationError> {
+    match url.split_once("://") {
+        Some(("redis" | "unix" | "redis+unix", rest)) if !rest.is_empty() => Ok(()),
+        _ => Err(problem("must be like \"redis://user:password@host:6379/0\" or \"unix:///path\"")),
+    }
 }
 
 fn problem(message: &'static str) -> ValidationError {

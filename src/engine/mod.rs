@@ -4,29 +4,41 @@
 //! waits for a free session, and makes predictions of the outputs.
 
 mod batch;
+mod clock;
 mod intake;
 pub mod library;
 mod pool;
 mod postprocess;
+mod queue;
 pub mod session;
 mod stub;
 pub mod warmup;
 pub mod weights;
 pub mod words;
 
-use std::{pin::pin, time::Instant};
+use std::{
+    sync::{Arc, OnceLock},
+    time::{Duration, Instant},
+};
 
 use anyhow::Context;
 use futures_util::{StreamExt, stream};
 
+use self::{
+    clock::{Clock, Running},
+    pool::PoolError,
+    words::RunError,
+};
 pub use intake::Intake;
 pub use pool::Pool;
 pub use postprocess::Postprocess;
+pub use queue::Limits;
 pub use stub::Stub;
 
 use crate::{
     error::{Error, Violation},
     model::{Input, ModelId, Prediction, Tensor, Value, conform::Item},
+    telemetry::{labels::Stage, metrics::ModelMetrics, record::Record},
 };
 
 /// What computes the outputs.
@@ -47,13 +59,14 @@ pub struct Model {
     max_batch_size: Option<usize>,
     backend: Backend,
     postprocess: Postprocess,
+    metrics: OnceLock<ModelMetrics>,
 }
 
-/// Why items got no predictions.
-#[derive(Debug)]
+/// Why an item got no prediction.
+#[derive(Debug, Clone)]
 pub enum InferError {
-    /// The graph cannot take these items, by their position.
-    Rejected(Vec<usize>),
+    /// The graph cannot take this item.
+    Rejected,
     /// Everything else.
     Other(Error),
 }
@@ -67,7 +80,7 @@ impl Model {
         backend: Backend,
         postprocess: Postprocess,
     ) -> Self {
-        Self { id, intake, max_batch_size, backend, postprocess }
+        Self { id, intake, max_batch_size, backend, postprocess, metrics: OnceLock::new() }
     }
 
     /// Name and version.
@@ -88,53 +101,68 @@ impl Model {
         self.intake.limit_texts(max_chars);
     }
 
-    /// One prediction per item, in order. Nothing is run after `deadline`.
-    ///
-    /// # Errors
-    /// See [`InferError`]; one failed run fails all items.
-    pub async fn infer(&self, items: Vec<Item>, deadline: Instant) -> Result<Vec<Prediction>, InferError> {
+    /// Measures all runs from here on.
+    pub fn measure(&self, metrics: ModelMetrics) {
+        if let Backend::Pool(pool) = &self.backend {
+            pool.measure(metrics.clone());
+        }
+        let _ = self.metrics.set(metrics);
+    }
+
+    /// One prediction, or the reason for none, per item, in order. Nothing is run after `deadline`. A bad item costs
+    /// its neighbours nothing. Dropping the future ends what it asked for.
+    pub async fn infer(
+        &self,
+        items: Vec<Item>,
+        deadline: Instant,
+        record: &Record,
+    ) -> Vec<Result<Prediction, InferError>> {
         let wholes: Vec<bool> = items.iter().map(|item| item.whole).collect();
-        let runs = batch::plan(items, self.max_batch_size);
+        let mut outputs = self.run_all(batch::plan(items, self.max_batch_size), deadline, record).await;
+        let _watch = record.watch(Stage::Postprocess);
+        outputs.sort_unstable_by_key(|(position, _)| *position);
+        let batched = self.intake.has_batch_dimension();
+        let prediction = |((_, values), whole): ((usize, Result<Vec<Value>, InferError>), bool)| {
+            self.postprocess.prediction(values?, batched && !whole).map_err(|error| self.internal(error))
+        };
+        let predictions: Vec<_> = outputs.into_iter().zip(wholes).map(prediction).collect();
+        if let Some(metrics) = self.metrics.get() {
+            let nonfinite = predictions.iter().flatten().filter(|prediction| !prediction.is_finite()).count();
+            metrics.nonfinite.inc_by(nonfinite as u64);
+        }
+        predictions
+    }
+
+    /// The outputs of all members of all runs, in any order.
+    async fn run_all(&self, runs: Vec<batch::Run>, deadline: Instant, record: &Record) -> Vec<Outputs> {
+        let running = Running::new(record);
         let at_once = match &self.backend {
             Backend::Pool(pool) => pool.instances(),
             Backend::Stub(_) => 1,
         };
-        let mut done = pin!(stream::iter(runs).map(|run| self.run(run, deadline)).buffer_unordered(at_once));
-        let (mut outputs, mut rejected) = (Vec::new(), Vec::new());
-        while let Some(result) = done.next().await {
-            match result {
-                Ok(values) => outputs.extend(values),
-                // The other runs go on, so that every bad item is named.
-                Err(InferError::Rejected(positions)) => rejected.extend(positions),
-                Err(error @ InferError::Other(_)) => return Err(error),
-            }
-        }
-        if !rejected.is_empty() {
-            rejected.sort_unstable();
-            return Err(InferError::Rejected(rejected));
-        }
-        outputs.sort_unstable_by_key(|(position, _)| *position);
-        let batched = self.intake.has_batch_dimension();
-        let predictions = outputs
-            .into_iter()
-            .zip(wholes)
-            .map(|((_, values), whole)| self.postprocess.prediction(values, batched && !whole));
-        predictions.collect::<anyhow::Result<_>>().map_err(|error| self.internal(error))
+        let clock = &running.clock;
+        stream::iter(runs)
+            .map(|run| self.run(run, deadline, clock))
+            .buffer_unordered(at_once)
+            .flat_map(stream::iter)
+            .collect()
+            .await
     }
 
-    async fn run(&self, run: batch::Run, deadline: Instant) -> Result<Vec<(usize, Vec<Value>)>, InferError> {
+    async fn run(&self, run: batch::Run, deadline: Instant, clock: &Arc<Clock>) -> Vec<Outputs> {
         let (members, inputs) = run.into_parts();
+        let rows = members.iter().map(|member| member.rows).sum();
         if let [only] = &*members {
-            let values = self.execute(inputs, deadline).await.map_err(|error| match error {
-                ExecuteError::Rejected => InferError::Rejected(vec![only.position]),
-                ExecuteError::Other(error) => InferError::Other(error),
-            })?;
-            return Ok(vec![(only.position, values)]);
+            return vec![(only.position, self.execute(inputs, rows, deadline, clock).await)];
         }
-        match self.execute(inputs.clone(), deadline).await {
-            Ok(values) => batch::scatter(&members, &values).map_err(|error| self.internal(error)),
-            Err(ExecuteError::Other(error)) => Err(InferError::Other(error)),
-            Err(ExecuteError::Rejected) => self.one_by_one(&members, &inputs, deadline).await,
+        let failed = |error: &InferError| members.iter().map(|member| (member.position, Err(error.clone()))).collect();
+        match self.execute(inputs.clone(), rows, deadline, clock).await {
+            Ok(values) => match batch::scatter(&members, &values) {
+                Ok(outputs) => outputs.into_iter().map(|(position, values)| (position, Ok(values))).collect(),
+                Err(error) => failed(&self.internal(error)),
+            },
+            Err(InferError::Rejected) => self.one_by_one(&members, &inputs, deadline, clock).await,
+            Err(error) => failed(&error),
         }
     }
 
@@ -145,44 +173,59 @@ impl Model {
         members: &[batch::Member],
         inputs: &[Tensor],
         deadline: Instant,
-    ) -> Result<Vec<(usize, Vec<Value>)>, InferError> {
-        let (mut outputs, mut rejected) = (Vec::with_capacity(members.len()), Vec::new());
+        clock: &Arc<Clock>,
+    ) -> Vec<Outputs> {
+        let mut outputs = Vec::with_capacity(members.len());
         for member in members {
             let rows = |tensor: &Tensor| tensor.rows(member.from, member.rows);
             let alone = inputs.iter().map(rows).collect::<Option<Vec<_>>>().context("rows are missing");
-            match self.execute(alone.map_err(|error| self.internal(error))?, deadline).await {
-                Ok(values) => outputs.push((member.position, values)),
-                Err(ExecuteError::Rejected) => rejected.push(member.position),
-                Err(ExecuteError::Other(error)) => return Err(InferError::Other(error)),
-            }
+            let result = match alone {
+                Ok(alone) => self.execute(alone, member.rows, deadline, clock).await,
+                Err(error) => Err(self.internal(error)),
+            };
+            outputs.push((member.position, result));
         }
-        if rejected.is_empty() { Ok(outputs) } else { Err(InferError::Rejected(rejected)) }
+        outputs
     }
 
-    async fn execute(&self, inputs: Vec<Tensor>, deadline: Instant) -> Result<Vec<Value>, ExecuteError> {
+    async fn execute(
+        &self,
+        inputs: Vec<Tensor>,
+        rows: usize,
+        deadline: Instant,
+        clock: &Arc<Clock>,
+    ) -> Result<Vec<Value>, InferError> {
         match &self.backend {
-            Backend::Stub(stub) => Ok(stub.run(&inputs)),
-            Backend::Pool(pool) => pool.run(inputs, deadline).await.map_err(|error| self.explain(error)),
+            Backend::Stub(stub) => {
+                let started = Instant::now();
+                clock.started(Duration::ZERO);
+                let outputs = stub.run(&inputs);
+                clock.ran(started.elapsed());
+                if let Some(metrics) = self.metrics.get() {
+                    metrics.ran(Duration::ZERO, started.elapsed(), rows);
+                }
+                Ok(outputs)
+            }
+            Backend::Pool(pool) => pool.run(inputs, rows, deadline, clock).await.map_err(|error| self.explain(error)),
         }
     }
 
-    fn explain(&self, error: pool::PoolError) -> ExecuteError {
-        use pool::PoolError;
-        let other = match error {
-            PoolError::Run(words::RunError::Rejected(cause)) => {
+    fn explain(&self, error: PoolError) -> InferError {
+        InferError::Other(match error {
+            PoolError::Run(RunError::Rejected(cause)) => {
                 tracing::warn!(model = %self.id, cause, "the graph rejected an input that fits its declaration");
-                return ExecuteError::Rejected;
+                return InferError::Rejected;
             }
-            PoolError::Full => {
-                Error::Overloaded { what: format!("the queue of model '{}'", self.id.name), retry_after: None }
-            }
+            PoolError::Full(full) => Error::Overloaded {
+                what: format!("the queue of model '{}'", self.id.name),
+                retry_after: Some(full.retry_after),
+            },
             PoolError::Expired => Error::DeadlineExceeded,
-            PoolError::Run(error @ words::RunError::Failed(_)) => {
+            PoolError::Run(error @ RunError::Failed(_)) => {
                 Error::internal(anyhow::Error::new(error).context(format!("model '{}'", self.id)))
             }
             PoolError::Lost => Error::internal(anyhow::anyhow!("model '{}' lost its inference thread", self.id)),
-        };
-        ExecuteError::Other(other)
+        })
     }
 
     fn internal(&self, error: anyhow::Error) -> InferError {
@@ -190,7 +233,5 @@ impl Model {
     }
 }
 
-enum ExecuteError {
-    Rejected,
-    Other(Error),
-}
+/// An item's position, and what the graph gave for it.
+type Outputs = (usize, Result<Vec<Value>, InferError>);

@@ -1,33 +1,39 @@
-//! Inference threads: each owns one session, all of them share one bounded queue and the model's weights.
+//! Inference threads: each owns one session, all of them share one line of waiting runs and the model's weights.
 
 use std::{
+    fmt,
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::Arc,
+    sync::{Arc, OnceLock},
     time::Instant,
 };
 
 use anyhow::Context;
-use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 use tokio::sync::oneshot;
 
 use super::{
+    clock::Clock,
+    queue::{Full, Limits, Queue},
     session::{Cancel, Session},
     words::RunError,
 };
-use crate::model::{Tensor, Value};
+use crate::{
+    model::{Tensor, Value},
+    telemetry::metrics::{ModelMetrics, WaitingRun},
+};
 
-/// The inference threads of one model. They end when it is dropped and the queue is empty.
+/// The inference threads of one model. They end when it is dropped and nobody waits.
 #[derive(Debug)]
 pub struct Pool {
-    queue: Sender<Job>,
+    queue: Arc<Queue<Job>>,
     instances: usize,
+    metrics: Arc<OnceLock<ModelMetrics>>,
 }
 
 /// Why a run gave no outputs.
 #[derive(Debug)]
 pub(super) enum PoolError {
-    /// The queue is full.
-    Full,
+    /// Too many wait already.
+    Full(Full),
     /// The deadline passed while the run waited.
     Expired,
     /// The run itself failed.
@@ -38,10 +44,22 @@ pub(super) enum PoolError {
 
 struct Job {
     inputs: Vec<Tensor>,
+    rows: usize,
     deadline: Instant,
+    waits_since: Instant,
+    /// Counts this run among the waiting ones.
+    waits: Option<WaitingRun>,
+    clock: Arc<Clock>,
     cancel: Arc<Cancel>,
     /// Closed when the caller has left.
     reply: oneshot::Sender<Result<Vec<Value>, PoolError>>,
+}
+
+impl fmt::Debug for Job {
+    /// Without the inputs: they are the caller's.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Job").field("rows", &self.rows).finish_non_exhaustive()
+    }
 }
 
 impl Pool {
@@ -49,17 +67,18 @@ impl Pool {
     ///
     /// # Errors
     /// When the system gives no thread.
-    pub fn start(name: &str, sessions: Vec<Session>, queue_capacity: usize) -> anyhow::Result<Self> {
-        let (queue, jobs) = bounded(queue_capacity);
+    pub fn start(name: &str, sessions: Vec<Session>, limits: Limits) -> anyhow::Result<Self> {
         let instances = sessions.len();
+        // Made first: the threads that were started end with it should a later one fail to.
+        let pool = Self { queue: Queue::new(instances, limits), instances, metrics: Arc::default() };
         for session in sessions {
-            let jobs = jobs.clone();
+            let (queue, metrics) = (Arc::clone(&pool.queue), Arc::clone(&pool.metrics));
             std::thread::Builder::new()
                 .name(format!("infer-{name}"))
-                .spawn(move || work(&jobs, session))
+                .spawn(move || work(&queue, session, &metrics))
                 .context("cannot start an inference thread")?;
         }
-        Ok(Self { queue, instances })
+        Ok(pool)
     }
 
     /// How many runs can go on at the same time.
@@ -67,17 +86,34 @@ impl Pool {
         self.instances
     }
 
-    /// Runs the graph on the next free thread. Dropping the future frees its place: a run that waits is skipped then, and
-    /// one that goes on is ended.
-    pub(super) async fn run(&self, inputs: Vec<Tensor>, deadline: Instant) -> Result<Vec<Value>, PoolError> {
+    /// Measures all runs from here on.
+    pub(super) fn measure(&self, metrics: ModelMetrics) {
+        let _ = self.metrics.set(metrics);
+    }
+
+    /// Runs the graph on the next free thread. Dropping the future frees its place: a run that waits is taken out of the
+    /// line then, and one that goes on is ended.
+    pub(super) async fn run(
+        &self,
+        inputs: Vec<Tensor>,
+        rows: usize,
+        deadline: Instant,
+        clock: &Arc<Clock>,
+    ) -> Result<Vec<Value>, PoolError> {
         let (reply, answer) = oneshot::channel();
         let cancel = Arc::new(Cancel::new().map_err(PoolError::Run)?);
         let _caller = Caller(Arc::clone(&cancel));
-        self.queue.try_send(Job { inputs, deadline, cancel, reply }).map_err(|error| match error {
-            TrySendError::Full(_) => PoolError::Full,
-            TrySendError::Disconnected(_) => PoolError::Lost,
-        })?;
+        let waits = self.metrics.get().map(ModelMetrics::waits);
+        let clock = Arc::clone(clock);
+        let job = Job { inputs, rows, deadline, waits_since: Instant::now(), waits, clock, cancel, reply };
+        let _place = self.queue.push(job, deadline).map_err(PoolError::Full)?;
         answer.await.unwrap_or(Err(PoolError::Lost))
+    }
+}
+
+impl Drop for Pool {
+    fn drop(&mut self) {
+        self.queue.close();
     }
 }
 
@@ -90,19 +126,30 @@ impl Drop for Caller {
     }
 }
 
-fn work(jobs: &Receiver<Job>, mut session: Session) {
-    while let Ok(job) = jobs.recv() {
-        if job.reply.is_closed() {
-            continue;
-        }
-        let result = if Instant::now() >= job.deadline {
+fn work(queue: &Queue<Job>, mut session: Session, metrics: &OnceLock<ModelMetrics>) {
+    while let Some(mut job) = queue.pop() {
+        drop(job.waits.take());
+        let started = Instant::now();
+        let queued = started - job.waits_since;
+        let mut run_time = None;
+        let result = if job.reply.is_closed() {
+            Err(PoolError::Lost)
+        } else if started >= job.deadline {
             Err(PoolError::Expired)
         } else {
+            job.clock.started(queued);
             // A panic in the binding must cost one request, not the thread.
-            catch_unwind(AssertUnwindSafe(|| session.run(&job.inputs, &job.cancel)))
-                .unwrap_or_else(|_| Err(RunError::Failed("the run panicked".to_owned())))
-                .map_err(PoolError::Run)
+            let outputs = catch_unwind(AssertUnwindSafe(|| session.run(&job.inputs, &job.cancel)))
+                .unwrap_or_else(|_| Err(RunError::Failed("the run panicked".to_owned())));
+            let ran = started.elapsed();
+            job.clock.ran(ran);
+            run_time = Some(ran);
+            if let Some(metrics) = metrics.get() {
+                metrics.ran(queued, ran, job.rows);
+            }
+            outputs.map_err(PoolError::Run)
         };
+        queue.finished(run_time);
         let _ = job.reply.send(result);
     }
 }

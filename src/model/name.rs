@@ -25,6 +25,11 @@ impl ModelName {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// The name as text that can be kept.
+    pub fn shared(&self) -> Arc<str> {
+        Arc::clone(&self.0)
+    }
 }
 
 impl fmt::Display for ModelName {
@@ -47,6 +52,11 @@ impl Version {
     /// The version as text.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// The version as text that can be kept.
+    pub fn shared(&self) -> Arc<str> {
+        Arc::clone(&self.0)
     }
 
     fn number(&self) -> Option<u64> {

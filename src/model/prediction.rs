@@ -31,6 +31,29 @@ impl Prediction {
     }
 }
 
+impl Prediction {
+    /// Whether it holds no NaN and no infinity, which JSON has no word for.
+    pub fn is_finite(&self) -> bool {
+        match self {
+            Self::Classification(classes) => classes.probabilities.iter().all(|p| p.is_finite()),
+            Self::Value(value) => value.is_finite(),
+            Self::Named(values) => values.iter().all(|(_, value)| value.is_finite()),
+        }
+    }
+}
+
+impl Value {
+    fn is_finite(&self) -> bool {
+        match self.tensor.data() {
+            Data::Fp16(values) => values.iter().all(|value| value.is_finite()),
+            Data::Bf16(values) => values.iter().all(|value| value.is_finite()),
+            Data::Fp32(values) => values.iter().all(|value| value.is_finite()),
+            Data::Fp64(values) => values.iter().all(|value| value.is_finite()),
+            _ => true,
+        }
+    }
+}
+
 /// Probabilities of declared labels.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Classes {

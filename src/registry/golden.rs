@@ -8,7 +8,9 @@ use serde_json::Value as Json;
 
 use crate::{
     engine::{InferError, Model},
+    error::Error,
     model::{Input, Prediction},
+    telemetry::record::Record,
 };
 
 /// `golden.json`
@@ -77,12 +79,13 @@ async fn predict(model: &Model, input: Input) -> anyhow::Result<Prediction> {
         let details: Vec<_> = violations.into_iter().map(|violation| violation.detail).collect();
         anyhow::anyhow!(details.join("; "))
     })?;
-    let predictions = model.infer(vec![item], Instant::now() + TIME_LIMIT).await.map_err(|error| match error {
-        InferError::Rejected(_) => anyhow::anyhow!("the graph rejects its input"),
-        InferError::Other(crate::error::Error::Internal(source)) => anyhow::anyhow!("{source:#}"),
+    let predictions = model.infer(vec![item], Instant::now() + TIME_LIMIT, &Record::new()).await;
+    let prediction = predictions.into_iter().next().context("there is no prediction")?;
+    prediction.map_err(|error| match error {
+        InferError::Rejected => anyhow::anyhow!("the graph rejects its input"),
+        InferError::Other(Error::Internal(source)) => anyhow::anyhow!("{source:#}"),
         InferError::Other(error) => error.into(),
-    })?;
-    predictions.into_iter().next().context("there is no prediction")
+    })
 }
 
 /// The first difference between two JSON documents; numbers may differ by `tolerance`.

@@ -14,13 +14,16 @@ use super::{ModelSource, Source, VersionSource, digest::digest, golden::Golden};
 use crate::{
     config::RuntimeConfig,
     engine::{
-        Backend, Intake, Model, Pool, Postprocess, Stub,
+        Backend, Intake, Limits, Model, Pool, Postprocess, Stub,
         session::{Cancel, Library, Options, Session, SharedWeights},
         warmup::{self, Warm},
         weights,
     },
     model::{Manifest, ModelId, Provider, Signature, Task, conform::Rules},
-    telemetry::millis,
+    telemetry::{
+        metrics::{Metrics, ModelMetrics},
+        millis,
+    },
 };
 
 /// Files of people's own writing are bounded, as everything is.
@@ -37,8 +40,9 @@ const WARMUP_LIMIT: Duration = Duration::from_secs(10);
 pub struct Loader {
     library: Option<&'static Library>,
     threads: usize,
-    queue_capacity: usize,
+    limits: Limits,
     max_text_chars: usize,
+    metrics: Arc<Metrics>,
 }
 
 /// A version that is being served, and all that is told about it.
@@ -55,7 +59,7 @@ pub struct Loaded {
     /// Size of its files in bytes.
     pub size: u64,
     /// How good it is: the training side's held-out figures, as they stand in `metrics.json`.
-    pub metrics: Option<serde_json::Value>,
+    pub quality: Option<serde_json::Value>,
     /// Whether an item leaves out the first dimension of the declared shapes.
     pub batch_dimension: bool,
     /// Rows in one run; `None` when items are run one by one.
@@ -68,6 +72,8 @@ pub struct Loaded {
     pub intra_threads: usize,
     /// A length of the dynamic dimensions with which the model takes made-up inputs, as far as that is known.
     pub example_length: Option<usize>,
+    /// What is counted and measured of it.
+    pub metrics: ModelMetrics,
     /// From nothing to ready.
     pub load_time: Duration,
     /// Golden samples that were compared.
@@ -76,7 +82,12 @@ pub struct Loaded {
 
 impl Loader {
     /// Follows the CPU quota and affinity unless the configuration says a number.
-    pub fn new(config: &RuntimeConfig, library: Option<&'static Library>, max_text_chars: usize) -> Self {
+    pub fn new(
+        config: &RuntimeConfig,
+        library: Option<&'static Library>,
+        max_text_chars: usize,
+        metrics: Arc<Metrics>,
+    ) -> Self {
         let available = std::thread::available_parallelism().map_or(1, NonZero::get);
         let threads = if config.threads == 0 { available } else { config.threads };
         tracing::info!(
@@ -87,7 +98,11 @@ impl Loader {
             "inference threads chosen from {}",
             if config.threads == 0 { "the CPU quota and affinity" } else { "runtime.threads" }
         );
-        Self { library, threads, queue_capacity: config.queue_capacity, max_text_chars }
+        if let Some(library) = library {
+            metrics.server.onnxruntime(library.version());
+        }
+        let limits = Limits { capacity: config.queue_capacity, max_wait: config.max_queue_wait };
+        Self { library, threads, limits, max_text_chars, metrics }
     }
 
     /// How many versions are worth loading at the same time.
@@ -133,7 +148,10 @@ impl Loader {
         }
         // Callers are limited, samples are not: a lower limit must not make a good model fail to load.
         model.limit_texts(self.max_text_chars);
-        let metrics = companion(&version.source, "metrics.json")?
+        let metrics = self.metrics.model(id.name.as_str(), id.version.as_str(), manifest.provider.as_str());
+        // Only now: what the golden samples ran is nobody's traffic.
+        model.measure(metrics.clone());
+        let quality = companion(&version.source, "metrics.json")?
             .map(|text| serde_json::from_str(&text).context("metrics.json cannot be read"))
             .transpose()?;
         Ok(Loaded {
@@ -142,6 +160,7 @@ impl Loader {
             signature: parts.signature,
             digest,
             size,
+            quality,
             metrics,
             batch_dimension: parts.batch_dimension,
             max_batch_size: parts.max_batch_size,
@@ -178,7 +197,7 @@ impl Loader {
         let (model, warmup_ms) = (id.to_string(), millis(started.elapsed()));
         tracing::debug!(model, warm = all_warm, warmup_ms, max_batch_size, batching_reason, "sessions are open");
 
-        let pool = Pool::start(id.name.as_str(), sessions, self.queue_capacity)?;
+        let pool = Pool::start(id.name.as_str(), sessions, self.limits)?;
         let backend = Backend::Pool(pool);
         // How an input is written must not depend on what the tries showed.
         let batch_dimension = max_batch_size.is_some() || signature.has_batch_dimension();

@@ -93,7 +93,7 @@ fn details(loaded: &Loaded) -> Value {
         "size_bytes": loaded.size,
         "load_ms": millis(loaded.load_time),
         "golden_samples": loaded.golden_samples,
-        "metrics": loaded.metrics,
+        "metrics": loaded.quality,
     })
 }
 

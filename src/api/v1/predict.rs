@@ -24,7 +24,7 @@ use crate::{
     error::{Error, Violation},
     model::{Input, ModelRef, Prediction},
     predict::{PredictRequest, Predictions},
-    telemetry::millis,
+    telemetry::{millis, record::Record},
 };
 
 /// One item. Exactly one of `text` and `input`.
@@ -87,6 +87,7 @@ pub(in crate::api) async fn predict(
     State(state): State<ApiState>,
     Extension(RequestId(id)): Extension<RequestId>,
     Extension(Deadline(deadline)): Extension<Deadline>,
+    Extension(record): Extension<Record>,
     JsonBody(body, room): JsonBody<PredictBody>,
 ) -> Result<Response, Error> {
     body.validate().map_err(violations)?;
@@ -96,7 +97,7 @@ pub(in crate::api) async fn predict(
         (None, None) => return Err(Error::malformed("", NOT_ONE, "send either 'text' or 'input'")),
     };
     let model = ModelRef { name: body.model, version: body.version };
-    let predictions = state.predictor.predict(PredictRequest { model, items: vec![item], deadline }).await?;
+    let predictions = state.predictor.predict(PredictRequest { model, items: vec![item], deadline, record }).await?;
     answer(predictions, room, move |predictions| {
         let one = predictions.predictions.first().ok_or_else(|| anyhow::anyhow!("there is no prediction"))?;
         Ok(serde_json::to_vec(&PredictAnswer {
@@ -117,6 +118,7 @@ pub(in crate::api) async fn predict_batch(
     State(state): State<ApiState>,
     Extension(RequestId(id)): Extension<RequestId>,
     Extension(Deadline(deadline)): Extension<Deadline>,
+    Extension(record): Extension<Record>,
     JsonBody(body, room): JsonBody<BatchBody>,
 ) -> Result<Response, Error> {
     body.validate_with_args(&state.predict).map_err(violations)?;
@@ -126,7 +128,7 @@ pub(in crate::api) async fn predict_batch(
     };
     let items = inputs.into_iter().enumerate().map(|(index, input)| (format!("/{kind}/{index}"), input)).collect();
     let model = ModelRef { name: body.model, version: body.version };
-    let predictions = state.predictor.predict(PredictRequest { model, items, deadline }).await?;
+    let predictions = state.predictor.predict(PredictRequest { model, items, deadline, record }).await?;
     answer(predictions, room, move |predictions| {
         let items = &predictions.predictions;
         Ok(serde_json::to_vec(&BatchAnswer {

@@ -17,7 +17,7 @@ pub use self::{
     cache::CacheMetrics,
     callers::CallerMetrics,
     http::HttpMetrics,
-    models::{ModelMetrics, Outcomes},
+    models::{ModelMetrics, Outcomes, WaitingRun},
     server::ServerMetrics,
 };
 use self::{family::Families, models::ModelFamilies};

@@ -40,8 +40,7 @@ pub struct ModelMetrics {
     pub outcomes: Outcomes,
     /// Predictions that held NaN or infinity.
     pub nonfinite: IntCounter,
-    /// Runs that wait for a session.
-    pub queue_depth: IntGauge,
+    queue_depth: IntGauge,
     inference_latency: Histogram,
     batch_size: Histogram,
     queue_seconds: Histogram,
@@ -149,5 +148,23 @@ impl ModelMetrics {
         self.queue_seconds.observe(queued.as_secs_f64());
         self.inference_latency.observe(time.as_secs_f64());
         self.batch_size.observe(rows as f64);
+    }
+}
+
+/// One run that waits for a session, for as long as this is held.
+#[derive(Debug)]
+pub struct WaitingRun(IntGauge);
+
+impl ModelMetrics {
+    /// A run begins to wait.
+    pub fn waits(&self) -> WaitingRun {
+        self.queue_depth.inc();
+        WaitingRun(self.queue_depth.clone())
+    }
+}
+
+impl Drop for WaitingRun {
+    fn drop(&mut self) {
+        self.0.dec();
     }
 }

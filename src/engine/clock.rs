@@ -1,0 +1,92 @@
+//! How long the runs of one request waited and ran, measured where they do.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use crate::telemetry::{labels::Stage, record::Record};
+
+/// Sums over all runs of one request.
+#[derive(Debug, Default)]
+pub(super) struct Clock {
+    queued_ns: AtomicU64,
+    ran_ns: AtomicU64,
+    started: AtomicBool,
+}
+
+impl Clock {
+    /// A run has waited for so long and begins.
+    pub(super) fn started(&self, queued: Duration) {
+        self.queued_ns.fetch_add(nanoseconds(queued), Ordering::Relaxed);
+        self.started.store(true, Ordering::Relaxed);
+    }
+
+    /// A run has ended.
+    pub(super) fn ran(&self, time: Duration) {
+        self.ran_ns.fetch_add(nanoseconds(time), Ordering::Relaxed);
+    }
+
+    /// Divides the time that passed while a request's runs waited and ran, some of them side by side.
+    fn divide(&self, passed: Duration) -> (Duration, Duration) {
+        let queued = self.queued_ns.load(Ordering::Relaxed) as f64;
+        let ran = self.ran_ns.load(Ordering::Relaxed) as f64;
+        let in_queue = match self.started.load(Ordering::Relaxed) {
+            false => passed,
+            // Given up while it ran.
+            true if ran == 0.0 => passed.min(Duration::from_nanos(queued as u64)),
+            true => passed.mul_f64(queued / (queued + ran)),
+        };
+        (in_queue, passed - in_queue)
+    }
+}
+
+fn nanoseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
+/// The part of a request in which its runs wait and run; recorded when it ends, however that is.
+pub(super) struct Running<'a> {
+    record: &'a Record,
+    since: Instant,
+    pub clock: Arc<Clock>,
+}
+
+impl<'a> Running<'a> {
+    pub(super) fn new(record: &'a Record) -> Self {
+        Self { record, since: Instant::now(), clock: Arc::default() }
+    }
+}
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        let (queued, ran) = self.clock.divide(self.since.elapsed());
+        self.record.add(Stage::Queue, queued);
+        self.record.add(Stage::Inference, ran);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_parts_add_up_to_what_passed() {
+        let ms = Duration::from_millis;
+        let waiting = Clock::default();
+        assert_eq!(waiting.divide(ms(5)), (ms(5), ms(0)));
+        let running = Clock::default();
+        running.started(ms(2));
+        assert_eq!(running.divide(ms(5)), (ms(2), ms(3)));
+        // Two runs side by side, each 1 ms in the queue and 3 ms at work.
+        let done = Clock::default();
+        for _ in 0..2 {
+            done.started(ms(1));
+            done.ran(ms(3));
+        }
+        assert_eq!(done.divide(ms(4)), (ms(1), ms(3)));
+    }
+}
