@@ -38,6 +38,7 @@ pub struct App {
     listener: StdListener,
     addr: SocketAddr,
     router: Router,
+    metrics: Arc<Metrics>,
     keys: Option<Arc<KeyStore>>,
     registry: Arc<Registry>,
     loader: Arc<Loader>,
@@ -72,10 +73,10 @@ impl App {
             lifecycle.clone(),
             Arc::clone(&server),
             config.predict,
-            metrics,
+            Arc::clone(&metrics),
         );
         let router = api::router(state);
-        Ok(Self { listener, addr, router, keys, registry, loader, lifecycle, server, drain: config.drain })
+        Ok(Self { listener, addr, router, metrics, keys, registry, loader, lifecycle, server, drain: config.drain })
     }
 
     /// Where HTTP is listened on.
@@ -86,6 +87,11 @@ impl App {
     /// Which models there are.
     pub const fn registry(&self) -> &Arc<Registry> {
         &self.registry
+    }
+
+    /// What is counted and measured.
+    pub const fn metrics(&self) -> &Arc<Metrics> {
+        &self.metrics
     }
 
     /// Who may call; anyone when absent.

@@ -59,7 +59,7 @@ enum Command {
     Models,
     /// Make, list, revoke and check API keys.
     #[command(
-        after_help = "Examples:\n  KEY=$(glassbox keys create --file keys.toml --name 'data team' --model 'toxicity*' --expires-in 90d)\n  glassbox keys list --file keys.toml\n  printf %s \"$KEY\" | glassbox keys check --file keys.toml\n  glassbox keys revoke --file keys.toml 0123456789ab"
+        after_help = "Examples:\n  KEY=$(glassbox keys create --file keys.toml --name 'data team' --model 'toxicity*' --expires-in 90d)\n  glassbox keys list --file keys.toml\n  printf %s \"$KEY\" | glassbox keys check --file keys.toml\n  glassbox keys revoke --file keys.toml $(printf %s \"$KEY\" | cut -d_ -f2)"
     )]
     Keys(keys::KeysArgs),
     /// Read the configuration, report every problem, print the result.
@@ -118,7 +118,7 @@ fn check_config(config: &Config) -> anyhow::Result<ExitCode> {
     let mut text = toml::to_string(config).context("the configuration cannot be shown")?;
     if let Some(path) = config.auth.keys() {
         let note = match keys::summary(path, config) {
-            Err(KeysError::Unreadable { source, .. }) if source.kind() == ErrorKind::NotFound => {
+            Err(KeysError::Unreadable { cause, .. }) if cause.kind() == ErrorKind::NotFound => {
                 "the keys file is not here".to_owned()
             }
             summary => summary?,

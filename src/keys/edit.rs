@@ -44,7 +44,13 @@ pub enum Revoked {
 pub fn add(path: &Path, draft: &Draft, default: &Plan) -> anyhow::Result<NewKey> {
     change(path, default, |document| {
         let key = NewKey::make()?;
-        keys(document)?.push(entry(&key, draft));
+        let mut table = entry(&key, draft);
+        // Behind everything that stands in the file, comments at its end included.
+        table.set_position(Some(isize::MAX));
+        let end = document.trailing().as_str().unwrap_or_default().trim_end();
+        table.decor_mut().set_prefix(if end.is_empty() { "\n".to_owned() } else { format!("{end}\n\n") });
+        document.set_trailing("");
+        keys(document)?.push(table);
         Ok((key, true))
     })
 }
@@ -78,7 +84,7 @@ fn change<T>(
     let text = match file::text(file.path()) {
         Ok(text) => text,
         Err(error) if error.kind() == ErrorKind::NotFound => HEADER.to_owned(),
-        Err(source) => return Err(KeysError::Unreadable { path: path.to_owned(), source }.into()),
+        Err(cause) => return Err(KeysError::Unreadable { path: path.to_owned(), cause }.into()),
     };
     let text = if text.trim().is_empty() { HEADER.to_owned() } else { text };
     let faulty = |faults| KeysError::Faulty { path: path.to_owned(), faults };
@@ -93,18 +99,17 @@ fn change<T>(
     Ok(found)
 }
 
+/// The list of keys. Written as inline tables, it says the same, and is put into the usual form.
 fn keys(document: &mut DocumentMut) -> anyhow::Result<&mut ArrayOfTables> {
-    let item = document.entry("keys").or_insert_with(|| Item::ArrayOfTables(ArrayOfTables::new()));
-    // A list of inline tables says the same in another form.
-    if !item.is_array_of_tables() {
-        *item = std::mem::take(item).into_array_of_tables().map_or_else(|item| item, Item::ArrayOfTables);
+    if !document.get("keys").is_some_and(Item::is_array_of_tables) {
+        let keys = document.remove("keys").and_then(|keys| keys.into_array_of_tables().ok());
+        document.insert("keys", Item::ArrayOfTables(keys.unwrap_or_default()));
     }
-    item.as_array_of_tables_mut().context("keys are written as [[keys]]")
+    document.get_mut("keys").and_then(Item::as_array_of_tables_mut).context("keys are written as [[keys]]")
 }
 
 fn entry(key: &NewKey, draft: &Draft) -> Table {
     let mut table = Table::new();
-    table.decor_mut().set_prefix("\n");
     table.insert("id", value(&key.id));
     table.insert("name", value(&draft.name));
     table.insert("secret_sha256", value(key.hash.hex()));

@@ -9,12 +9,12 @@ const MOST_FAULTS: usize = 32;
 #[derive(Debug, thiserror::Error)]
 pub enum KeysError {
     /// It is not there, or may not be read.
-    #[error("the keys file {} cannot be read: {source}", path.display())]
+    #[error("the keys file {} cannot be read: {cause}", path.display())]
     Unreadable {
         /// The file.
         path: PathBuf,
         /// What the system says.
-        source: io::Error,
+        cause: io::Error,
     },
     /// It says something that it must not.
     #[error("the keys file {} has {}", path.display(), list(faults))]

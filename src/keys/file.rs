@@ -16,7 +16,7 @@ const MOST_BYTES: u64 = 16 * 1024 * 1024;
 /// # Errors
 /// Why it cannot be read, or everything that is wrong with it.
 pub fn read(path: &Path, default: &Plan) -> Result<KeySet, KeysError> {
-    let text = text(path).map_err(|source| KeysError::Unreadable { path: path.to_owned(), source })?;
+    let text = text(path).map_err(|cause| KeysError::Unreadable { path: path.to_owned(), cause })?;
     parse(&text, default).map_err(|faults| KeysError::Faulty { path: path.to_owned(), faults })
 }
 

@@ -8,7 +8,11 @@ use std::{
 use arc_swap::ArcSwap;
 use jiff::Timestamp;
 
-use super::{KeySet, KeyState, KeysError, Plan, Principal, file, secret::KeyText, watch};
+use super::{
+    KeySet, KeyState, KeysError, Plan, Principal, file,
+    secret::KeyText,
+    watch::{self, Look},
+};
 use crate::{
     config::RateLimitConfig,
     lifecycle::Lifecycle,
@@ -117,10 +121,10 @@ impl KeyStore {
     }
 
     fn look(&self, reading: &mut Reading) {
-        if reading.watch.has_changed(&self.path) {
-            self.read(reading, Occasion::Change);
-        } else if reading.again {
-            self.read(reading, Occasion::Retry);
+        match reading.watch.look(&self.path) {
+            Look::Changed => self.read(reading, Occasion::Change),
+            Look::Same if reading.again => self.read(reading, Occasion::Retry),
+            Look::Same | Look::Moving => {}
         }
     }
 
