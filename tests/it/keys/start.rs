@@ -1,9 +1,9 @@
 //! Whether the server starts with the keys that it is given.
 
-use std::fs;
+use std::{fs, process::Command};
 
 use super::{Client, serve_command};
-use crate::support::{Finished, KeysFile, Server, glassbox, run, variable};
+use crate::support::{Finished, KeysFile, Server, glassbox, project, run, variable};
 
 /// `serve`, where it must not start.
 fn refused(file: &KeysFile, listen: &str) -> Finished {
@@ -86,4 +86,33 @@ fn check_config_looks_at_the_keys_and_shows_none() {
     let finished = check(&file);
     assert_eq!((finished.code, &*finished.stdout), (Some(64), ""));
     assert!(finished.stderr.contains("line 1: is not valid TOML"), "{}", finished.stderr);
+}
+
+#[test]
+fn the_readme_shows_how_a_key_is_made_used_and_revoked() {
+    let readme = fs::read_to_string(project().join("README.md")).unwrap();
+    let section = readme.split("\n## Keys\n").nth(1).unwrap().split("\n## ").next().unwrap();
+    let blocks: Vec<&str> = section.split("```").filter_map(|block| block.strip_prefix("sh\n")).collect();
+    let [create, serve, call, manage] = blocks[..] else { panic!("four blocks of commands: {blocks:?}") };
+
+    let file = KeysFile::new();
+    let shell = |script: &str, addr: &str| {
+        let script = script.replace("target/release/glassbox", env!("CARGO_BIN_EXE_glassbox"));
+        let mut command = Command::new("sh");
+        command.args(["-ec", &script.replace("127.0.0.1:8080", addr)]).current_dir(file.folder());
+        let finished = run(&mut command);
+        assert_eq!(finished.code, Some(0), "{script}\n{}", finished.stderr);
+        finished.stdout
+    };
+    let key = shell(&format!("{create}\necho $KEY"), "");
+    let (name, value) = serve.split_once(' ').unwrap().0.split_once('=').unwrap();
+    assert_eq!((name, value), ("GLASSBOX__AUTH__KEYS_FILE", "keys.toml"));
+    let mut command = glassbox(&["serve", "--config", "config/development.toml", "--listen", "127.0.0.1:0"]);
+    let server = Server::start(command.env(name, file.path()));
+    let commands = format!("KEY={key}\n{call}\n{manage}");
+    let shown = shell(&commands, &server.addr.to_string());
+    for part in [r#""prediction":{"label":"toxic""#, "data team", "toxicity*", "state      valid"] {
+        assert!(shown.contains(part), "{part} is not in {shown}");
+    }
+    assert_eq!(file.check(&key).code, Some(1), "it is revoked in the end");
 }
