@@ -13,6 +13,7 @@ use std::{
 
 use anyhow::Context;
 use axum::Router;
+use jiff::Timestamp;
 use tokio::net::TcpListener;
 
 use self::connections::Connections;
@@ -20,6 +21,7 @@ use crate::{
     api::{self, ApiState},
     config::{Config, DrainConfig, ServerConfig},
     engine::library,
+    keys::{KeyStore, KeysError},
     lifecycle::Lifecycle,
     registry::{Loader, Registry},
     telemetry::{metrics::Metrics, millis},
@@ -36,6 +38,8 @@ pub struct App {
     listener: StdListener,
     addr: SocketAddr,
     router: Router,
+    metrics: Arc<Metrics>,
+    keys: Option<Arc<KeyStore>>,
     registry: Arc<Registry>,
     loader: Arc<Loader>,
     lifecycle: Lifecycle,
@@ -48,8 +52,8 @@ impl App {
     /// is called.
     ///
     /// # Errors
-    /// When the address cannot be bound, the model repository cannot be read, or ONNX Runtime cannot be loaded
-    /// ([`LibraryError`](library::LibraryError)).
+    /// When the address cannot be bound, the keys file is of no use ([`KeysError`]), the model repository cannot be read,
+    /// or ONNX Runtime cannot be loaded ([`LibraryError`](library::LibraryError)).
     pub fn build(config: Config) -> anyhow::Result<Self> {
         let listen = config.server.listen;
         let listener = StdListener::bind(listen).with_context(|| format!("cannot listen on {listen}"))?;
@@ -58,15 +62,22 @@ impl App {
 
         let lifecycle = Lifecycle::new();
         let metrics = Arc::new(Metrics::new()?);
+        let keys = open_keys(&config, &metrics)?;
         let registry = Arc::new(Registry::scan(&config.models)?);
         let library = registry.needs_library().then(|| library::load(&config.runtime)).transpose()?;
         let loader =
             Arc::new(Loader::new(&config.runtime, library, config.predict.max_text_chars, Arc::clone(&metrics)));
         let server = Arc::new(config.server);
-        let state =
-            ApiState::new(Arc::clone(&registry), lifecycle.clone(), Arc::clone(&server), config.predict, metrics);
+        let state = ApiState::new(
+            Arc::clone(&registry),
+            keys.clone(),
+            lifecycle.clone(),
+            Arc::clone(&server),
+            config.predict,
+            Arc::clone(&metrics),
+        );
         let router = api::router(state);
-        Ok(Self { listener, addr, router, registry, loader, lifecycle, server, drain: config.drain })
+        Ok(Self { listener, addr, router, metrics, keys, registry, loader, lifecycle, server, drain: config.drain })
     }
 
     /// Where HTTP is listened on.
@@ -77,6 +88,16 @@ impl App {
     /// Which models there are.
     pub const fn registry(&self) -> &Arc<Registry> {
         &self.registry
+    }
+
+    /// What is counted and measured.
+    pub const fn metrics(&self) -> &Arc<Metrics> {
+        &self.metrics
+    }
+
+    /// Who may call; anyone when absent.
+    pub const fn keys(&self) -> Option<&Arc<KeyStore>> {
+        self.keys.as_ref()
     }
 
     /// Loads the models and serves until `stop` resolves; then drains. `ready` is called once, when every model has
@@ -96,6 +117,9 @@ impl App {
             ready(&registry);
         });
 
+        if let Some(keys) = &self.keys {
+            keys.watch(&self.lifecycle);
+        }
         let mut stop = pin!(stop);
         let connections = Connections::new(self.router, &self.server, self.lifecycle.clone());
         tokio::select! {
@@ -118,4 +142,14 @@ impl App {
         }
         Ok(())
     }
+}
+
+/// The keys, where they are asked for. A server that more than this machine can reach must have one that can be used.
+fn open_keys(config: &Config, metrics: &Arc<Metrics>) -> Result<Option<Arc<KeyStore>>, KeysError> {
+    let Some(path) = config.auth.keys() else { return Ok(None) };
+    let keys = KeyStore::open(path, &config.rate_limit, Arc::clone(metrics))?;
+    if !config.server.listen.ip().is_loopback() && keys.set().usable(Timestamp::now()) == 0 {
+        return Err(KeysError::NoUsableKey { path: path.to_owned() });
+    }
+    Ok(Some(keys))
 }

@@ -7,7 +7,11 @@ mod load;
 mod rules;
 mod values;
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use bytesize::ByteSize;
 use ipnet::IpNet;
@@ -185,6 +189,13 @@ pub struct AuthConfig {
     pub keys_file: Option<PathBuf>,
     /// Whether `/metrics` is answered without a key.
     pub public_metrics: bool,
+}
+
+impl AuthConfig {
+    /// The keys file, where keys are asked for.
+    pub fn keys(&self) -> Option<&Path> {
+        self.keys_file.as_deref().filter(|_| self.mode == AuthMode::Required)
+    }
 }
 
 /// Whether callers must be known.

@@ -21,6 +21,7 @@
 //! - `ort` is named in `engine/session.rs` and nowhere else; the environment is read in `config/load.rs` and nowhere else.
 //! - Every task is born in [`lifecycle`]; inference runs on threads of its own, never on the async ones.
 //! - A failure is a value, [`error::Error`]: logged once, by the access log, and rendered once, by `api/reject.rs`.
+//! - Every route says who may call it, or it does not compile; a test walks the list without a key.
 //! - Inputs and keys never reach a log line, a metric or an error.
 
 // Ground.

@@ -91,3 +91,25 @@ impl StopSignals {
         }
     }
 }
+
+/// Installs the handler for SIGHUP, which would end the process otherwise.
+///
+/// # Errors
+/// When the system refuses.
+pub fn reload_signal() -> std::io::Result<ReloadSignal> {
+    Ok(ReloadSignal(signal(SignalKind::hangup())?))
+}
+
+/// The installed handler for the signal that asks for files to be read again.
+#[derive(Debug)]
+pub struct ReloadSignal(Signal);
+
+impl ReloadSignal {
+    /// Waits for the next request to read files again. Several that come at once are one.
+    pub async fn next(&mut self) {
+        // There is no end of signals, but if there were, nobody would ask any more.
+        if self.0.recv().await.is_none() {
+            std::future::pending::<()>().await;
+        }
+    }
+}

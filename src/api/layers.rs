@@ -8,13 +8,14 @@ use axum::{
     http::{HeaderMap, HeaderName, HeaderValue, header},
     middleware::{Next, from_fn, from_fn_with_state},
     response::{IntoResponse, Response},
+    routing::MethodRouter,
 };
 use tower::ServiceBuilder;
 use tower_http::catch_panic::CatchPanicLayer;
 use uuid::Uuid;
 
-use super::{access_log, reject, state::ApiState};
-use crate::{error::Error, telemetry::record::Record};
+use super::{access_log, auth, reject, state::ApiState};
+use crate::{error::Error, keys::Scope, telemetry::record::Record};
 
 /// Carries [`RequestId`] in both directions.
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -38,6 +39,14 @@ pub(super) fn common(routes: Router<ApiState>, state: &ApiState) -> Router<ApiSt
         // Innermost, around the handler with its extractors: the time for the body counts too.
         .layer(from_fn_with_state(state.clone(), deadline));
     routes.layer(stack)
+}
+
+/// Wraps a route that only callers with `scope` may use. Not its 405: which methods there are is no secret.
+pub(super) fn protected(route: MethodRouter<ApiState>, scope: Scope, state: &ApiState) -> MethodRouter<ApiState> {
+    let stack = ServiceBuilder::new()
+        // Before anything is read or counted for a caller: from here on, it is known who calls.
+        .layer(from_fn_with_state((state.clone(), scope), auth::require));
+    route.route_layer(stack)
 }
 
 /// Names one request in answers, logs and (later) traces.

@@ -1,36 +1,46 @@
-//! All routes. What happens to every request is in `layers.rs`.
+//! All routes, and who may call them. What happens to every request is in `layers.rs`.
 
 mod access_log;
+mod auth;
 mod explain;
 mod extract;
 mod health;
 mod layers;
 mod reject;
 mod room;
+mod routes;
 mod service;
 mod state;
 mod v1;
 
-use axum::{
-    Router,
-    routing::{get, post},
+use axum::Router;
+
+pub use self::{
+    routes::{Access, Route},
+    state::ApiState,
 };
+use crate::{error::Error, keys::Scope};
 
-pub use state::ApiState;
-
-use crate::error::Error;
+/// Every route.
+pub fn routes() -> Vec<Route> {
+    use Access::{Key, Public};
+    vec![
+        Route::get("/", Public, service::describe),
+        Route::get("/healthz", Public, health::live),
+        Route::get("/readyz", Public, health::ready),
+        Route::post("/v1/predict", Key(Scope::Predict), v1::predict::predict),
+        Route::post("/v1/predict_batch", Key(Scope::Predict), v1::predict::predict_batch),
+        Route::get("/v1/models", Key(Scope::Predict), v1::models::list),
+        Route::get("/v1/models/{model}", Key(Scope::Predict), v1::models::model),
+        Route::get("/v1/models/{model}/versions/{version}", Key(Scope::Predict), v1::models::version),
+    ]
+}
 
 /// Everything that is answered over HTTP.
 pub fn router(state: ApiState) -> Router {
-    let routes = Router::new()
-        .route("/", get(service::describe))
-        .route("/v1/predict", post(v1::predict::predict))
-        .route("/v1/predict_batch", post(v1::predict::predict_batch))
-        .route("/v1/models", get(v1::models::list))
-        .route("/v1/models/{model}", get(v1::models::model))
-        .route("/v1/models/{model}/versions/{version}", get(v1::models::version))
-        .route("/healthz", get(health::live))
-        .route("/readyz", get(health::ready))
+    let routes = routes()
+        .into_iter()
+        .fold(Router::new(), |router, route| route.join(router, &state))
         .fallback(async || Error::NotFound)
         .method_not_allowed_fallback(async || Error::MethodNotAllowed);
     layers::common(routes, &state).with_state(state)

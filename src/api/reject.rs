@@ -87,6 +87,9 @@ impl IntoResponse for Failure {
             // The rest of the body is still on its way; nobody is going to read it.
             headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
+        if matches!(*self.error, Error::Unauthenticated) {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"glassbox\""));
+        }
         response.extensions_mut().insert(self);
         response
     }

@@ -6,9 +6,30 @@ use serde_json::{Value, json};
 use super::state::ApiState;
 use crate::registry::ModelEntry;
 
-/// Name, version, uptime, models and links.
+/// Name, version, uptime and links; and the models, unless callers must show a key: this page asks for none, and what is
+/// served is not for strangers.
 pub(super) async fn describe(State(state): State<ApiState>) -> Json<Value> {
-    let snapshot = state.registry.snapshot();
+    let mut document = json!({
+        "name": env!("CARGO_PKG_NAME"),
+        "version": env!("CARGO_PKG_VERSION"),
+        "revision": option_env!("GLASSBOX_REVISION"),
+        "uptime_seconds": state.started.elapsed().as_secs(),
+    });
+    if state.keys.is_none() {
+        document["default_model"] = json!(state.registry.default_model().map(ToString::to_string));
+        document["models"] = models(&state);
+    }
+    document["links"] = json!({
+        "predict": "/v1/predict",
+        "predict_batch": "/v1/predict_batch",
+        "models": "/v1/models",
+        "live": "/healthz",
+        "ready": "/readyz",
+    });
+    Json(document)
+}
+
+fn models(state: &ApiState) -> Value {
     let model = |(name, entry): (_, &ModelEntry)| {
         json!({
             "name": name,
@@ -16,20 +37,5 @@ pub(super) async fn describe(State(state): State<ApiState>) -> Json<Value> {
             "state": entry.state(),
         })
     };
-    let models: Vec<_> = snapshot.models.iter().map(|(name, entry)| model((name.as_str(), entry))).collect();
-    Json(json!({
-        "name": env!("CARGO_PKG_NAME"),
-        "version": env!("CARGO_PKG_VERSION"),
-        "revision": option_env!("GLASSBOX_REVISION"),
-        "uptime_seconds": state.started.elapsed().as_secs(),
-        "default_model": state.registry.default_model().map(ToString::to_string),
-        "models": models,
-        "links": {
-            "predict": "/v1/predict",
-            "predict_batch": "/v1/predict_batch",
-            "models": "/v1/models",
-            "live": "/healthz",
-            "ready": "/readyz",
-        },
-    }))
+    state.registry.snapshot().models.iter().map(|(name, entry)| model((name.as_str(), entry))).collect()
 }

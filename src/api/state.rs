@@ -5,6 +5,7 @@ use std::{sync::Arc, time::Instant};
 use super::room::Space;
 use crate::{
     config::{PredictConfig, ServerConfig},
+    keys::KeyStore,
     lifecycle::Lifecycle,
     predict::Predictor,
     registry::Registry,
@@ -18,6 +19,8 @@ pub struct ApiState {
     pub predictor: Predictor,
     /// Which models are live.
     pub registry: Arc<Registry>,
+    /// Who may call; anyone when absent.
+    pub keys: Option<Arc<KeyStore>>,
     /// Whether the server is about to stop.
     pub lifecycle: Lifecycle,
     /// Timeouts and limits of HTTP.
@@ -36,6 +39,7 @@ impl ApiState {
     /// Puts together what the handlers need.
     pub fn new(
         registry: Arc<Registry>,
+        keys: Option<Arc<KeyStore>>,
         lifecycle: Lifecycle,
         server: Arc<ServerConfig>,
         predict: PredictConfig,
@@ -44,6 +48,7 @@ impl ApiState {
         Self {
             predictor: Predictor::new(Arc::clone(&registry)),
             registry,
+            keys,
             lifecycle,
             space: Space::new(server.bodies_limit.as_u64()),
             server,

@@ -1,6 +1,7 @@
-//! The command line: `serve`, `predict`, `models`, `check-config`, `healthcheck`.
+//! The command line: `serve`, `predict`, `models`, `keys`, `check-config`, `healthcheck`.
 
 mod healthcheck;
+mod keys;
 mod models;
 mod predict;
 mod serve;
@@ -18,6 +19,7 @@ use clap::{Args, Parser, Subcommand};
 use crate::{
     config::{self, Config, Flag, Problems},
     engine::library::{self, LibraryError},
+    keys::KeysError,
     lifecycle::Lifecycle,
     registry::{Loader, Registry},
     telemetry::metrics::Metrics,
@@ -56,6 +58,11 @@ enum Command {
     /// List the models of the repository.
     #[command(after_help = "Example:\n  glassbox models")]
     Models,
+    /// Make, list, revoke and check API keys.
+    #[command(
+        after_help = "Examples:\n  KEY=$(glassbox keys create --file keys.toml --name 'data team' --model 'toxicity*' --expires-in 90d)\n  glassbox keys list --file keys.toml\n  printf %s \"$KEY\" | glassbox keys check --file keys.toml\n  glassbox keys revoke --file keys.toml $(printf %s \"$KEY\" | cut -d_ -f2)"
+    )]
+    Keys(keys::KeysArgs),
     /// Read the configuration, report every problem, print the result.
     #[command(after_help = "Example:\n  glassbox check-config --config config/production.toml")]
     CheckConfig,
@@ -81,7 +88,7 @@ pub fn main() -> ExitCode {
         Err(error) => {
             eprintln!("glassbox: {error:#}");
             ExitCode::from(match () {
-                () if error.is::<Problems>() => BAD_CONFIGURATION,
+                () if error.is::<Problems>() || error.is::<KeysError>() => BAD_CONFIGURATION,
                 () if error.is::<LibraryError>() => UNAVAILABLE,
                 () => 1,
             })
@@ -99,13 +106,28 @@ fn run(Cli { shared, command }: Cli) -> anyhow::Result<ExitCode> {
         Command::Serve(args) => serve::run(read(args.flags())?),
         Command::Predict(args) => predict::run(read(args.flags())?, args),
         Command::Models => models::run(read(Vec::new())?),
+        Command::Keys(args) => keys::run(&read(Vec::new())?, args),
         Command::Healthcheck(args) => healthcheck::run(&read(Vec::new())?, &args),
-        Command::CheckConfig => {
-            print(&toml::to_string(&read(Vec::new())?).context("the configuration cannot be shown")?)?;
-            Ok(ExitCode::SUCCESS)
-        }
+        Command::CheckConfig => check_config(&read(Vec::new())?),
         Command::ProbeLibrary { path } => Ok(library::answer_probe(&path)),
     }
+}
+
+/// Prints the configuration, with what is known of the keys as a comment. Those may be mounted only where the server runs,
+/// so a file that is not here is none of its problems; a broken one is.
+fn check_config(config: &Config) -> anyhow::Result<ExitCode> {
+    let mut text = toml::to_string(config).context("the configuration cannot be shown")?;
+    if let Some(path) = config.auth.keys() {
+        let note = match keys::summary(path, config) {
+            Err(KeysError::Unreadable { cause, .. }) if cause.kind() == ErrorKind::NotFound => {
+                "the keys file is not here".to_owned()
+            }
+            summary => summary?,
+        };
+        text = format!("# {note}\n{text}");
+    }
+    print(&text)?;
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Writes to standard output. Returns whether anybody still reads: who has left has seen enough, which is no failure.

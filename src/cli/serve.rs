@@ -1,6 +1,7 @@
 //! `glassbox serve`
 
 use std::{
+    convert::Infallible,
     path::PathBuf,
     process::ExitCode,
     sync::Arc,
@@ -14,7 +15,8 @@ use tokio::sync::oneshot;
 use crate::{
     app::App,
     config::{Config, Flag},
-    lifecycle::stop_signals,
+    keys::KeyStore,
+    lifecycle::{ReloadSignal, reload_signal, stop_signals},
     model::{Datatype, Dim, ModelName, ModelRef, TensorSpec},
     registry::{Loaded, Registry, State},
     telemetry::logging,
@@ -47,7 +49,7 @@ pub(super) fn run(config: Config) -> anyhow::Result<ExitCode> {
     let pretty = logging::is_pretty(config.telemetry.log_format);
     let runtime = super::runtime()?;
     let result = runtime.block_on(async {
-        let mut signals = stop_signals()?;
+        let (mut signals, reloads) = (stop_signals()?, reload_signal()?);
         let app = App::build(config)?;
         let addr = app.http_addr();
         // Models may load for minutes, and with port 0 nobody else knows whom to ask how far they are.
@@ -61,10 +63,12 @@ pub(super) fn run(config: Config) -> anyhow::Result<ExitCode> {
             let _ = stop.send(());
             signals.second().await
         };
+        let reload = reload_when_asked(reloads, app.keys().cloned());
         let serve =
             app.run(async { drop(stopped.await) }, move |registry| announce(registry, addr, started.elapsed(), pretty));
         tokio::select! {
             result = serve => result,
+            never = reload => match never {},
             signal = watch => {
                 tracing::warn!(signal, "second stop signal: stopping at once");
                 drop(log.take());
@@ -74,6 +78,17 @@ pub(super) fn run(config: Config) -> anyhow::Result<ExitCode> {
     });
     runtime.shutdown_timeout(Duration::from_millis(100));
     result.map(|()| ExitCode::SUCCESS)
+}
+
+/// Reads the keys again at every SIGHUP.
+async fn reload_when_asked(mut signal: ReloadSignal, keys: Option<Arc<KeyStore>>) -> Infallible {
+    loop {
+        signal.next().await;
+        tracing::info!(signal = "SIGHUP", "reload requested");
+        if let Some(keys) = &keys {
+            keys.reload().await;
+        }
+    }
 }
 
 /// Says what is served, where, and how long that took.

@@ -20,6 +20,8 @@ mod endless;
 #[cfg(test)]
 mod foreign_models;
 #[cfg(test)]
+mod keys;
+#[cfg(test)]
 mod library;
 #[cfg(test)]
 mod life;

@@ -1,21 +1,21 @@
 //! `GET /v1/models…`: what is served, and everything that is known about it.
 
 use axum::{
-    Json,
+    Extension, Json,
     extract::{Path, State},
 };
 use serde_json::{Value, json};
 
 use crate::{
-    api::state::ApiState,
+    api::{auth::Caller, state::ApiState},
     error::Error,
     model::{ModelName, TensorSpec, Version},
     registry::{Loaded, ModelEntry, State as VersionState, shorten},
     telemetry::millis,
 };
 
-/// `GET /v1/models`
-pub(in crate::api) async fn list(State(state): State<ApiState>) -> Json<Value> {
+/// `GET /v1/models`: those that the caller may use.
+pub(in crate::api) async fn list(State(state): State<ApiState>, Extension(caller): Extension<Caller>) -> Json<Value> {
     let snapshot = state.registry.snapshot();
     let default = state.registry.default_model();
     let model = |(name, entry): (&ModelName, &ModelEntry)| {
@@ -30,22 +30,27 @@ pub(in crate::api) async fn list(State(state): State<ApiState>) -> Json<Value> {
             "versions": versions(entry),
         })
     };
-    Json(json!({"models": snapshot.models.iter().map(model).collect::<Vec<_>>()}))
+    let models = snapshot.models.iter().filter(|(name, _)| caller.may_use(name.as_str()));
+    Json(json!({"models": models.map(model).collect::<Vec<_>>()}))
 }
 
 /// `GET /v1/models/{model}`: the default version, and the list of the others.
 pub(in crate::api) async fn model(
     State(state): State<ApiState>,
+    Extension(caller): Extension<Caller>,
     Path(model): Path<String>,
 ) -> Result<Json<Value>, Error> {
+    caller.check_model(&state, Some(&model))?;
     describe(&state, &model, None)
 }
 
 /// `GET /v1/models/{model}/versions/{version}`
 pub(in crate::api) async fn version(
     State(state): State<ApiState>,
+    Extension(caller): Extension<Caller>,
     Path((model, version)): Path<(String, String)>,
 ) -> Result<Json<Value>, Error> {
+    caller.check_model(&state, Some(&model))?;
     describe(&state, &model, Some(&version))
 }
 

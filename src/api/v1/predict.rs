@@ -15,6 +15,7 @@ use super::items::Items;
 use crate::{
     api::{
         access_log::Answered,
+        auth::Caller,
         extract::JsonBody,
         layers::{Deadline, RequestId},
         room::Room,
@@ -85,12 +86,14 @@ struct BatchItem<'a> {
 /// `POST /v1/predict`
 pub(in crate::api) async fn predict(
     State(state): State<ApiState>,
+    Extension(caller): Extension<Caller>,
     Extension(RequestId(id)): Extension<RequestId>,
     Extension(Deadline(deadline)): Extension<Deadline>,
     Extension(record): Extension<Record>,
     JsonBody(body, room): JsonBody<PredictBody>,
 ) -> Result<Response, Error> {
     body.validate().map_err(violations)?;
+    caller.check_model(&state, body.model.as_deref())?;
     let item = match (body.text, body.input) {
         (Some(text), _) => ("/text".to_owned(), Input::Text(text)),
         (None, Some(input)) => ("/input".to_owned(), input),
@@ -116,12 +119,14 @@ pub(in crate::api) async fn predict(
 /// `POST /v1/predict_batch`
 pub(in crate::api) async fn predict_batch(
     State(state): State<ApiState>,
+    Extension(caller): Extension<Caller>,
     Extension(RequestId(id)): Extension<RequestId>,
     Extension(Deadline(deadline)): Extension<Deadline>,
     Extension(record): Extension<Record>,
     JsonBody(body, room): JsonBody<BatchBody>,
 ) -> Result<Response, Error> {
     body.validate_with_args(&state.predict).map_err(violations)?;
+    caller.check_model(&state, body.model.as_deref())?;
     let (kind, inputs): (_, Vec<Input>) = match (body.texts, body.inputs) {
         (Some(texts), _) => ("texts", texts.kept.into_iter().map(Input::Text).collect()),
         (None, inputs) => ("inputs", inputs.map(|inputs| inputs.kept).unwrap_or_default()),

@@ -69,4 +69,9 @@ impl CallerMetrics {
     pub fn expect_plan(&self, plan: &str) {
         self.rate_limit_rejections.with_label_values(&[plan]);
     }
+
+    /// Ends the series of a plan that is not in the keys file any more.
+    pub fn forget_plan(&self, plan: &str) {
+        let _ = self.rate_limit_rejections.remove_label_values(&[plan]);
+    }
 }

@@ -1,10 +1,11 @@
 //! The real app on a free port, inside the test's process.
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use glassbox::{
     app::App,
     config::{self, Config, Flag},
+    telemetry::metrics::Metrics,
 };
 use reqwest::{RequestBuilder, StatusCode};
 use serde_json::Value;
@@ -14,6 +15,7 @@ use tokio::{sync::oneshot, task::JoinHandle};
 pub struct TestApp {
     pub addr: SocketAddr,
     client: reqwest::Client,
+    metrics: Arc<Metrics>,
     stop: Option<oneshot::Sender<()>>,
     done: Option<JoinHandle<anyhow::Result<()>>>,
 }
@@ -58,6 +60,13 @@ impl TestApp {
 
     pub fn request(&self, method: reqwest::Method, path: &str) -> RequestBuilder {
         self.client.request(method, self.url(path))
+    }
+
+    /// The value of one series, written as it is exposed: `name{label="value"}`; `None` when there is no such series.
+    pub fn series(&self, series: &str) -> Option<f64> {
+        let text = String::from_utf8(self.metrics.render().unwrap()).unwrap();
+        let value = text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '))?;
+        Some(value.parse().unwrap())
     }
 
     pub async fn get(&self, path: &str) -> (StatusCode, Value) {
@@ -107,10 +116,11 @@ impl TestAppBuilder {
     pub async fn start(self) -> TestApp {
         let app = App::build(self.config).unwrap();
         let addr = app.http_addr();
+        let metrics = Arc::clone(app.metrics());
         let (stop, stopped) = oneshot::channel::<()>();
         #[expect(clippy::disallowed_methods, reason = "the test stands outside of the app's lifecycle")]
         let done = tokio::spawn(app.run(async { drop(stopped.await) }, |_| {}));
-        TestApp { addr, client: reqwest::Client::new(), stop: Some(stop), done: Some(done) }
+        TestApp { addr, client: reqwest::Client::new(), metrics, stop: Some(stop), done: Some(done) }
     }
 }
 

@@ -3,6 +3,7 @@
 mod app;
 mod caller;
 mod close;
+mod keys;
 mod process;
 mod python;
 mod repository;
@@ -10,6 +11,7 @@ mod repository;
 pub use app::{TestApp, TestAppBuilder, serve_files};
 pub use caller::{Answer, Caller};
 pub use close::assert_close;
+pub use keys::KeysFile;
 pub use process::{Finished, Server, children, glassbox, run, run_with_input, until, variable};
 pub use python::python;
 pub use repository::Repository;

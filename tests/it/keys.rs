@@ -1,0 +1,99 @@
+//! API keys: the commands that manage them, who is let in, and what happens when their file changes.
+
+mod commands;
+mod rejections;
+mod reload;
+mod secrets;
+mod start;
+
+use std::process::Command;
+
+use glassbox::config::Config;
+use reqwest::{Method, header::HeaderMap};
+use serde_json::{Value, json};
+
+use crate::support::{KeysFile, Server, TestApp, glassbox, variable};
+
+/// One answer.
+struct Answer {
+    status: u16,
+    headers: HeaderMap,
+    body: Value,
+}
+
+impl Answer {
+    async fn of(request: reqwest::RequestBuilder) -> Self {
+        let response = request.send().await.unwrap();
+        let (status, headers) = (response.status().as_u16(), response.headers().clone());
+        Self { status, headers, body: response.json().await.unwrap() }
+    }
+
+    fn refusal(&self) -> (u16, &str) {
+        (self.status, self.body["code"].as_str().unwrap_or_default())
+    }
+}
+
+const UNAUTHENTICATED: (u16, &str) = (401, "unauthenticated");
+const DENIED: (u16, &str) = (403, "permission_denied");
+
+/// The bundled models behind the keys of `file`.
+async fn app(file: &KeysFile) -> TestApp {
+    let keys_file = file.path().to_owned();
+    let app = crate::support::TestAppBuilder::new(|config: &mut Config| config.auth.keys_file = Some(keys_file));
+    let app = app.start().await;
+    while app.get("/readyz").await.0 != 200 {
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    }
+    app
+}
+
+/// A request with a key, which may be none.
+async fn ask(app: &TestApp, method: Method, path: &str, key: &str) -> Answer {
+    Answer::of(app.request(method, path).header("X-API-Key", key)).await
+}
+
+/// A prediction of the model `model` by the owner of `key`.
+async fn predict(app: &TestApp, key: &str, model: &str) -> Answer {
+    let request = app.request(Method::POST, "/v1/predict").header("X-API-Key", key);
+    Answer::of(request.json(&json!({"model": model, "input": [1]}))).await
+}
+
+/// A server over one small model, `model`, behind the keys of `file`.
+fn serve(file: &KeysFile) -> Server {
+    Server::start(&mut serve_command(file))
+}
+
+fn serve_command(file: &KeysFile) -> Command {
+    let mut command = glassbox(&["serve", "--model", "model/doubler/1/model.onnx"]);
+    command.env(variable("server.listen"), "127.0.0.1:0").env(variable("auth.keys_file"), file.path());
+    command
+}
+
+/// A client of a server in a process of its own.
+#[derive(Clone)]
+struct Client {
+    http: reqwest::Client,
+    url: String,
+}
+
+impl Client {
+    fn of(server: &Server) -> Self {
+        Self { http: reqwest::Client::new(), url: format!("http://{}", server.addr) }
+    }
+
+    /// The status of a prediction.
+    async fn predict(&self, key: &str) -> u16 {
+        let request = self.http.post(format!("{}/v1/predict", self.url)).bearer_auth(key);
+        request.json(&json!({"input": [1]})).send().await.unwrap().status().as_u16()
+    }
+
+    /// Asks until the status is `expected`; returns how long that took.
+    async fn until(&self, key: &str, expected: u16) -> std::time::Duration {
+        let started = std::time::Instant::now();
+        while self.predict(key).await != expected {
+            assert!(started.elapsed().as_secs() < 20, "not {expected} within 20 s");
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
+        started.elapsed()
+    }
+}
