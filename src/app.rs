@@ -17,7 +17,7 @@ use tokio::net::TcpListener;
 
 use self::connections::Connections;
 use crate::{
-    api::{self, ApiState},
+    api::{self, ApiState, Limits},
     config::{Config, DrainConfig, ServerConfig},
     engine::library,
     lifecycle::Lifecycle,
@@ -39,6 +39,7 @@ pub struct App {
     registry: Arc<Registry>,
     loader: Arc<Loader>,
     lifecycle: Lifecycle,
+    limits: Option<Arc<Limits>>,
     server: Arc<ServerConfig>,
     drain: DrainConfig,
 }
@@ -62,10 +63,17 @@ impl App {
         let library = registry.needs_library().then(|| library::load(&config.runtime)).transpose()?;
         let loader = Arc::new(Loader::new(&config.runtime, library, config.predict.max_text_chars));
         let server = Arc::new(config.server);
-        let state =
-            ApiState::new(Arc::clone(&registry), lifecycle.clone(), Arc::clone(&server), config.predict, metrics);
+        let limits = Limits::new(&config.rate_limit, Arc::clone(&metrics));
+        let state = ApiState::new(
+            Arc::clone(&registry),
+            lifecycle.clone(),
+            Arc::clone(&server),
+            config.predict,
+            metrics,
+            limits.clone(),
+        );
         let router = api::router(state);
-        Ok(Self { listener, addr, router, registry, loader, lifecycle, server, drain: config.drain })
+        Ok(Self { listener, addr, router, registry, loader, lifecycle, limits, server, drain: config.drain })
     }
 
     /// Where HTTP is listened on.
@@ -94,6 +102,10 @@ impl App {
             registry.load_all(&loader, &lifecycle).await;
             ready(&registry);
         });
+
+        if let Some(limits) = self.limits {
+            self.lifecycle.spawn(limits.keep_tidy());
+        }
 
         let mut stop = pin!(stop);
         let connections = Connections::new(self.router, &self.server, self.lifecycle.clone());

@@ -1,10 +1,13 @@
 //! All routes. What happens to every request is in `layers.rs`.
 
 mod access_log;
+mod auth;
+mod client;
 mod explain;
 mod extract;
 mod health;
 mod layers;
+mod rate_limit;
 mod reject;
 mod room;
 mod service;
@@ -16,19 +19,22 @@ use axum::{
     routing::{get, post},
 };
 
+pub use rate_limit::Limits;
 pub use state::ApiState;
 
 use crate::error::Error;
 
 /// Everything that is answered over HTTP.
 pub fn router(state: ApiState) -> Router {
-    let routes = Router::new()
-        .route("/", get(service::describe))
+    let protected = Router::new()
         .route("/v1/predict", post(v1::predict::predict))
         .route("/v1/predict_batch", post(v1::predict::predict_batch))
         .route("/v1/models", get(v1::models::list))
         .route("/v1/models/{model}", get(v1::models::model))
-        .route("/v1/models/{model}/versions/{version}", get(v1::models::version))
+        .route("/v1/models/{model}/versions/{version}", get(v1::models::version));
+    let routes = Router::new()
+        .merge(layers::protected(protected, &state))
+        .route("/", get(service::describe))
         .route("/healthz", get(health::live))
         .route("/readyz", get(health::ready))
         .fallback(async || Error::NotFound)

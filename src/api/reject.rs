@@ -1,7 +1,7 @@
 //! What a caller sees of a failure: the one table from code to status, and the one renderer of problem documents
 //! (RFC 9457).
 
-use std::{any::Any, sync::Arc};
+use std::{any::Any, sync::Arc, time::Duration};
 
 use axum::{
     Json,
@@ -80,8 +80,8 @@ impl IntoResponse for Failure {
     fn into_response(self) -> Response {
         let mut response = status(self.error.code()).into_response();
         let headers = response.headers_mut();
-        if response_is_temporary(&self.error) {
-            headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        if let Some(seconds) = retry_after(&self.error) {
+            headers.insert(header::RETRY_AFTER, seconds.into());
         }
         if matches!(*self.error, Error::RequestTimeout { .. } | Error::PayloadTooLarge { .. }) {
             // The rest of the body is still on its way; nobody is going to read it.
@@ -92,8 +92,16 @@ impl IntoResponse for Failure {
     }
 }
 
-fn response_is_temporary(error: &Error) -> bool {
-    status(error.code()) == StatusCode::SERVICE_UNAVAILABLE
+/// Whole seconds, after which the same request is likely to be answered: rounded up, and at least 1.
+fn retry_after(error: &Error) -> Option<u64> {
+    let wait = match error {
+        Error::RateLimited { retry_after, .. } => *retry_after,
+        Error::Overloaded { retry_after, .. } => retry_after.unwrap_or_default(),
+        error if status(error.code()) == StatusCode::SERVICE_UNAVAILABLE => Duration::ZERO,
+        _ => return None,
+    };
+    let started = u64::from(wait.subsec_nanos() > 0);
+    Some(wait.as_secs().saturating_add(started).max(1))
 }
 
 /// A problem document, with the members that clients of this and of the Open Inference Protocol read.

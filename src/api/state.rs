@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Instant};
 
-use super::room::Space;
+use super::{rate_limit::Limits, room::Space};
 use crate::{
     config::{PredictConfig, ServerConfig},
     lifecycle::Lifecycle,
@@ -28,6 +28,8 @@ pub struct ApiState {
     pub predict: Arc<PredictConfig>,
     /// Room for the bytes of requests and answers.
     pub(super) space: Space,
+    /// How often callers may call; nothing, when there are no limits.
+    pub limits: Option<Arc<Limits>>,
     /// When the process began to serve.
     pub started: Instant,
 }
@@ -40,6 +42,7 @@ impl ApiState {
         server: Arc<ServerConfig>,
         predict: PredictConfig,
         metrics: Arc<Metrics>,
+        limits: Option<Arc<Limits>>,
     ) -> Self {
         Self {
             predictor: Predictor::new(Arc::clone(&registry)),
@@ -49,6 +52,7 @@ impl ApiState {
             server,
             metrics,
             predict: Arc::new(predict),
+            limits,
             started: Instant::now(),
         }
     }

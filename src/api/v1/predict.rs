@@ -17,6 +17,7 @@ use crate::{
         access_log::Answered,
         extract::JsonBody,
         layers::{Deadline, RequestId},
+        rate_limit::Quota,
         room::Room,
         state::ApiState,
     },
@@ -115,6 +116,7 @@ pub(in crate::api) async fn predict(
 /// `POST /v1/predict_batch`
 pub(in crate::api) async fn predict_batch(
     State(state): State<ApiState>,
+    quota: Quota,
     Extension(RequestId(id)): Extension<RequestId>,
     Extension(Deadline(deadline)): Extension<Deadline>,
     JsonBody(body, room): JsonBody<BatchBody>,
@@ -124,6 +126,7 @@ pub(in crate::api) async fn predict_batch(
         (Some(texts), _) => ("texts", texts.kept.into_iter().map(Input::Text).collect()),
         (None, inputs) => ("inputs", inputs.map(|inputs| inputs.kept).unwrap_or_default()),
     };
+    quota.charge_batch(inputs.len(), &format!("/{kind}"))?;
     let items = inputs.into_iter().enumerate().map(|(index, input)| (format!("/{kind}/{index}"), input)).collect();
     let model = ModelRef { name: body.model, version: body.version };
     let predictions = state.predictor.predict(PredictRequest { model, items, deadline }).await?;
