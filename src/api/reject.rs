@@ -178,3 +178,28 @@ fn framework_failure(response: &Response<Body>) -> Option<Error> {
 pub(super) fn panicked(_: Box<dyn Any + Send + 'static>) -> Response {
     Error::internal(anyhow::anyhow!("a handler panicked; the line 'panicked' in the log says where")).into_response()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_may_come_back_is_told_when_in_whole_seconds() {
+        let limited = |ms| Error::RateLimited { detail: String::new(), retry_after: Duration::from_millis(ms) };
+        let full = |retry_after| Error::Overloaded { what: String::new(), retry_after };
+        for (error, expected) in [
+            (limited(0), Some(1)),
+            (limited(1), Some(1)),
+            (limited(1000), Some(1)),
+            (limited(1001), Some(2)),
+            (full(None), Some(1)),
+            (full(Some(Duration::from_millis(2500))), Some(3)),
+            (full(Some(Duration::MAX)), Some(u64::MAX)),
+            (Error::Draining, Some(1)),
+            (Error::DeadlineExceeded, None),
+            (Error::NotFound, None),
+        ] {
+            assert_eq!(retry_after(&error), expected, "{error:?}");
+        }
+    }
+}
