@@ -12,14 +12,13 @@ use std::{
 };
 
 use anyhow::Context;
-use axum::Router;
 use jiff::Timestamp;
 use tokio::net::TcpListener;
 
 use self::connections::Connections;
 use crate::{
-    api::{self, ApiState},
-    config::{Config, DrainConfig, ServerConfig},
+    api::{self, ApiState, Limits, Parts},
+    config::{Config, DrainConfig},
     engine::library,
     keys::{KeyStore, KeysError},
     lifecycle::Lifecycle,
@@ -37,13 +36,8 @@ const LAST_CALL: Duration = Duration::from_millis(100);
 pub struct App {
     listener: StdListener,
     addr: SocketAddr,
-    router: Router,
-    metrics: Arc<Metrics>,
-    keys: Option<Arc<KeyStore>>,
-    registry: Arc<Registry>,
+    state: ApiState,
     loader: Arc<Loader>,
-    lifecycle: Lifecycle,
-    server: Arc<ServerConfig>,
     drain: DrainConfig,
 }
 
@@ -60,24 +54,23 @@ impl App {
         listener.set_nonblocking(true)?;
         let addr = listener.local_addr()?;
 
-        let lifecycle = Lifecycle::new();
         let metrics = Arc::new(Metrics::new()?);
         let keys = open_keys(&config, &metrics)?;
         let registry = Arc::new(Registry::scan(&config.models)?);
         let library = registry.needs_library().then(|| library::load(&config.runtime)).transpose()?;
         let loader =
             Arc::new(Loader::new(&config.runtime, library, config.predict.max_text_chars, Arc::clone(&metrics)));
-        let server = Arc::new(config.server);
-        let state = ApiState::new(
-            Arc::clone(&registry),
-            keys.clone(),
-            lifecycle.clone(),
-            Arc::clone(&server),
-            config.predict,
-            Arc::clone(&metrics),
-        );
-        let router = api::router(state);
-        Ok(Self { listener, addr, router, metrics, keys, registry, loader, lifecycle, server, drain: config.drain })
+        let state = ApiState::new(Parts {
+            registry,
+            keys,
+            limits: Limits::new(&config.rate_limit, Arc::clone(&metrics)),
+            lifecycle: Lifecycle::new(),
+            server: config.server,
+            predict: config.predict,
+            public_metrics: config.auth.public_metrics,
+            metrics,
+        });
+        Ok(Self { listener, addr, state, loader, drain: config.drain })
     }
 
     /// Where HTTP is listened on.
@@ -85,19 +78,9 @@ impl App {
         self.addr
     }
 
-    /// Which models there are.
-    pub const fn registry(&self) -> &Arc<Registry> {
-        &self.registry
-    }
-
-    /// What is counted and measured.
-    pub const fn metrics(&self) -> &Arc<Metrics> {
-        &self.metrics
-    }
-
-    /// Who may call; anyone when absent.
-    pub const fn keys(&self) -> Option<&Arc<KeyStore>> {
-        self.keys.as_ref()
+    /// What the handlers share.
+    pub const fn state(&self) -> &ApiState {
+        &self.state
     }
 
     /// Loads the models and serves until `stop` resolves; then drains. `ready` is called once, when every model has
@@ -111,30 +94,34 @@ impl App {
         ready: impl FnOnce(&Registry) + Send + 'static,
     ) -> anyhow::Result<()> {
         let listener = TcpListener::from_std(self.listener)?;
-        let (registry, loader, lifecycle) = (Arc::clone(&self.registry), self.loader, self.lifecycle.clone());
-        self.lifecycle.spawn(async move {
-            registry.load_all(&loader, &lifecycle).await;
-            ready(&registry);
+        let Parts { registry, keys, limits, lifecycle, .. } = &*self.state;
+        let (loading, loads) = (Arc::clone(registry), lifecycle.clone());
+        lifecycle.spawn(async move {
+            loading.load_all(&self.loader, &loads).await;
+            ready(&loading);
         });
-
-        if let Some(keys) = &self.keys {
-            keys.watch(&self.lifecycle);
+        if let Some(keys) = keys {
+            keys.watch(lifecycle);
         }
+        if let Some(limits) = limits {
+            lifecycle.spawn(Arc::clone(limits).keep_tidy());
+        }
+
         let mut stop = pin!(stop);
-        let connections = Connections::new(self.router, &self.server, self.lifecycle.clone());
+        let connections = Connections::new(api::router(self.state.clone()), &self.state.server, lifecycle.clone());
         tokio::select! {
             () = connections.accept(&listener) => {}
             () = &mut stop => {}
         }
-        self.lifecycle.begin_drain();
+        lifecycle.begin_drain();
         tracing::info!(delay_ms = millis(self.drain.delay), timeout_ms = millis(self.drain.timeout), "draining");
         let delay = self.drain.delay.max(LAST_CALL);
         let _ = tokio::time::timeout(delay, connections.accept(&listener)).await;
         drop(listener);
         tokio::time::sleep(LAST_CALL).await;
         let drained = tokio::time::timeout(self.drain.timeout, connections.shutdown()).await.is_ok();
-        self.lifecycle.stop_now();
-        self.lifecycle.finished().await;
+        lifecycle.stop_now();
+        lifecycle.finished().await;
         if drained {
             tracing::info!("stopped");
         } else {

@@ -228,6 +228,9 @@ pub struct RateLimitConfig {
     /// Items at once of an address that shows no valid key.
     #[validate(range(min = 1, max = 1_000_000))]
     pub address_burst: u32,
+    /// Requests at the same time of an address that shows no valid key.
+    #[validate(range(min = 1, max = 1_000_000))]
+    pub address_concurrent: usize,
     /// Whether answers carry `X-RateLimit-*` too.
     pub legacy_headers: bool,
 }

@@ -14,7 +14,7 @@ use tower::ServiceBuilder;
 use tower_http::catch_panic::CatchPanicLayer;
 use uuid::Uuid;
 
-use super::{access_log, auth, reject, state::ApiState};
+use super::{access_log, auth, client, rate_limit, reject, state::ApiState};
 use crate::{error::Error, keys::Scope, telemetry::record::Record};
 
 /// Carries [`RequestId`] in both directions.
@@ -28,10 +28,14 @@ pub(super) fn common(routes: Router<ApiState>, state: &ApiState) -> Router<ApiSt
     let stack = ServiceBuilder::new()
         // First of all, so that everything below can name the request, and every answer does.
         .layer(from_fn(request_id))
+        // Next, so that the log line of every request has its address.
+        .layer(from_fn_with_state(state.clone(), client::note))
         // Outside of everything that can fail, so that each request is logged once, with the status that the caller sees.
         .layer(from_fn(access_log::record))
         // Asks callers to connect anew while the server drains, so that the last connections to be closed are silent ones.
         .layer(from_fn_with_state(state.clone(), say_goodbye))
+        // Outside of everything that answers in a handler's place: a quota that was charged is told with every answer.
+        .layer(from_fn_with_state(state.clone(), rate_limit::tell))
         // Turns failures, ours and the framework's, into problem documents; it needs the request id.
         .layer(from_fn(reject::render))
         // A panic costs its request a 500 and nothing else.
@@ -44,8 +48,12 @@ pub(super) fn common(routes: Router<ApiState>, state: &ApiState) -> Router<ApiSt
 /// Wraps a route that only callers with `scope` may use. Not its 405: which methods there are is no secret.
 pub(super) fn protected(route: MethodRouter<ApiState>, scope: Scope, state: &ApiState) -> MethodRouter<ApiState> {
     let stack = ServiceBuilder::new()
+        // Around authentication: who is not let in is charged to his address, and only then.
+        .layer(from_fn_with_state(state.clone(), rate_limit::charge_strangers))
         // Before anything is read or counted for a caller: from here on, it is known who calls.
-        .layer(from_fn_with_state((state.clone(), scope), auth::require));
+        .layer(from_fn_with_state((state.clone(), scope), auth::require))
+        // Inside of authentication, which tells whose quota it is; before the body is read.
+        .layer(from_fn_with_state(state.clone(), rate_limit::admit));
     route.route_layer(stack)
 }
 

@@ -2,10 +2,12 @@
 
 mod access_log;
 mod auth;
+mod client;
 mod explain;
 mod extract;
 mod health;
 mod layers;
+mod rate_limit;
 mod reject;
 mod room;
 mod routes;
@@ -16,8 +18,9 @@ mod v1;
 use axum::Router;
 
 pub use self::{
+    rate_limit::Limits,
     routes::{Access, Route},
-    state::ApiState,
+    state::{ApiState, Parts},
 };
 use crate::{error::Error, keys::Scope};
 

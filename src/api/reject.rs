@@ -1,7 +1,7 @@
 //! What a caller sees of a failure: the one table from code to status, and the one renderer of problem documents
 //! (RFC 9457).
 
-use std::{any::Any, sync::Arc};
+use std::{any::Any, sync::Arc, time::Duration};
 
 use axum::{
     Json,
@@ -80,8 +80,8 @@ impl IntoResponse for Failure {
     fn into_response(self) -> Response {
         let mut response = status(self.error.code()).into_response();
         let headers = response.headers_mut();
-        if response_is_temporary(&self.error) {
-            headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        if let Some(seconds) = retry_after(&self.error) {
+            headers.insert(header::RETRY_AFTER, seconds.into());
         }
         if matches!(*self.error, Error::RequestTimeout { .. } | Error::PayloadTooLarge { .. }) {
             // The rest of the body is still on its way; nobody is going to read it.
@@ -95,8 +95,16 @@ impl IntoResponse for Failure {
     }
 }
 
-fn response_is_temporary(error: &Error) -> bool {
-    status(error.code()) == StatusCode::SERVICE_UNAVAILABLE
+/// Whole seconds, after which the same request is likely to be answered: rounded up, and at least 1.
+fn retry_after(error: &Error) -> Option<u64> {
+    let wait = match error {
+        Error::RateLimited { retry_after, .. } => *retry_after,
+        Error::Overloaded { retry_after, .. } => retry_after.unwrap_or_default(),
+        error if status(error.code()) == StatusCode::SERVICE_UNAVAILABLE => Duration::ZERO,
+        _ => return None,
+    };
+    let started = u64::from(wait.subsec_nanos() > 0);
+    Some(wait.as_secs().saturating_add(started).max(1))
 }
 
 /// A problem document, with the members that clients of this and of the Open Inference Protocol read.
@@ -172,4 +180,29 @@ fn framework_failure(response: &Response<Body>) -> Option<Error> {
 /// The answer to a panic. Where it happened is in the log already; its message can quote a caller's text.
 pub(super) fn panicked(_: Box<dyn Any + Send + 'static>) -> Response {
     Error::internal(anyhow::anyhow!("a handler panicked; the line 'panicked' in the log says where")).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_may_come_back_is_told_when_in_whole_seconds() {
+        let limited = |ms| Error::RateLimited { detail: String::new(), retry_after: Duration::from_millis(ms) };
+        let full = |retry_after| Error::Overloaded { what: String::new(), retry_after };
+        for (error, expected) in [
+            (limited(0), Some(1)),
+            (limited(1), Some(1)),
+            (limited(1000), Some(1)),
+            (limited(1001), Some(2)),
+            (full(None), Some(1)),
+            (full(Some(Duration::from_millis(2500))), Some(3)),
+            (full(Some(Duration::MAX)), Some(u64::MAX)),
+            (Error::Draining, Some(1)),
+            (Error::DeadlineExceeded, None),
+            (Error::NotFound, None),
+        ] {
+            assert_eq!(retry_after(&error), expected, "{error:?}");
+        }
+    }
 }

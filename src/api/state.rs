@@ -1,8 +1,8 @@
 //! What the handlers share. Built in `app.rs`.
 
-use std::{sync::Arc, time::Instant};
+use std::{ops::Deref, sync::Arc, time::Instant};
 
-use super::room::Space;
+use super::{rate_limit::Limits, room::Space};
 use crate::{
     config::{PredictConfig, ServerConfig},
     keys::KeyStore,
@@ -12,49 +12,55 @@ use crate::{
     telemetry::metrics::Metrics,
 };
 
-/// Cheap to clone.
+/// What the handlers share; cheap to clone.
 #[derive(Debug, Clone)]
 pub struct ApiState {
+    parts: Arc<Parts>,
     /// The one path to a prediction.
     pub predictor: Predictor,
-    /// Which models are live.
-    pub registry: Arc<Registry>,
-    /// Who may call; anyone when absent.
-    pub keys: Option<Arc<KeyStore>>,
-    /// Whether the server is about to stop.
-    pub lifecycle: Lifecycle,
-    /// Timeouts and limits of HTTP.
-    pub server: Arc<ServerConfig>,
-    /// What is counted and measured.
-    pub metrics: Arc<Metrics>,
-    /// Limits of one prediction.
-    pub predict: Arc<PredictConfig>,
     /// Room for the bytes of requests and answers.
     pub(super) space: Space,
     /// When the process began to serve.
     pub started: Instant,
 }
 
+/// The parts of the server that handlers reach.
+#[derive(Debug)]
+pub struct Parts {
+    /// Which models are live.
+    pub registry: Arc<Registry>,
+    /// Who may call; anyone when absent.
+    pub keys: Option<Arc<KeyStore>>,
+    /// How often callers may call; as often as they like when absent.
+    pub limits: Option<Arc<Limits>>,
+    /// Whether the server is about to stop.
+    pub lifecycle: Lifecycle,
+    /// Timeouts and limits of HTTP.
+    pub server: ServerConfig,
+    /// Limits of one prediction.
+    pub predict: PredictConfig,
+    /// Whether `/metrics` is answered without a key.
+    pub public_metrics: bool,
+    /// What is counted and measured.
+    pub metrics: Arc<Metrics>,
+}
+
 impl ApiState {
     /// Puts together what the handlers need.
-    pub fn new(
-        registry: Arc<Registry>,
-        keys: Option<Arc<KeyStore>>,
-        lifecycle: Lifecycle,
-        server: Arc<ServerConfig>,
-        predict: PredictConfig,
-        metrics: Arc<Metrics>,
-    ) -> Self {
+    pub fn new(parts: Parts) -> Self {
         Self {
-            predictor: Predictor::new(Arc::clone(&registry)),
-            registry,
-            keys,
-            lifecycle,
-            space: Space::new(server.bodies_limit.as_u64()),
-            server,
-            metrics,
-            predict: Arc::new(predict),
+            predictor: Predictor::new(Arc::clone(&parts.registry)),
+            space: Space::new(parts.server.bodies_limit.as_u64()),
+            parts: Arc::new(parts),
             started: Instant::now(),
         }
+    }
+}
+
+impl Deref for ApiState {
+    type Target = Parts;
+
+    fn deref(&self) -> &Parts {
+        &self.parts
     }
 }

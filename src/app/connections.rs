@@ -2,14 +2,15 @@
 
 use std::{sync::Arc, time::Duration};
 
-use axum::Router;
-use hyper::server::conn::http1;
+use axum::{Router, extract::ConnectInfo};
+use hyper::{Request, body::Incoming, server::conn::http1};
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
     server::graceful::GracefulShutdown,
     service::TowerToHyperService,
 };
 use tokio::{net::TcpListener, sync::Semaphore};
+use tower::util::MapRequest;
 
 use super::impatient::Impatient;
 use crate::{config::ServerConfig, lifecycle::Lifecycle};
@@ -40,9 +41,13 @@ impl Connections {
         loop {
             let Ok(permit) = Arc::clone(&self.permits).acquire_owned().await else { return };
             match listener.accept().await {
-                Ok((stream, _peer)) => {
+                Ok((stream, peer)) => {
                     let _ = stream.set_nodelay(true);
-                    let service = TowerToHyperService::new(self.router.clone());
+                    let known = MapRequest::new(self.router.clone(), move |mut request: Request<Incoming>| {
+                        request.extensions_mut().insert(ConnectInfo(peer));
+                        request
+                    });
+                    let service = TowerToHyperService::new(known);
                     let stream = TokioIo::new(Impatient::new(stream, self.patience));
                     let connection = self.graceful.watch(self.http.serve_connection(stream, service));
                     self.lifecycle.spawn(async move {

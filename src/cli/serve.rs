@@ -55,7 +55,7 @@ pub(super) fn run(config: Config) -> anyhow::Result<ExitCode> {
         // Models may load for minutes, and with port 0 nobody else knows whom to ask how far they are.
         tracing::info!(%addr, "listening");
         // Sessions must not be taken down while the process ends: the library takes itself down then.
-        std::mem::forget(Arc::clone(app.registry()));
+        std::mem::forget(Arc::clone(&app.state().registry));
         let (stop, stopped) = oneshot::channel::<()>();
         let watch = async move {
             let signal = signals.first().await;
@@ -63,7 +63,7 @@ pub(super) fn run(config: Config) -> anyhow::Result<ExitCode> {
             let _ = stop.send(());
             signals.second().await
         };
-        let reload = reload_when_asked(reloads, app.keys().cloned());
+        let reload = reload_when_asked(reloads, app.state().keys.clone());
         let serve =
             app.run(async { drop(stopped.await) }, move |registry| announce(registry, addr, started.elapsed(), pretty));
         tokio::select! {

@@ -324,14 +324,14 @@ fn a_connection_that_says_nothing_is_closed_after_header_timeout() {
 /// One small model, named `model`, served from its file on a free port.
 fn serve(settings: &[(&str, &str)]) -> Command {
     let mut command = glassbox(&["serve", "--model", "model/doubler/1/model.onnx"]);
-    command.env(variable("server.listen"), "127.0.0.1:0");
+    command.env(variable("server.listen"), "127.0.0.1:0").env(variable("rate_limit.enabled"), "false");
     command.envs(settings.iter().map(|(key, value)| (variable(key), value)));
     command
 }
 
 fn serve_repository(repository: &Repository) -> Command {
     let mut command = glassbox(&["serve", "--listen", "127.0.0.1:0"]);
-    command.env(variable("models.repository"), repository.path());
+    command.env(variable("models.repository"), repository.path()).env(variable("rate_limit.enabled"), "false");
     command
 }
 

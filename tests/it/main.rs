@@ -28,6 +28,8 @@ mod life;
 #[cfg(test)]
 mod predict;
 #[cfg(test)]
+mod rate_limit;
+#[cfg(test)]
 mod readiness;
 #[cfg(test)]
 mod readme;

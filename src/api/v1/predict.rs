@@ -18,6 +18,7 @@ use crate::{
         auth::Caller,
         extract::JsonBody,
         layers::{Deadline, RequestId},
+        rate_limit::Quota,
         room::Room,
         state::ApiState,
     },
@@ -120,6 +121,7 @@ pub(in crate::api) async fn predict(
 pub(in crate::api) async fn predict_batch(
     State(state): State<ApiState>,
     Extension(caller): Extension<Caller>,
+    quota: Quota,
     Extension(RequestId(id)): Extension<RequestId>,
     Extension(Deadline(deadline)): Extension<Deadline>,
     Extension(record): Extension<Record>,
@@ -131,6 +133,7 @@ pub(in crate::api) async fn predict_batch(
         (Some(texts), _) => ("texts", texts.kept.into_iter().map(Input::Text).collect()),
         (None, inputs) => ("inputs", inputs.map(|inputs| inputs.kept).unwrap_or_default()),
     };
+    quota.charge_batch(inputs.len(), &format!("/{kind}"))?;
     let items = inputs.into_iter().enumerate().map(|(index, input)| (format!("/{kind}/{index}"), input)).collect();
     let model = ModelRef { name: body.model, version: body.version };
     let predictions = state.predictor.predict(PredictRequest { model, items, deadline, record }).await?;

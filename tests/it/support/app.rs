@@ -116,7 +116,7 @@ impl TestAppBuilder {
     pub async fn start(self) -> TestApp {
         let app = App::build(self.config).unwrap();
         let addr = app.http_addr();
-        let metrics = Arc::clone(app.metrics());
+        let metrics = Arc::clone(&app.state().metrics);
         let (stop, stopped) = oneshot::channel::<()>();
         #[expect(clippy::disallowed_methods, reason = "the test stands outside of the app's lifecycle")]
         let done = tokio::spawn(app.run(async { drop(stopped.await) }, |_| {}));

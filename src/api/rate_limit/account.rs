@@ -1,0 +1,79 @@
+//! One payer's quota during one request: charging it, and saying so when it is used up.
+
+use std::{num::NonZeroU32, sync::Arc, time::Duration};
+
+use super::{
+    buckets::Rate,
+    headers::{Standing, Told},
+    in_flight::Permit,
+    limits::Limits,
+    payer::Payer,
+};
+use crate::{
+    error::{Error, Violation},
+    keys::Plan,
+};
+
+/// For requests at the same time nobody knows when one of them ends; most take far less.
+const A_MOMENT: Duration = Duration::from_secs(1);
+
+/// What one request is charged to.
+#[derive(Debug, Clone)]
+pub(super) struct Account {
+    pub limits: Arc<Limits>,
+    pub payer: Payer,
+    pub plan: Arc<Plan>,
+    pub told: Told,
+}
+
+impl Account {
+    /// Charges a request, which is one item until more is known of it.
+    ///
+    /// # Errors
+    /// `rate_limited`
+    pub(super) fn charge(&self) -> Result<(), Error> {
+        self.take(NonZeroU32::MIN, 0)
+    }
+
+    /// Charges the further items of a request that was charged as one.
+    ///
+    /// # Errors
+    /// `invalid_input` at `pointer` when a full bucket does not hold so many; `rate_limited` until all of them would be
+    /// let in, the first one too.
+    pub(super) fn charge_batch(&self, items: usize, pointer: &str) -> Result<(), Error> {
+        let burst = Rate::of(&self.plan).burst();
+        let Some(items) = u32::try_from(items).ok().filter(|items| *items <= burst) else {
+            let detail = format!("the batch has {items} items; the quota '{}' allows {burst} at once", self.plan.name);
+            return Err(Error::Invalid(vec![Violation::new(pointer, "batch_exceeds_quota", detail)]));
+        };
+        NonZeroU32::new(items.saturating_sub(1)).map_or(Ok(()), |further| self.take(further, 1))
+    }
+
+    /// Takes a place among the payer's requests at the same time.
+    ///
+    /// # Errors
+    /// `rate_limited`
+    pub(super) fn enter(&self) -> Result<Permit, Error> {
+        self.limits.enter(&self.payer, &self.plan).ok_or_else(|| {
+            let Plan { name, concurrent, .. } = &*self.plan;
+            self.refused(format!("the quota '{name}' allows {concurrent} requests at the same time"), A_MOMENT)
+        })
+    }
+
+    /// `paid` items of the same request were taken before, and will have to be again.
+    fn take(&self, items: NonZeroU32, paid: u32) -> Result<(), Error> {
+        let taken = self.limits.take(&self.payer, &self.plan, items);
+        let remaining = taken.unwrap_or_else(|refusal| refusal.remaining);
+        self.told.tell(Standing { plan: Arc::clone(&self.plan), remaining });
+        taken.map(drop).map_err(|refusal| {
+            let Plan { name, rate, burst, .. } = &*self.plan;
+            let detail = format!("the quota '{name}' of {rate} items per second and {burst} at once is used up");
+            self.refused(detail, refusal.wait + Rate::of(&self.plan).period() * paid)
+        })
+    }
+
+    fn refused(&self, detail: String, retry_after: Duration) -> Error {
+        self.limits.metrics.callers.limited(&self.plan.name);
+        Error::RateLimited { detail, retry_after }
+    }
+}

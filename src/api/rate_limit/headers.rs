@@ -1,0 +1,102 @@
+//! What a caller is told of its quota, in the fields of draft-ietf-httpapi-ratelimit-headers-10.
+
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use axum::http::{HeaderMap, HeaderName, HeaderValue};
+
+use super::buckets::Rate;
+use crate::keys::Plan;
+
+/// What is left of a quota.
+#[derive(Debug, Clone)]
+pub(super) struct Standing {
+    pub plan: Arc<Plan>,
+    pub remaining: u32,
+}
+
+/// The standing of one request's payer, as of the last charge. In the request's extensions.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Told(Arc<Mutex<Option<Standing>>>);
+
+impl Told {
+    pub(super) fn tell(&self, standing: Standing) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(standing);
+    }
+
+    /// Nothing, when nobody was charged.
+    pub(super) fn last(&self) -> Option<Standing> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl Standing {
+    /// Writes `RateLimit-Policy` and `RateLimit`, and the older `X-RateLimit-*` where they are wanted.
+    pub(super) fn write(&self, headers: &mut HeaderMap, legacy: bool) {
+        let rate = Rate::of(&self.plan);
+        let (name, burst, remaining) = (quoted(&self.plan.name), rate.burst(), self.remaining);
+        let window = whole_seconds(rate.period() * burst);
+        // The draft's `t` is the time until there is more, not until there is all.
+        let more = whole_seconds(rate.period());
+        let policy = format!("{name};q={burst};w={window}");
+        insert(headers, HeaderName::from_static("ratelimit-policy"), policy);
+        insert(headers, HeaderName::from_static("ratelimit"), format!("{name};r={remaining};t={more}"));
+        if legacy {
+            let full = whole_seconds(rate.period() * burst.saturating_sub(remaining));
+            insert(headers, HeaderName::from_static("x-ratelimit-limit"), burst.to_string());
+            insert(headers, HeaderName::from_static("x-ratelimit-remaining"), remaining.to_string());
+            insert(headers, HeaderName::from_static("x-ratelimit-reset"), full.to_string());
+        }
+    }
+}
+
+fn insert(headers: &mut HeaderMap, name: HeaderName, value: String) {
+    if let Ok(value) = HeaderValue::try_from(value) {
+        headers.insert(name, value);
+    }
+}
+
+/// Rounded up, and at least 1.
+fn whole_seconds(time: Duration) -> u64 {
+    let started = u64::from(time.subsec_nanos() > 0);
+    (time.as_secs() + started).max(1)
+}
+
+/// A string of structured fields (RFC 9651), which holds visible ASCII characters and spaces only.
+fn quoted(name: &str) -> String {
+    let character = |c: char| match c {
+        '"' | '\\' => format!("\\{c}"),
+        ' '..='~' => c.to_string(),
+        _ => "?".to_owned(),
+    };
+    format!("\"{}\"", name.chars().map(character).collect::<String>())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_headers_tell_the_plan_and_what_is_left() {
+        for (name, rate, burst, remaining, policy, left, reset) in [
+            ("default", 10, 20, 19, "\"default\";q=20;w=2", "\"default\";r=19;t=1", "1"),
+            ("default", 10, 20, 0, "\"default\";q=20;w=2", "\"default\";r=0;t=1", "2"),
+            ("slow", 3, 10, 1, "\"slow\";q=10;w=4", "\"slow\";r=1;t=1", "3"),
+            ("quick", 1000, 5, 5, "\"quick\";q=5;w=1", "\"quick\";r=5;t=1", "1"),
+            ("a\"b\\c ü\n", 1, 1, 1, r#""a\"b\\c ??";q=1;w=1"#, r#""a\"b\\c ??";r=1;t=1"#, "1"),
+        ] {
+            let plan = Arc::new(Plan { name: name.into(), rate, burst, concurrent: 1 });
+            let mut headers = HeaderMap::new();
+            Standing { plan: Arc::clone(&plan), remaining }.write(&mut headers, false);
+            assert_eq!(headers["ratelimit-policy"], policy, "{name}");
+            assert_eq!(headers["ratelimit"], left, "{name}");
+            assert_eq!(headers.len(), 2, "{name}");
+
+            Standing { plan, remaining }.write(&mut headers, true);
+            let legacy = ["limit", "remaining", "reset"].map(|name| headers[format!("x-ratelimit-{name}")].clone());
+            assert_eq!(legacy, [&burst.to_string(), &remaining.to_string(), reset], "{name}");
+        }
+    }
+}
