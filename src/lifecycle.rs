@@ -46,6 +46,11 @@ impl Lifecycle {
         self.hard.cancel();
     }
 
+    /// Whether every task was told to end.
+    pub fn is_stopped(&self) -> bool {
+        self.hard.is_cancelled()
+    }
+
     /// Waits until every task has ended.
     pub async fn finished(&self) {
         self.tasks.close();

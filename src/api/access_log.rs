@@ -1,60 +1,144 @@
-//! One log line per request, written when its answer is known. The only place where a failure is logged.
+//! One log line per request, written when its answer is known or its caller has left. The only place where a failure is
+//! logged, and where requests are counted.
 
-use std::{sync::Arc, time::Instant};
+use std::sync::Arc;
 
 use axum::{
-    extract::{MatchedPath, Request},
+    extract::{MatchedPath, Request, State},
+    http::{Method, StatusCode},
     middleware::Next,
     response::Response,
 };
 
-use super::{layers::RequestId, reject::Failure};
-use crate::{error::Error, model::ModelId, telemetry::millis};
+use super::{layers::RequestId, reject::Failure, state::ApiState};
+use crate::{
+    error::Error,
+    telemetry::{
+        labels::Stage,
+        metrics::OTHER,
+        millis,
+        record::{Facts, Record},
+    },
+};
 
-/// What a handler tells the log about the prediction that it made.
-#[derive(Debug, Clone)]
-pub(super) struct Answered {
-    pub model: ModelId,
-    pub provider: &'static str,
-    pub batch_size: usize,
+/// As proxies log a caller who left; no answer carries it.
+const CALLER_LEFT: u16 = 499;
+
+pub(super) async fn record(State(state): State<ApiState>, request: Request, next: Next) -> Response {
+    let entry = Entry::begin(state, &request);
+    let response = next.run(request).await;
+    entry.answered(&response);
+    response
 }
 
-pub(super) async fn record(request: Request, next: Next) -> Response {
-    let started = Instant::now();
-    let method = request.method().clone();
-    let id = request.extensions().get::<RequestId>().map(|id| id.0.clone()).unwrap_or_default();
-    // The template, not the path: paths are the caller's and have no bound.
-    let route = request.extensions().get::<MatchedPath>().map(|path| path.as_str().to_owned());
-    let response = next.run(request).await;
+/// A request that goes on; its line is written at the latest when this is dropped.
+struct Entry {
+    state: ApiState,
+    record: Record,
+    request_id: String,
+    /// The template, not the path: paths are the caller's and have no bound.
+    route: Option<MatchedPath>,
+    method: Method,
+    written: bool,
+}
 
-    let answered = response.extensions().get::<Answered>();
-    let failure = response.extensions().get::<Failure>().map(|failure| Arc::clone(&failure.error));
-    let status = response.status();
-    let probe = matches!(route.as_deref(), Some("/healthz" | "/readyz"));
-    macro_rules! line {
-        ($level:ident) => {
-            tracing::$level!(
-                request_id = id,
-                method = method.as_str(),
-                route = route.as_deref().unwrap_or("other"),
-                status_code = status.as_u16(),
-                latency_ms = millis(started.elapsed()),
-                model = answered.map(|answered| answered.model.name.as_str()),
-                model_version = answered.map(|answered| answered.model.version.as_str()),
-                provider = answered.map(|answered| answered.provider),
-                batch_size = answered.map(|answered| answered.batch_size),
-                error_code = failure.as_deref().map(|error| error.code().as_str()),
-                error = failure.as_deref().map(cause),
-                "request"
-            )
-        };
+impl Entry {
+    fn begin(state: ApiState, request: &Request) -> Self {
+        state.metrics.http.in_flight.inc();
+        let extensions = request.extensions();
+        Self {
+            state,
+            record: extensions.get::<Record>().cloned().unwrap_or_default(),
+            request_id: extensions.get::<RequestId>().map(|id| id.0.clone()).unwrap_or_default(),
+            route: extensions.get::<MatchedPath>().cloned(),
+            method: request.method().clone(),
+            written: false,
+        }
     }
-    match () {
-        () if status.is_server_error() && !probe => line!(error),
-        () if probe => line!(debug),
-        () => line!(info),
+
+    fn answered(mut self, response: &Response) {
+        let failure = response.extensions().get::<Failure>().map(|failure| Arc::clone(&failure.error));
+        self.write(response.status().as_u16(), failure.as_deref());
     }
-    response
+
+    fn write(&mut self, status: u16, error: Option<&Error>) {
+        self.written = true;
+        let facts = self.record.end();
+        let route = self.route.as_ref().map_or(OTHER, MatchedPath::as_str);
+        self.state.metrics.http.answered(route, self.state.methods.label(route, &self.method), status, &facts.timings);
+        self.log(route, status, error, &facts);
+    }
+
+    fn log(&self, route: &str, status: u16, error: Option<&Error>, facts: &Facts) {
+        let stage = |stage| facts.timings.stage(stage).map(millis);
+        macro_rules! line {
+            ($level:ident) => {
+                tracing::$level!(
+                    request_id = self.request_id,
+                    trace_id = facts.trace_id,
+                    key_id = facts.key_id.as_deref(),
+                    client = facts.client.map(tracing::field::display),
+                    method = known(&self.method),
+                    route,
+                    status_code = status,
+                    latency_ms = millis(facts.timings.total()),
+                    stages.auth = stage(Stage::Auth),
+                    stages.rate_limit = stage(Stage::RateLimit),
+                    stages.decode = stage(Stage::Decode),
+                    stages.cache = stage(Stage::Cache),
+                    stages.queue = stage(Stage::Queue),
+                    stages.preprocess = stage(Stage::Preprocess),
+                    stages.inference = stage(Stage::Inference),
+                    stages.postprocess = stage(Stage::Postprocess),
+                    stages.encode = stage(Stage::Encode),
+                    stages.other = millis(facts.timings.other()),
+                    model = facts.model.as_ref().map(|(name, _)| &**name),
+                    model_version = facts.model.as_ref().map(|(_, version)| &**version),
+                    provider = facts.provider,
+                    cache = facts.cache,
+                    batch_size = facts.batch_size,
+                    error_code = error.map(|error| error.code().as_str()),
+                    error = error.map(cause),
+                    "request"
+                )
+            };
+        }
+        match StatusCode::from_u16(status) {
+            _ if matches!(route, "/healthz" | "/readyz" | "/metrics") => line!(debug),
+            Ok(status) if status.is_server_error() => line!(error),
+            _ => line!(info),
+        }
+    }
+}
+
+impl Drop for Entry {
+    fn drop(&mut self) {
+        if !self.written {
+            // Only who serves ends requests at the hard stop; at any other time it is the caller.
+            match self.state.lifecycle.is_stopped() {
+                true => self.write(StatusCode::SERVICE_UNAVAILABLE.as_u16(), Some(&Error::Draining)),
+                false => self.write(CALLER_LEFT, Some(&Error::CallerLeft)),
+            }
+        }
+        self.state.metrics.http.in_flight.dec();
+    }
+}
+
+/// A method that HTTP defines; others are as long as a caller likes.
+fn known(method: &Method) -> &'static str {
+    const KNOWN: [Method; 9] = [
+        Method::GET,
+        Method::HEAD,
+        Method::POST,
+        Method::PUT,
+        Method::DELETE,
+        Method::PATCH,
+        Method::OPTIONS,
+        Method::TRACE,
+        Method::CONNECT,
+    ];
+    const NAMES: [&str; 9] = ["GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "CONNECT"];
+    KNOWN.iter().position(|known| known == method).map_or(OTHER, |index| NAMES[index])
 }
 
 /// What went wrong, with the chain of causes that the caller does not see.

@@ -9,7 +9,10 @@ use http_body_util::BodyExt;
 use serde::de::DeserializeOwned;
 
 use super::{explain::explain, room::Room, state::ApiState};
-use crate::error::Error;
+use crate::{
+    error::Error,
+    telemetry::{labels::Stage, record::Record},
+};
 
 /// Above this, parsing takes longer than an async thread should be held.
 const INLINE_BYTES: usize = 64 * 1024;
@@ -22,6 +25,8 @@ impl<T: DeserializeOwned + Send + 'static> FromRequest<ApiState> for JsonBody<T>
     type Rejection = Error;
 
     async fn from_request(request: Request, state: &ApiState) -> Result<Self, Error> {
+        let record = request.extensions().get::<Record>().cloned().unwrap_or_default();
+        let _watch = record.watch(Stage::Decode);
         check_media_type(request.headers())?;
         let limit = state.server.body_limit.as_u64();
         let timeout = state.server.body_timeout;

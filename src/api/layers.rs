@@ -20,6 +20,9 @@ use crate::{error::Error, keys::Scope, telemetry::record::Record};
 /// Carries [`RequestId`] in both directions.
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
+/// Names the trace that a request is part of.
+const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+
 /// A caller's own deadline, `250ms`; it can only shorten the server's.
 const X_REQUEST_TIMEOUT: HeaderName = HeaderName::from_static("x-request-timeout");
 
@@ -31,7 +34,7 @@ pub(super) fn common(routes: Router<ApiState>, state: &ApiState) -> Router<ApiSt
         // Next, so that the log line of every request has its address.
         .layer(from_fn_with_state(state.clone(), client::note))
         // Outside of everything that can fail, so that each request is logged once, with the status that the caller sees.
-        .layer(from_fn(access_log::record))
+        .layer(from_fn_with_state(state.clone(), access_log::record))
         // Asks callers to connect anew while the server drains, so that the last connections to be closed are silent ones.
         .layer(from_fn_with_state(state.clone(), say_goodbye))
         // Outside of everything that answers in a handler's place: a quota that was charged is told with every answer.
@@ -64,7 +67,9 @@ pub(super) struct RequestId(pub String);
 async fn request_id(mut request: Request, next: Next) -> Response {
     let id = accepted_id(request.headers()).unwrap_or_else(|| Uuid::now_v7().to_string());
     request.extensions_mut().insert(RequestId(id.clone()));
-    request.extensions_mut().insert(Record::new());
+    let record = Record::new();
+    record.note(|facts| facts.trace_id = Some(trace_id(request.headers())));
+    request.extensions_mut().insert(record);
     let mut response = next.run(request).await;
     if let Ok(value) = HeaderValue::try_from(id) {
         response.headers_mut().insert(X_REQUEST_ID, value);
@@ -77,6 +82,22 @@ fn accepted_id(headers: &HeaderMap) -> Option<String> {
     let id = headers.get(X_REQUEST_ID)?.to_str().ok()?;
     let acceptable = (1..=128).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_graphic());
     acceptable.then(|| id.to_owned())
+}
+
+/// The trace that the caller is in (W3C, `traceparent: 00-<trace>-<span>-<flags>`), or a new one.
+fn trace_id(headers: &HeaderMap) -> String {
+    let caller = headers.get(TRACEPARENT).and_then(|value| value.to_str().ok()).and_then(|value| {
+        let mut parts = value.trim().split('-');
+        let (version, trace, span, flags) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
+        let hex = |text: &str, length: usize| {
+            text.len() == length && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+        };
+        let whole = hex(version, 2) && version != "ff" && hex(trace, 32) && hex(span, 16) && hex(flags, 2);
+        let only = version != "00" || parts.next().is_none();
+        let real = trace.bytes().any(|byte| byte != b'0') && span.bytes().any(|byte| byte != b'0');
+        (whole && only && real).then(|| trace.to_owned())
+    });
+    caller.unwrap_or_else(|| Uuid::now_v7().simple().to_string())
 }
 
 async fn say_goodbye(State(state): State<ApiState>, request: Request, next: Next) -> Response {

@@ -7,6 +7,7 @@ mod explain;
 mod extract;
 mod health;
 mod layers;
+mod metrics;
 mod rate_limit;
 mod reject;
 mod room;
@@ -24,10 +25,10 @@ pub use self::{
 };
 use crate::{error::Error, keys::Scope};
 
-/// Every route.
-pub fn routes() -> Vec<Route> {
+/// Every route. `metrics` tells who may read the metrics; `None` when they are read elsewhere.
+pub fn routes(metrics: Option<Access>) -> Vec<Route> {
     use Access::{Key, Public};
-    vec![
+    let mut routes = vec![
         Route::get("/", Public, service::describe),
         Route::get("/healthz", Public, health::live),
         Route::get("/readyz", Public, health::ready),
@@ -36,13 +37,16 @@ pub fn routes() -> Vec<Route> {
         Route::get("/v1/models", Key(Scope::Predict), v1::models::list),
         Route::get("/v1/models/{model}", Key(Scope::Predict), v1::models::model),
         Route::get("/v1/models/{model}/versions/{version}", Key(Scope::Predict), v1::models::version),
-    ]
+    ];
+    routes.extend(metrics.map(|access| Route::get("/metrics", access, metrics::show)));
+    routes
 }
 
 /// Everything that is answered over HTTP.
 pub fn router(state: ApiState) -> Router {
-    let routes = routes()
+    let routes = routes(state.metrics_access())
         .into_iter()
+        .inspect(|route| state.metrics.http.expect(route.path, route.method))
         .fold(Router::new(), |router, route| route.join(router, &state))
         .fallback(async || Error::NotFound)
         .method_not_allowed_fallback(async || Error::MethodNotAllowed);

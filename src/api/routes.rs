@@ -1,13 +1,16 @@
 //! What a route is made of. None can be written without a word on who may call it.
 
+use std::{collections::HashMap, sync::Arc};
+
 use axum::{
     Router,
     handler::Handler,
+    http::Method,
     routing::{MethodRouter, get, post},
 };
 
 use super::{layers, state::ApiState};
-use crate::keys::Scope;
+use crate::{keys::Scope, telemetry::metrics::OTHER};
 
 /// Who may call a route.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,6 +31,24 @@ pub struct Route {
     /// Who may call it.
     pub access: Access,
     handler: MethodRouter<ApiState>,
+}
+
+/// The methods that routes answer, for labels.
+#[derive(Debug, Clone)]
+pub(super) struct Methods(Arc<HashMap<&'static str, &'static str>>);
+
+impl Methods {
+    /// Of all `routes`.
+    pub(super) fn of(routes: &[Route]) -> Self {
+        Self(Arc::new(routes.iter().map(|route| (route.path, route.method)).collect()))
+    }
+
+    /// The route's own method, or a word for all others.
+    pub(super) fn label(&self, path: &str, method: &Method) -> &'static str {
+        // HEAD is answered by what answers GET.
+        let method = if method == Method::HEAD { "GET" } else { method.as_str() };
+        self.0.get(path).copied().filter(|own| *own == method).unwrap_or(OTHER)
+    }
 }
 
 impl Route {

@@ -2,10 +2,14 @@
 
 use std::{ops::Deref, sync::Arc, time::Instant};
 
-use super::{rate_limit::Limits, room::Space};
+use super::{
+    rate_limit::Limits,
+    room::Space,
+    routes::{Access, Methods},
+};
 use crate::{
     config::{PredictConfig, ServerConfig},
-    keys::KeyStore,
+    keys::{KeyStore, Scope},
     lifecycle::Lifecycle,
     predict::Predictor,
     registry::Registry,
@@ -20,6 +24,8 @@ pub struct ApiState {
     pub predictor: Predictor,
     /// Room for the bytes of requests and answers.
     pub(super) space: Space,
+    /// The methods that routes answer.
+    pub(super) methods: Methods,
     /// When the process began to serve.
     pub started: Instant,
 }
@@ -48,12 +54,22 @@ pub struct Parts {
 impl ApiState {
     /// Puts together what the handlers need.
     pub fn new(parts: Parts) -> Self {
+        let routes = super::routes(parts.metrics_access());
         Self {
             predictor: Predictor::new(Arc::clone(&parts.registry)),
             space: Space::new(parts.server.bodies_limit.as_u64()),
+            methods: Methods::of(&routes),
             parts: Arc::new(parts),
             started: Instant::now(),
         }
+    }
+}
+
+impl Parts {
+    /// Who may read the metrics here; `None` when they have a listener of their own.
+    pub(super) fn metrics_access(&self) -> Option<Access> {
+        let access = if self.public_metrics { Access::Public } else { Access::Key(Scope::Metrics) };
+        self.server.metrics_listen.is_none().then_some(access)
     }
 }
 

@@ -19,7 +19,7 @@ use crate::{
     lifecycle::{ReloadSignal, reload_signal, stop_signals},
     model::{Datatype, Dim, ModelName, ModelRef, TensorSpec},
     registry::{Loaded, Registry, State},
-    telemetry::logging,
+    telemetry::logging::{self, Log},
 };
 
 #[derive(Debug, Args)]
@@ -52,6 +52,9 @@ pub(super) fn run(config: Config) -> anyhow::Result<ExitCode> {
         let (mut signals, reloads) = (stop_signals()?, reload_signal()?);
         let app = App::build(config)?;
         let addr = app.http_addr();
+        if let Some(dropped) = log.as_ref().and_then(Log::dropped) {
+            app.state().metrics.server.follow_log(dropped);
+        }
         // Models may load for minutes, and with port 0 nobody else knows whom to ask how far they are.
         tracing::info!(%addr, "listening");
         // Sessions must not be taken down while the process ends: the library takes itself down then.

@@ -6,6 +6,7 @@ use anyhow::Context;
 use tracing_appender::non_blocking::{ErrorCounter, NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::{EnvFilter, fmt, layer::SubscriberExt, util::SubscriberInitExt};
 
+use super::json_lines::JsonLines;
 use crate::config::{LogFormat, TelemetryConfig};
 
 /// Lines that may wait for a reader of standard output who is slow. Further ones are dropped and counted: a log that
@@ -17,6 +18,13 @@ const WAITING_LINES: usize = 16 * 1024;
 #[must_use = "the log ends when this is dropped"]
 pub struct Log {
     writer: Option<(WorkerGuard, ErrorCounter)>,
+}
+
+impl Log {
+    /// Counts the lines that had to be dropped; `None` where none ever are.
+    pub fn dropped(&self) -> Option<ErrorCounter> {
+        self.writer.as_ref().map(|(_, dropped)| dropped.clone())
+    }
 }
 
 impl Drop for Log {
@@ -44,8 +52,7 @@ pub fn init(config: &TelemetryConfig) -> anyhow::Result<Log> {
         let builder = NonBlockingBuilder::default().buffered_lines_limit(WAITING_LINES).lossy(true);
         let (lines, worker) = builder.thread_name("glassbox-log").finish(std::io::stdout());
         writer = Some((worker, lines.error_counter()));
-        let json = fmt::layer().json().flatten_event(true).with_current_span(false).with_span_list(false);
-        registry.with(json.with_writer(lines)).try_init()?;
+        registry.with(fmt::layer().event_format(JsonLines).with_writer(lines)).try_init()?;
     }
     std::panic::set_hook(Box::new(log_panic));
     Ok(Log { writer })

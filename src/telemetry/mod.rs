@@ -1,5 +1,6 @@
 //! What the server says about itself. Ground: knows no model and no protocol.
 
+mod json_lines;
 pub mod labels;
 pub mod logging;
 pub mod metrics;

@@ -14,7 +14,6 @@ use validator::{Validate, ValidateArgs, ValidationError, ValidationErrors};
 use super::items::Items;
 use crate::{
     api::{
-        access_log::Answered,
         auth::Caller,
         extract::JsonBody,
         layers::{Deadline, RequestId},
@@ -26,7 +25,7 @@ use crate::{
     error::{Error, Violation},
     model::{Input, ModelRef, Prediction},
     predict::{PredictRequest, Predictions},
-    telemetry::{millis, record::Record},
+    telemetry::{labels::Stage, millis, record::Record},
 };
 
 /// One item. Exactly one of `text` and `input`.
@@ -101,8 +100,9 @@ pub(in crate::api) async fn predict(
         (None, None) => return Err(Error::malformed("", NOT_ONE, "send either 'text' or 'input'")),
     };
     let model = ModelRef { name: body.model, version: body.version };
-    let predictions = state.predictor.predict(PredictRequest { model, items: vec![item], deadline, record }).await?;
-    answer(predictions, room, move |predictions| {
+    let predictions =
+        state.predictor.predict(PredictRequest { model, items: vec![item], deadline, record: record.clone() }).await?;
+    answer(predictions, room, record, move |predictions| {
         let one = predictions.predictions.first().ok_or_else(|| anyhow::anyhow!("there is no prediction"))?;
         Ok(serde_json::to_vec(&PredictAnswer {
             id: &id,
@@ -136,8 +136,9 @@ pub(in crate::api) async fn predict_batch(
     quota.charge_batch(inputs.len(), &format!("/{kind}"))?;
     let items = inputs.into_iter().enumerate().map(|(index, input)| (format!("/{kind}/{index}"), input)).collect();
     let model = ModelRef { name: body.model, version: body.version };
-    let predictions = state.predictor.predict(PredictRequest { model, items, deadline, record }).await?;
-    answer(predictions, room, move |predictions| {
+    let predictions =
+        state.predictor.predict(PredictRequest { model, items, deadline, record: record.clone() }).await?;
+    answer(predictions, room, record, move |predictions| {
         let items = &predictions.predictions;
         Ok(serde_json::to_vec(&BatchAnswer {
             id: &id,
@@ -160,22 +161,17 @@ pub(in crate::api) async fn predict_batch(
 async fn answer(
     predictions: Predictions,
     room: Room,
+    record: Record,
     write: impl FnOnce(&Predictions) -> anyhow::Result<Vec<u8>> + Send + 'static,
 ) -> Result<Response, Error> {
-    let answered = Answered {
-        model: predictions.model.clone(),
-        provider: predictions.provider,
-        batch_size: predictions.predictions.len(),
-    };
+    let _watch = record.watch(Stage::Encode);
     let elements: usize = predictions.predictions.iter().map(|item| item.prediction.elements()).sum();
     let body = match elements <= INLINE_ELEMENTS {
         true => write(&predictions),
         false => tokio::task::spawn_blocking(move || write(&predictions)).await.map_err(anyhow::Error::from).flatten(),
     };
     let headers = [(header::CONTENT_TYPE, "application/json"), (header::CACHE_CONTROL, "no-store")];
-    let mut response = (headers, room.answer(body.map_err(Error::internal)?)?).into_response();
-    response.extensions_mut().insert(answered);
-    Ok(response)
+    Ok((headers, room.answer(body.map_err(Error::internal)?)?).into_response())
 }
 
 /// Above this, writing takes longer than an async thread should be held.

@@ -1,11 +1,8 @@
 //! Requests, their stages, and connections.
 
-use prometheus::{HistogramVec, IntCounterVec, IntGauge};
+use prometheus::{Histogram, HistogramVec, IntCounterVec, IntGauge};
 
-use super::{
-    OTHER,
-    family::{Families, each},
-};
+use super::{OTHER, family::Families};
 use crate::telemetry::{
     labels::{Label, Stage},
     record::Timings,
@@ -20,7 +17,7 @@ const STATUSES: [u16; 19] =
 pub struct HttpMetrics {
     requests: IntCounterVec,
     latency: HistogramVec,
-    stages: HistogramVec,
+    stages: Vec<Histogram>,
     /// Requests that are being answered.
     pub in_flight: IntGauge,
     /// Connections that are open.
@@ -29,6 +26,7 @@ pub struct HttpMetrics {
 
 impl HttpMetrics {
     pub(super) fn new(families: Families<'_>) -> anyhow::Result<Self> {
+        let stages = families.latencies("request_stage_seconds", "Time of a request's stages.", &["stage"])?;
         let new = Self {
             requests: families.counters("http_requests_total", "Requests answered.", &["route", "method", "status"])?,
             latency: families.latencies(
@@ -36,11 +34,10 @@ impl HttpMetrics {
                 "Time from a request's head to its answer's head.",
                 &["route", "method"],
             )?,
-            stages: families.latencies("request_stage_seconds", "Time of a request's stages.", &["stage"])?,
+            stages: Stage::ALL.iter().map(|stage| stages.with_label_values(&[stage.as_str()])).collect(),
             in_flight: families.gauge("http_requests_in_flight", "Requests that are being answered.")?,
             connections: families.gauge("http_connections_open", "Connections that are open.")?,
         };
-        each::<Stage>(|stage| drop(new.stages.with_label_values(&[stage])));
         new.expect(OTHER, OTHER);
         Ok(new)
     }
@@ -63,7 +60,7 @@ impl HttpMetrics {
         self.requests.with_label_values(&[route, method, &status]).inc();
         self.latency.with_label_values(&[route, method]).observe(timings.total().as_secs_f64());
         for (stage, time) in timings.stages() {
-            self.stages.with_label_values(&[stage.as_str()]).observe(time.as_secs_f64());
+            self.stages[stage as usize].observe(time.as_secs_f64());
         }
     }
 }

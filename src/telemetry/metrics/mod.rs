@@ -80,6 +80,7 @@ impl Metrics {
     /// # Errors
     /// When a metric cannot be written, which is a mistake in this folder.
     pub fn render(&self) -> anyhow::Result<Vec<u8>> {
+        self.server.observe();
         let mut text = Vec::with_capacity(64 * 1024);
         TextEncoder::new().encode(&self.registry.gather(), &mut text)?;
         Ok(text)

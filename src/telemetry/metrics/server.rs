@@ -1,6 +1,9 @@
 //! The process itself: its version, its log, its certificate, and what the system says of it.
 
+use std::sync::OnceLock;
+
 use prometheus::{IntCounter, IntCounterVec, IntGaugeVec, process_collector::ProcessCollector};
+use tracing_appender::non_blocking::ErrorCounter;
 
 use super::family::{Families, each};
 use crate::telemetry::labels::{Attempt, Label};
@@ -10,8 +13,8 @@ use crate::telemetry::labels::{Attempt, Label};
 pub struct ServerMetrics {
     onnxruntime: IntGaugeVec,
     tls_loads: IntCounterVec,
-    /// Lines of the log that nobody took in time.
-    pub log_dropped: IntCounter,
+    log_dropped: IntCounter,
+    log: OnceLock<ErrorCounter>,
 }
 
 impl ServerMetrics {
@@ -27,11 +30,23 @@ impl ServerMetrics {
                 &["result"],
             )?,
             log_dropped: families.counter("log_lines_dropped_total", "Lines of the log that nobody took in time.")?,
+            log: OnceLock::new(),
         };
         each::<Attempt>(|result| drop(new.tls_loads.with_label_values(&[result])));
         // Where /proc is hidden there are none of these.
         let _ = families.0.register(Box::new(ProcessCollector::for_self()));
         Ok(new)
+    }
+
+    /// Tells from now on what the log had to drop.
+    pub fn follow_log(&self, dropped: ErrorCounter) {
+        let _ = self.log.set(dropped);
+    }
+
+    /// Brings up to date what is counted elsewhere.
+    pub(super) fn observe(&self) {
+        let dropped = self.log.get().map_or(0, ErrorCounter::dropped_lines) as u64;
+        self.log_dropped.inc_by(dropped.saturating_sub(self.log_dropped.get()));
     }
 
     /// Graphs are run by this version of ONNX Runtime.
