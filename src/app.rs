@@ -18,6 +18,7 @@ use tokio::net::TcpListener;
 use self::connections::Connections;
 use crate::{
     api::{self, ApiState},
+    cache::Cache,
     config::{Config, DrainConfig, ServerConfig},
     engine::library,
     lifecycle::Lifecycle,
@@ -38,6 +39,7 @@ pub struct App {
     router: Router,
     registry: Arc<Registry>,
     loader: Arc<Loader>,
+    cache: Arc<Cache>,
     lifecycle: Lifecycle,
     server: Arc<ServerConfig>,
     drain: DrainConfig,
@@ -60,12 +62,20 @@ impl App {
         let metrics = Arc::new(Metrics::new()?);
         let registry = Arc::new(Registry::scan(&config.models)?);
         let library = registry.needs_library().then(|| library::load(&config.runtime)).transpose()?;
-        let loader = Arc::new(Loader::new(&config.runtime, library, config.predict.max_text_chars));
+        let loader =
+            Arc::new(Loader::new(&config.runtime, library, config.predict.max_text_chars, Arc::clone(&metrics)));
+        let cache = Arc::new(Cache::new(&config.cache, &config.redis, Arc::clone(&metrics))?);
         let server = Arc::new(config.server);
-        let state =
-            ApiState::new(Arc::clone(&registry), lifecycle.clone(), Arc::clone(&server), config.predict, metrics);
+        let state = ApiState::new(
+            Arc::clone(&registry),
+            Arc::clone(&cache),
+            lifecycle.clone(),
+            Arc::clone(&server),
+            config.predict,
+            metrics,
+        );
         let router = api::router(state);
-        Ok(Self { listener, addr, router, registry, loader, lifecycle, server, drain: config.drain })
+        Ok(Self { listener, addr, router, registry, loader, cache, lifecycle, server, drain: config.drain })
     }
 
     /// Where HTTP is listened on.
@@ -89,6 +99,7 @@ impl App {
         ready: impl FnOnce(&Registry) + Send + 'static,
     ) -> anyhow::Result<()> {
         let listener = TcpListener::from_std(self.listener)?;
+        self.cache.start(&self.lifecycle);
         let (registry, loader, lifecycle) = (Arc::clone(&self.registry), self.loader, self.lifecycle.clone());
         self.lifecycle.spawn(async move {
             registry.load_all(&loader, &lifecycle).await;

@@ -33,6 +33,7 @@ pub mod telemetry;
 pub mod model;
 
 // Parts.
+pub mod cache;
 pub mod engine;
 pub mod keys;
 

@@ -1,10 +1,12 @@
 //! All routes. What happens to every request is in `layers.rs`.
 
 mod access_log;
+mod cache_headers;
 mod explain;
 mod extract;
 mod health;
 mod layers;
+mod metrics;
 mod reject;
 mod room;
 mod service;
@@ -31,6 +33,7 @@ pub fn router(state: ApiState) -> Router {
         .route("/v1/models/{model}/versions/{version}", get(v1::models::version))
         .route("/healthz", get(health::live))
         .route("/readyz", get(health::ready))
+        .route("/metrics", get(metrics::render))
         .fallback(async || Error::NotFound)
         .method_not_allowed_fallback(async || Error::MethodNotAllowed);
     layers::common(routes, &state).with_state(state)

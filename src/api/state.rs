@@ -4,6 +4,7 @@ use std::{sync::Arc, time::Instant};
 
 use super::room::Space;
 use crate::{
+    cache::Cache,
     config::{PredictConfig, ServerConfig},
     lifecycle::Lifecycle,
     predict::Predictor,
@@ -18,6 +19,8 @@ pub struct ApiState {
     pub predictor: Predictor,
     /// Which models are live.
     pub registry: Arc<Registry>,
+    /// Known answers.
+    pub cache: Arc<Cache>,
     /// Whether the server is about to stop.
     pub lifecycle: Lifecycle,
     /// Timeouts and limits of HTTP.
@@ -36,14 +39,16 @@ impl ApiState {
     /// Puts together what the handlers need.
     pub fn new(
         registry: Arc<Registry>,
+        cache: Arc<Cache>,
         lifecycle: Lifecycle,
         server: Arc<ServerConfig>,
         predict: PredictConfig,
         metrics: Arc<Metrics>,
     ) -> Self {
         Self {
-            predictor: Predictor::new(Arc::clone(&registry)),
+            predictor: Predictor::new(Arc::clone(&registry), Arc::clone(&cache), Arc::clone(&metrics)),
             registry,
+            cache,
             lifecycle,
             space: Space::new(server.bodies_limit.as_u64()),
             server,

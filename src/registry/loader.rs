@@ -12,6 +12,7 @@ use anyhow::Context;
 
 use super::{ModelSource, Source, VersionSource, digest::digest, golden::Golden};
 use crate::{
+    cache::Fingerprint,
     config::RuntimeConfig,
     engine::{
         Backend, Intake, Model, Pool, Postprocess, Stub,
@@ -20,7 +21,10 @@ use crate::{
         weights,
     },
     model::{Manifest, ModelId, Provider, Signature, Task, conform::Rules},
-    telemetry::millis,
+    telemetry::{
+        metrics::{Metrics, ModelMetrics},
+        millis,
+    },
 };
 
 /// Files of people's own writing are bounded, as everything is.
@@ -39,6 +43,7 @@ pub struct Loader {
     threads: usize,
     queue_capacity: usize,
     max_text_chars: usize,
+    metrics: Arc<Metrics>,
 }
 
 /// A version that is being served, and all that is told about it.
@@ -52,6 +57,10 @@ pub struct Loaded {
     pub signature: Arc<Signature>,
     /// SHA-256 over its files, in hexadecimal.
     pub digest: String,
+    /// What its answers depend on.
+    pub fingerprint: Fingerprint,
+    /// What is counted of it.
+    pub counters: ModelMetrics,
     /// Size of its files in bytes.
     pub size: u64,
     /// How good it is: the training side's held-out figures, as they stand in `metrics.json`.
@@ -76,7 +85,12 @@ pub struct Loaded {
 
 impl Loader {
     /// Follows the CPU quota and affinity unless the configuration says a number.
-    pub fn new(config: &RuntimeConfig, library: Option<&'static Library>, max_text_chars: usize) -> Self {
+    pub fn new(
+        config: &RuntimeConfig,
+        library: Option<&'static Library>,
+        max_text_chars: usize,
+        metrics: Arc<Metrics>,
+    ) -> Self {
         let available = std::thread::available_parallelism().map_or(1, NonZero::get);
         let threads = if config.threads == 0 { available } else { config.threads };
         tracing::info!(
@@ -87,7 +101,7 @@ impl Loader {
             "inference threads chosen from {}",
             if config.threads == 0 { "the CPU quota and affinity" } else { "runtime.threads" }
         );
-        Self { library, threads, queue_capacity: config.queue_capacity, max_text_chars }
+        Self { library, threads, queue_capacity: config.queue_capacity, max_text_chars, metrics }
     }
 
     /// How many versions are worth loading at the same time.
@@ -136,7 +150,11 @@ impl Loader {
         let metrics = companion(&version.source, "metrics.json")?
             .map(|text| serde_json::from_str(&text).context("metrics.json cannot be read"))
             .transpose()?;
+        let batching = (parts.batch_dimension, parts.max_batch_size);
+        let provider = manifest.provider.as_str();
         Ok(Loaded {
+            fingerprint: Fingerprint::new(id, &digest, &manifest, &parts.signature, batching),
+            counters: self.metrics.model(id.name.as_str(), id.version.as_str(), provider),
             model,
             manifest,
             signature: parts.signature,

@@ -15,6 +15,7 @@ use super::items::Items;
 use crate::{
     api::{
         access_log::Answered,
+        cache_headers::{self, CachePolicy},
         extract::JsonBody,
         layers::{Deadline, RequestId},
         room::Room,
@@ -24,7 +25,7 @@ use crate::{
     error::{Error, Violation},
     model::{Input, ModelRef, Prediction},
     predict::{PredictRequest, Predictions},
-    telemetry::millis,
+    telemetry::{millis, record::Record},
 };
 
 /// One item. Exactly one of `text` and `input`.
@@ -87,6 +88,8 @@ pub(in crate::api) async fn predict(
     State(state): State<ApiState>,
     Extension(RequestId(id)): Extension<RequestId>,
     Extension(Deadline(deadline)): Extension<Deadline>,
+    Extension(record): Extension<Record>,
+    CachePolicy(cache): CachePolicy,
     JsonBody(body, room): JsonBody<PredictBody>,
 ) -> Result<Response, Error> {
     body.validate().map_err(violations)?;
@@ -96,7 +99,8 @@ pub(in crate::api) async fn predict(
         (None, None) => return Err(Error::malformed("", NOT_ONE, "send either 'text' or 'input'")),
     };
     let model = ModelRef { name: body.model, version: body.version };
-    let predictions = state.predictor.predict(PredictRequest { model, items: vec![item], deadline }).await?;
+    let predictions =
+        state.predictor.predict(PredictRequest { model, items: vec![item], deadline, cache, record }).await?;
     answer(predictions, room, move |predictions| {
         let one = predictions.predictions.first().ok_or_else(|| anyhow::anyhow!("there is no prediction"))?;
         Ok(serde_json::to_vec(&PredictAnswer {
@@ -117,6 +121,8 @@ pub(in crate::api) async fn predict_batch(
     State(state): State<ApiState>,
     Extension(RequestId(id)): Extension<RequestId>,
     Extension(Deadline(deadline)): Extension<Deadline>,
+    Extension(record): Extension<Record>,
+    CachePolicy(cache): CachePolicy,
     JsonBody(body, room): JsonBody<BatchBody>,
 ) -> Result<Response, Error> {
     body.validate_with_args(&state.predict).map_err(violations)?;
@@ -126,7 +132,7 @@ pub(in crate::api) async fn predict_batch(
     };
     let items = inputs.into_iter().enumerate().map(|(index, input)| (format!("/{kind}/{index}"), input)).collect();
     let model = ModelRef { name: body.model, version: body.version };
-    let predictions = state.predictor.predict(PredictRequest { model, items, deadline }).await?;
+    let predictions = state.predictor.predict(PredictRequest { model, items, deadline, cache, record }).await?;
     answer(predictions, room, move |predictions| {
         let items = &predictions.predictions;
         Ok(serde_json::to_vec(&BatchAnswer {
@@ -157,6 +163,7 @@ async fn answer(
         provider: predictions.provider,
         batch_size: predictions.predictions.len(),
     };
+    let cache = predictions.cache;
     let elements: usize = predictions.predictions.iter().map(|item| item.prediction.elements()).sum();
     let body = match elements <= INLINE_ELEMENTS {
         true => write(&predictions),
@@ -164,6 +171,9 @@ async fn answer(
     };
     let headers = [(header::CONTENT_TYPE, "application/json"), (header::CACHE_CONTROL, "no-store")];
     let mut response = (headers, room.answer(body.map_err(Error::internal)?)?).into_response();
+    if let Some(summary) = &cache {
+        cache_headers::describe(summary, response.headers_mut());
+    }
     response.extensions_mut().insert(answered);
     Ok(response)
 }
