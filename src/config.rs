@@ -16,8 +16,8 @@ use validator::Validate;
 
 pub use self::load::{Flag, Problem, Problems, load};
 use self::rules::{
-    at_least_1_kib, listens_where_it_may, log_filter, one_body_fits, tls_is_whole, within_a_day, within_a_minute,
-    within_a_year,
+    at_least_1_kib, listens_where_it_may, log_filter, one_body_fits, plain_redis, tls_is_whole, within_a_day,
+    within_a_minute, within_a_year,
 };
 
 /// The embedded manual: every key with its default and its meaning.
@@ -254,6 +254,7 @@ pub enum CacheMode {
 pub struct RedisConfig {
     /// `redis://[user:password@]host[:port][/database]`, or `unix:///path`.
     #[serde(with = "values::secret_url")]
+    #[validate(custom(function = "plain_redis"))]
     pub url: String,
     /// The longest that a request waits for an answer of Redis.
     #[serde(with = "values::duration")]

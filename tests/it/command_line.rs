@@ -332,7 +332,15 @@ fn a_file_that_cannot_be_read_is_a_problem_of_the_configuration() {
 fn no_message_holds_the_value_of_a_bad_setting() {
     const SECRET: &str = "hunter2=hunter2";
     // Any text will do for these.
-    let texts = ["models.repository", "models.files", "models.default", "models.required", "runtime.onnxruntime_path"];
+    let texts = [
+        "models.repository",
+        "models.files",
+        "models.default",
+        "models.required",
+        "runtime.onnxruntime_path",
+        "auth.keys_file",
+        "redis.prefix",
+    ];
     for key in keys(glassbox::config::DEFAULT_TOML) {
         let (section, last) = key.split_once('.').unwrap();
         let file = |value: &str| check_config(&[&format!("[{section}]\n{last} = {value}")], &[]);

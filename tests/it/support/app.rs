@@ -110,6 +110,8 @@ impl TestAppBuilder {
         let (stop, stopped) = oneshot::channel::<()>();
         #[expect(clippy::disallowed_methods, reason = "the test stands outside of the app's lifecycle")]
         let done = tokio::spawn(app.run(async { drop(stopped.await) }, |_| {}));
+        // Nobody here speaks TLS, but the client wants to be told how. The second one to say so is not heard.
+        let _ = rustls::crypto::ring::default_provider().install_default();
         TestApp { addr, client: reqwest::Client::new(), stop: Some(stop), done: Some(done) }
     }
 }
