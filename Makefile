@@ -10,7 +10,7 @@ help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 .PHONY: setup
-setup: library packages ## Fetch ONNX Runtime and the tests' Python packages
+setup: library packages servers ## Fetch ONNX Runtime, and what the tests need: Python packages, redis-server, promtool
 
 # GET / and the log tell which sources a binary was built from.
 .PHONY: build
@@ -52,12 +52,14 @@ clean: ## Remove everything that these commands built or fetched
 	rm -rf "$(TARGET_DIR)" .onnxruntime .python .python.new.* .tools .train
 
 # Steps of the targets above.
-.PHONY: toolchain library packages tools
+.PHONY: toolchain library packages servers tools
 toolchain:
 	@scripts/check-toolchain.sh
 library:
 	@scripts/setup-onnxruntime.sh
 packages:
 	@scripts/setup-test.sh
+servers:
+	@scripts/setup-servers.sh
 tools: toolchain
 	@scripts/setup-tools.sh

@@ -18,6 +18,7 @@ use tokio::net::TcpListener;
 use self::connections::Connections;
 use crate::{
     api::{self, ApiState, Limits, Parts},
+    cache::Cache,
     config::{Config, DrainConfig},
     engine::library,
     keys::{KeyStore, KeysError},
@@ -62,6 +63,7 @@ impl App {
             Arc::new(Loader::new(&config.runtime, library, config.predict.max_text_chars, Arc::clone(&metrics)));
         let state = ApiState::new(Parts {
             registry,
+            cache: Arc::new(Cache::new(&config.cache, &config.redis, Arc::clone(&metrics))?),
             keys,
             limits: Limits::new(&config.rate_limit, Arc::clone(&metrics)),
             lifecycle: Lifecycle::new(),
@@ -94,7 +96,8 @@ impl App {
         ready: impl FnOnce(&Registry) + Send + 'static,
     ) -> anyhow::Result<()> {
         let listener = TcpListener::from_std(self.listener)?;
-        let Parts { registry, keys, limits, lifecycle, .. } = &*self.state;
+        let Parts { registry, cache, keys, limits, lifecycle, .. } = &*self.state;
+        cache.start(lifecycle);
         let (loading, loads) = (Arc::clone(registry), lifecycle.clone());
         lifecycle.spawn(async move {
             loading.load_all(&self.loader, &loads).await;

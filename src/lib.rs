@@ -2,7 +2,8 @@
 //!
 //! # The way of a request
 //! [`api`] (route) → `api/layers.rs` (what already happened) → `api/v1/predict.rs` (the wire types, and the handler) →
-//! [`predict::Predictor::predict`] (the story) → [`engine::Model`] (where it waits and runs).
+//! [`predict::Predictor::predict`] (the story) → [`cache::Cache`] (what is known already) → [`engine::Model`] (where it waits
+//! and runs).
 //!
 //! # Eight questions, eight pages
 //! | question | page |
@@ -18,7 +19,8 @@
 //!
 //! # Invariants
 //! - Modules import downwards only, and never their neighbours; a test reads the `use` lines.
-//! - `ort` is named in `engine/session.rs` and nowhere else; the environment is read in `config/load.rs` and nowhere else.
+//! - `ort` is named in `engine/session.rs`, moka in `cache/memory.rs`, Redis is spoken to in `cache/redis.rs`, and the
+//!   environment is read in `config/load.rs`: there and nowhere else.
 //! - Every task is born in [`lifecycle`]; inference runs on threads of its own, never on the async ones.
 //! - A failure is a value, [`error::Error`]: logged once, by the access log, and rendered once, by `api/reject.rs`.
 //! - Every route says who may call it, or it does not compile; a test walks the list without a key.
@@ -34,6 +36,7 @@ pub mod telemetry;
 pub mod model;
 
 // Parts.
+pub mod cache;
 pub mod engine;
 pub mod keys;
 

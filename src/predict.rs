@@ -6,12 +6,19 @@ use std::{
     time::{Duration, Instant},
 };
 
+use futures_util::FutureExt;
+
 use crate::{
+    cache::{Cache, Compute, Found, Policy, Question, Summary},
     engine::InferError,
-    error::{Error, MOST_VIOLATIONS, Violation},
+    error::{Error, ErrorCode, MOST_VIOLATIONS, Violation},
     model::{Input, ModelId, ModelRef, Prediction, conform::Item},
     registry::{Loaded, Registry},
-    telemetry::{labels::Stage, record::Record},
+    telemetry::{
+        labels::{Label, Source, Stage},
+        metrics::{Metrics, Outcomes},
+        record::Record,
+    },
 };
 
 /// What a caller wants predicted.
@@ -23,7 +30,9 @@ pub struct PredictRequest {
     pub items: Vec<(String, Input)>,
     /// Nothing is run after this moment.
     pub deadline: Instant,
-    /// Where facts and times are noted.
+    /// Whether known answers will do, and whether new ones are kept.
+    pub cache: Policy,
+    /// Learns which model it is, and where the time goes.
     pub record: Record,
 }
 
@@ -36,6 +45,8 @@ pub struct Predictions {
     pub provider: &'static str,
     /// One per item, in order.
     pub predictions: Vec<Predicted>,
+    /// What the cache did; nothing where there is none.
+    pub cache: Option<Summary>,
     /// From the request to the predictions.
     pub latency: Duration,
 }
@@ -44,7 +55,7 @@ pub struct Predictions {
 #[derive(Debug)]
 pub struct Predicted {
     /// The answer.
-    pub prediction: Prediction,
+    pub prediction: Arc<Prediction>,
     /// Whether it was known already.
     pub cached: bool,
 }
@@ -53,40 +64,90 @@ pub struct Predicted {
 #[derive(Debug, Clone)]
 pub struct Predictor {
     registry: Arc<Registry>,
+    cache: Arc<Cache>,
+    metrics: Arc<Metrics>,
 }
 
 impl Predictor {
     /// A predictor over whatever `registry` serves at the time of each request.
-    pub const fn new(registry: Arc<Registry>) -> Self {
-        Self { registry }
+    pub const fn new(registry: Arc<Registry>, cache: Arc<Cache>, metrics: Arc<Metrics>) -> Self {
+        Self { registry, cache, metrics }
     }
 
-    /// Resolves the model, checks every item, runs what is to be run.
+    /// Resolves the model, checks every item, looks for known answers, runs what is to be run.
     ///
     /// # Errors
     /// `model_not_found`, `model_not_ready`; `invalid_input` naming each bad item; `overloaded`, `deadline_exceeded`,
-    /// `internal`. All or nothing.
+    /// `not_cached`, `internal`. All or nothing.
     pub async fn predict(&self, request: PredictRequest) -> Result<Predictions, Error> {
-        let started = Instant::now();
-        let loaded = self.registry.resolve(&request.model)?;
-        let pointers: Vec<String> = request.items.iter().map(|(pointer, _)| pointer.clone()).collect();
-        let id = loaded.model.id();
+        let (started, items) = (Instant::now(), request.items.len());
+        let loaded = self.registry.resolve(&request.model).inspect_err(|error| {
+            self.metrics.unknown_model.failed(error.code(), items);
+        })?;
+        let (model, provider) = (loaded.model.id().clone(), loaded.manifest.provider.as_str());
         request.record.note(|facts| {
-            facts.model = Some((id.name.shared(), id.version.shared()));
-            facts.provider = Some(loaded.manifest.provider.as_str());
-            facts.batch_size = Some(pointers.len());
+            facts.model = Some((model.name.shared(), model.version.shared()));
+            facts.provider = Some(provider);
+            facts.batch_size = Some(items);
         });
-        let checking = request.record.watch(Stage::Preprocess);
-        let items = check(&loaded, request.items)?;
+        let outcome = Outcome { outcomes: &loaded.metrics.outcomes, items, deadline: request.deadline, told: false };
+        let (found, cache) = outcome.tell(self.answer(&loaded, request).await)?;
+        let predicted = |found: Found| Predicted {
+            prediction: found.stored.prediction,
+            cached: matches!(found.source, Source::Memory | Source::Redis),
+        };
+        let predictions = found.into_iter().map(predicted).collect();
+        Ok(Predictions { model, provider, predictions, cache, latency: started.elapsed() })
+    }
+
+    async fn answer(
+        &self,
+        loaded: &Arc<Loaded>,
+        request: PredictRequest,
+    ) -> Result<(Vec<Found>, Option<Summary>), Error> {
+        let PredictRequest { items, deadline, cache: policy, record, .. } = request;
+        let pointers: Vec<String> = items.iter().map(|(pointer, _)| pointer.clone()).collect();
+        let checking = record.watch(Stage::Preprocess);
+        let items = check(loaded, items)?;
         drop(checking);
-        let results = loaded.model.infer(items, request.deadline, &request.record).await;
-        let predictions = all_or_nothing(results, &pointers)?;
-        Ok(Predictions {
-            model: loaded.model.id().clone(),
-            provider: loaded.manifest.provider.as_str(),
-            predictions: predictions.into_iter().map(|prediction| Predicted { prediction, cached: false }).collect(),
-            latency: started.elapsed(),
-        })
+        let shared = loaded.manifest.cache.enabled;
+        let bypassed = !shared || !policy.looks_up();
+        let question = Question { fingerprint: shared.then_some(&loaded.fingerprint), items, policy, record: &record };
+        let found = self.cache.fetch(question, runs(loaded, deadline, &record)).await;
+        let found = all_or_nothing(found, &pointers)?;
+        let summary = self.cache.summary(bypassed, found.iter());
+        record.note(|facts| facts.cache = summary.map(|summary| summary.word()));
+        Ok((found, summary))
+    }
+}
+
+/// Counts how a request ended, also when nobody waits for its end.
+struct Outcome<'a> {
+    outcomes: &'a Outcomes,
+    items: usize,
+    deadline: Instant,
+    told: bool,
+}
+
+impl Outcome<'_> {
+    fn tell<T>(mut self, result: Result<(Vec<Found>, T), Error>) -> Result<(Vec<Found>, T), Error> {
+        self.told = true;
+        match &result {
+            Err(error) => self.outcomes.failed(error.code(), self.items),
+            Ok((found, _)) => Source::ALL.iter().for_each(|source| {
+                self.outcomes.predicted(*source, found.iter().filter(|found| found.source == *source).count());
+            }),
+        }
+        result
+    }
+}
+
+impl Drop for Outcome<'_> {
+    fn drop(&mut self) {
+        if !self.told {
+            let expired = Instant::now() >= self.deadline;
+            self.outcomes.failed(if expired { ErrorCode::DeadlineExceeded } else { ErrorCode::CallerLeft }, self.items);
+        }
     }
 }
 
@@ -107,23 +168,56 @@ fn check(loaded: &Loaded, inputs: Vec<(String, Input)>) -> Result<Vec<Item>, Err
     if violations.is_empty() { Ok(items) } else { Err(Error::Invalid(violations)) }
 }
 
-/// All predictions, or what was wrong with the items that the graph did not take.
-fn all_or_nothing(results: Vec<Result<Prediction, InferError>>, pointers: &[String]) -> Result<Vec<Prediction>, Error> {
-    let mut predictions = Vec::with_capacity(results.len());
+/// How the cache has items run that it does not know.
+fn runs(loaded: &Arc<Loaded>, deadline: Instant, record: &Record) -> Compute {
+    let (loaded, record) = (Arc::clone(loaded), record.clone());
+    Arc::new(move |items| {
+        let (loaded, record) = (Arc::clone(&loaded), record.clone());
+        async move { infer(&loaded, items, deadline, &record).await }.boxed()
+    })
+}
+
+async fn infer(
+    loaded: &Loaded,
+    items: Vec<Item>,
+    deadline: Instant,
+    record: &Record,
+) -> Vec<Result<Prediction, Error>> {
+    let results = loaded.model.infer(items, deadline, record).await.into_iter();
+    let failure = |error| match error {
+        InferError::Rejected => rejected(),
+        InferError::Other(error) => error,
+    };
+    results.map(|result| result.map_err(failure)).collect()
+}
+
+/// The graph's own words stay in the log: they can quote the input. The pointer is empty, because equal items of several
+/// callers share this answer; each puts its own in front.
+fn rejected() -> Error {
+    let detail = "the model cannot take this input: a shape or a value is outside of what its graph can compute";
+    Error::Invalid(vec![Violation::new("", "rejected_by_model", detail)])
+}
+
+/// The answers to all items; or every fault that was found in them, each at its item; or the failure that was none of
+/// theirs.
+fn all_or_nothing(found: Vec<Result<Found, Error>>, pointers: &[String]) -> Result<Vec<Found>, Error> {
+    let mut answers = Vec::with_capacity(found.len());
     let mut violations = Vec::new();
-    for (result, pointer) in results.into_iter().zip(pointers) {
-        match result {
-            Ok(prediction) => predictions.push(prediction),
-            Err(InferError::Rejected) => violations.push(rejected(pointer)),
-            Err(InferError::Other(error)) => return Err(error),
+    let mut invalid = false;
+    for (found, pointer) in found.into_iter().zip(pointers) {
+        match found {
+            Ok(found) => answers.push(found),
+            Err(Error::Invalid(found)) => {
+                invalid = true;
+                let place = |violation: Violation| Violation {
+                    pointer: format!("{pointer}{}", violation.pointer),
+                    ..violation
+                };
+                violations.extend(found.into_iter().map(place));
+            }
+            Err(error) => return Err(error),
         }
     }
     violations.truncate(MOST_VIOLATIONS);
-    if violations.is_empty() { Ok(predictions) } else { Err(Error::Invalid(violations)) }
-}
-
-/// The graph's own words stay in the log: they can quote the input.
-fn rejected(pointer: &str) -> Violation {
-    let detail = "the model cannot take this input: a shape or a value is outside of what its graph can compute";
-    Violation::new(pointer, "rejected_by_model", detail)
+    if invalid { Err(Error::Invalid(violations)) } else { Ok(answers) }
 }

@@ -25,15 +25,23 @@ pub(super) async fn ready(State(state): State<ApiState>) -> Response {
     } else if let [first, ..] = &required[..] {
         Error::ModelNotReady { model: first.model.clone(), reason: first.reason.clone() }
     } else {
-        let status = if degraded.is_empty() { "ready" } else { "degraded" };
-        return Json(json!({"status": status, "reasons": reasons(&degraded)})).into_response();
+        let mut reasons = reasons(&degraded);
+        reasons.extend(lost_parts(&state));
+        let status = if reasons.is_empty() { "ready" } else { "degraded" };
+        return Json(json!({"status": status, "reasons": reasons})).into_response();
     };
     let mut members = Map::new();
-    members.insert("reasons".to_owned(), reasons(&[required, degraded].concat()));
+    members.insert("reasons".to_owned(), reasons(&[required, degraded].concat()).into());
     Failure { error: Arc::new(error), members }.into_response()
 }
 
-fn reasons(items: &[NotReady]) -> Value {
+/// Parts without which predictions go on.
+fn lost_parts(state: &ApiState) -> Option<Value> {
+    let reason = state.cache.trouble()?;
+    Some(json!({"part": "redis", "state": "lost", "reason": reason, "required": false}))
+}
+
+fn reasons(items: &[NotReady]) -> Vec<Value> {
     let reason = |item: &NotReady| json!({"model": item.model, "state": item.state, "reason": item.reason, "required": item.required});
     items.iter().map(reason).collect()
 }

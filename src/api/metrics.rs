@@ -11,6 +11,7 @@ use crate::{error::Error, telemetry::metrics::CONTENT_TYPE};
 
 /// Written away from the async threads: it takes a millisecond and more.
 pub(super) async fn show(State(state): State<ApiState>) -> Result<Response, Error> {
+    state.cache.observe();
     let rendered = tokio::task::spawn_blocking(move || state.metrics.render()).await;
     let text = rendered.map_err(anyhow::Error::from).flatten().map_err(Error::internal)?;
     Ok(([(header::CONTENT_TYPE, CONTENT_TYPE)], text).into_response())

@@ -2,6 +2,8 @@
 
 mod access_log;
 mod auth;
+mod cache_headers;
+mod call;
 mod client;
 mod explain;
 mod extract;

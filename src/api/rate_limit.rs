@@ -7,11 +7,9 @@ mod in_flight;
 mod limits;
 mod payer;
 
-use std::convert::Infallible;
-
 use axum::{
-    extract::{FromRequestParts, Request, State},
-    http::{StatusCode, request::Parts},
+    extract::{Request, State},
+    http::{Extensions, StatusCode},
     middleware::Next,
     response::{IntoResponse, Response},
 };
@@ -85,6 +83,11 @@ pub(super) struct Quota {
 }
 
 impl Quota {
+    /// What was charged, as the layers left it in a request's extensions.
+    pub(super) fn of(extensions: &Extensions) -> Self {
+        Self { account: extensions.get().cloned(), record: extensions.get().cloned() }
+    }
+
     /// Charges the items of a batch, all or none. The first was charged before its body was read.
     ///
     /// # Errors
@@ -92,13 +95,5 @@ impl Quota {
     pub(super) fn charge_batch(&self, items: usize, pointer: &str) -> Result<(), Error> {
         let _watch = self.record.as_ref().map(|record| record.watch(Stage::RateLimit));
         self.account.as_ref().map_or(Ok(()), |account| account.charge_batch(items, pointer))
-    }
-}
-
-impl<S: Sync> FromRequestParts<S> for Quota {
-    type Rejection = Infallible;
-
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
-        Ok(Self { account: parts.extensions.get().cloned(), record: parts.extensions.get().cloned() })
     }
 }

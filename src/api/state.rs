@@ -8,6 +8,7 @@ use super::{
     routes::{Access, Methods},
 };
 use crate::{
+    cache::Cache,
     config::{PredictConfig, ServerConfig},
     keys::{KeyStore, Scope},
     lifecycle::Lifecycle,
@@ -37,6 +38,8 @@ pub struct Parts {
     pub registry: Arc<Registry>,
     /// Who may call; anyone when absent.
     pub keys: Option<Arc<KeyStore>>,
+    /// Known answers.
+    pub cache: Arc<Cache>,
     /// How often callers may call; as often as they like when absent.
     pub limits: Option<Arc<Limits>>,
     /// Whether the server is about to stop.
@@ -56,7 +59,11 @@ impl ApiState {
     pub fn new(parts: Parts) -> Self {
         let routes = super::routes(parts.metrics_access());
         Self {
-            predictor: Predictor::new(Arc::clone(&parts.registry)),
+            predictor: Predictor::new(
+                Arc::clone(&parts.registry),
+                Arc::clone(&parts.cache),
+                Arc::clone(&parts.metrics),
+            ),
             space: Space::new(parts.server.bodies_limit.as_u64()),
             methods: Methods::of(&routes),
             parts: Arc::new(parts),

@@ -154,8 +154,8 @@ async fn load_models(config: &Config) -> anyhow::Result<Arc<Registry>> {
         true => Some(library::load(&config.runtime)?),
         false => None,
     };
-    let loader =
-        Arc::new(Loader::new(&config.runtime, library, config.predict.max_text_chars, Arc::new(Metrics::new()?)));
+    let metrics = Arc::new(Metrics::new()?);
+    let loader = Arc::new(Loader::new(&config.runtime, library, config.predict.max_text_chars, metrics));
     registry.load_all(&loader, &Lifecycle::new()).await;
     // Sessions must not be taken down while the process ends: the library takes itself down then.
     std::mem::forget(Arc::clone(&registry));

@@ -4,6 +4,7 @@ use std::{
     io::{BufRead, IsTerminal},
     path::{Path, PathBuf},
     process::ExitCode,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -13,11 +14,12 @@ use futures_util::{StreamExt, stream};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::{
-    config::{Config, Flag},
+    cache::{Cache, Policy},
+    config::{CacheMode, Config, Flag},
     error::Error,
     model::{Input, ModelRef, Prediction},
     predict::{PredictRequest, Predictor},
-    telemetry::record::Record,
+    telemetry::{metrics::Metrics, record::Record},
 };
 
 #[derive(Debug, Args)]
@@ -61,7 +63,11 @@ pub(super) fn run(mut config: Config, args: PredictArgs) -> anyhow::Result<ExitC
         let registry = super::load_models(&config).await?;
         let loaded = registry.resolve(&wanted)?;
         let takes_text = loaded.manifest.text.is_some();
-        let predictor = Predictor::new(registry);
+        // Who asks here wants the model's answer, and does not wait for a server.
+        config.cache.mode = CacheMode::Off;
+        let metrics = Arc::new(Metrics::new()?);
+        let cache = Cache::new(&config.cache, &config.redis, Arc::clone(&metrics))?;
+        let predictor = Predictor::new(registry, Arc::new(cache), metrics);
         match (&args.text, &args.input) {
             (Some(text), _) => one(&predictor, &wanted, Ok(Input::Text(text.clone()))).await,
             (None, Some(json)) => one(&predictor, &wanted, parse(json)).await,
@@ -73,7 +79,7 @@ pub(super) fn run(mut config: Config, args: PredictArgs) -> anyhow::Result<ExitC
 }
 
 async fn one(predictor: &Predictor, wanted: &ModelRef, input: anyhow::Result<Input>) -> anyhow::Result<ExitCode> {
-    let answer = serde_json::to_string(&predict(predictor, wanted, input?).await?)?;
+    let answer = serde_json::to_string(&*predict(predictor, wanted, input?).await?)?;
     super::print(&(answer + "\n"))?;
     Ok(ExitCode::SUCCESS)
 }
@@ -100,7 +106,7 @@ async fn lines(predictor: &Predictor, wanted: &ModelRef, takes_text: bool) -> an
         .buffered(at_once);
     while let Some(answer) = answers.next().await {
         let line = match answer? {
-            Ok(prediction) => serde_json::to_string(&prediction)?,
+            Ok(prediction) => serde_json::to_string(&*prediction)?,
             Err(error) => {
                 failed += 1;
                 serde_json::json!({"error": format!("{error:#}")}).to_string()
@@ -144,11 +150,12 @@ fn parse(json: &str) -> anyhow::Result<Input> {
     serde_json::from_str(json).context("the input is not valid JSON")
 }
 
-async fn predict(predictor: &Predictor, wanted: &ModelRef, input: Input) -> anyhow::Result<Prediction> {
+async fn predict(predictor: &Predictor, wanted: &ModelRef, input: Input) -> anyhow::Result<Arc<Prediction>> {
     let request = PredictRequest {
         model: wanted.clone(),
         items: vec![(String::new(), input)],
         deadline: Instant::now() + TIME_LIMIT,
+        cache: Policy::default(),
         record: Record::new(),
     };
     let predictions = predictor.predict(request).await.map_err(explain)?;

@@ -38,6 +38,15 @@ pub(super) fn at_least_1_kib(size: &ByteSize) -> Result<(), ValidationError> {
     if size.as_u64() < 1024 { Err(problem("must be at least 1KiB")) } else { Ok(()) }
 }
 
+/// The rest is read where Redis is spoken to: a broken URL may hold a password, so less is said about it.
+pub(super) fn redis_url(url: &str) -> Result<(), ValidationError> {
+    match url.split_once("://") {
+        Some(("redis" | "unix" | "redis+unix", _)) => Ok(()),
+        Some(("rediss", _)) => Err(problem("must not start with rediss://: TLS is not spoken to Redis; use a tunnel")),
+        _ => Err(problem("must be like redis://user:password@host:6379/0 or unix:///path/to/socket")),
+    }
+}
+
 pub(super) fn log_filter(filter: &str) -> Result<(), ValidationError> {
     let parsed = tracing_subscriber::EnvFilter::try_new(filter);
     parsed.map(drop).map_err(|_| problem("is no filter; write it like \"info\" or \"warn,glassbox=debug\""))
@@ -88,14 +97,6 @@ pub(super) fn origins(origins: &[String]) -> Result<(), ValidationError> {
         Ok(())
     } else {
         Err(problem("expected origins like \"https://app.example.com\", or \"*\""))
-    }
-}
-
-/// What the Redis client can connect to.
-pub(super) fn redis_url(url: &str) -> Result<(), ValidationError> {
-    match url.split_once("://") {
-        Some(("redis" | "unix" | "redis+unix", rest)) if !rest.is_empty() => Ok(()),
-        _ => Err(problem("must be like \"redis://user:password@host:6379/0\" or \"unix:///path\"")),
     }
 }
 

@@ -24,6 +24,8 @@ pub struct Manifest {
     pub output: Output,
     /// How many items share one run.
     pub batching: Batching,
+    /// Whether answers are kept.
+    pub cache: CacheSwitch,
     /// Which versions are served.
     pub versions: Versions,
     /// How the model is run.
@@ -110,6 +112,20 @@ pub enum Activation {
 pub struct Batching {
     /// Rows in one run. 1 switches batching off; absent, the server tries at load whether rows are independent.
     pub max_batch_size: Option<usize>,
+}
+
+/// `[cache]`
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct CacheSwitch {
+    /// Off for a model that may answer the same input differently: every item is computed, also an equal one of a batch.
+    pub enabled: bool,
+}
+
+impl Default for CacheSwitch {
+    fn default() -> Self {
+        Self { enabled: true }
+    }
 }
 
 /// `[versions]`

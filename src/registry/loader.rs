@@ -12,6 +12,7 @@ use anyhow::Context;
 
 use super::{ModelSource, Source, VersionSource, digest::digest, golden::Golden};
 use crate::{
+    cache::Fingerprint,
     config::RuntimeConfig,
     engine::{
         Backend, Intake, Limits, Model, Pool, Postprocess, Stub,
@@ -56,6 +57,8 @@ pub struct Loaded {
     pub signature: Arc<Signature>,
     /// SHA-256 over its files, in hexadecimal.
     pub digest: String,
+    /// What its answers depend on.
+    pub fingerprint: Fingerprint,
     /// Size of its files in bytes.
     pub size: u64,
     /// How good it is: the training side's held-out figures, as they stand in `metrics.json`.
@@ -154,7 +157,9 @@ impl Loader {
         let quality = companion(&version.source, "metrics.json")?
             .map(|text| serde_json::from_str(&text).context("metrics.json cannot be read"))
             .transpose()?;
+        let batching = (parts.batch_dimension, parts.max_batch_size);
         Ok(Loaded {
+            fingerprint: Fingerprint::new(id, &digest, &manifest, &parts.signature, batching),
             model,
             manifest,
             signature: parts.signature,

@@ -14,6 +14,8 @@ mod support;
 #[cfg(test)]
 mod bad_input;
 #[cfg(test)]
+mod cache;
+#[cfg(test)]
 mod command_line;
 #[cfg(test)]
 mod endless;
@@ -33,5 +35,7 @@ mod rate_limit;
 mod readiness;
 #[cfg(test)]
 mod readme;
+#[cfg(test)]
+mod redis_outage;
 #[cfg(test)]
 mod structure;

@@ -60,6 +60,8 @@ fn may_import(from: &str, to: &str) -> bool {
 fn what_has_one_place_has_no_other() {
     for (path, place) in [
         ("ort", "engine/session.rs"),
+        ("moka", "cache/memory.rs"),
+        ("MultiplexedConnection", "cache/redis.rs"),
         ("std::env::vars_os", "config/load.rs"),
         ("std::env::var_os", "config/load.rs"),
         ("tokio::spawn", "lifecycle.rs"),

@@ -3,7 +3,6 @@
 use std::borrow::Cow;
 
 use axum::{
-    Extension,
     extract::State,
     http::header,
     response::{IntoResponse, Response},
@@ -13,18 +12,11 @@ use validator::{Validate, ValidateArgs, ValidationError, ValidationErrors};
 
 use super::items::Items;
 use crate::{
-    api::{
-        auth::Caller,
-        extract::JsonBody,
-        layers::{Deadline, RequestId},
-        rate_limit::Quota,
-        room::Room,
-        state::ApiState,
-    },
+    api::{cache_headers, call::Call, extract::JsonBody, room::Room, state::ApiState},
     config::PredictConfig,
     error::{Error, Violation},
     model::{Input, ModelRef, Prediction},
-    predict::{PredictRequest, Predictions},
+    predict::Predictions,
     telemetry::{labels::Stage, millis, record::Record},
 };
 
@@ -85,23 +77,18 @@ struct BatchItem<'a> {
 
 /// `POST /v1/predict`
 pub(in crate::api) async fn predict(
-    State(state): State<ApiState>,
-    Extension(caller): Extension<Caller>,
-    Extension(RequestId(id)): Extension<RequestId>,
-    Extension(Deadline(deadline)): Extension<Deadline>,
-    Extension(record): Extension<Record>,
+    call: Call,
     JsonBody(body, room): JsonBody<PredictBody>,
 ) -> Result<Response, Error> {
     body.validate().map_err(violations)?;
-    caller.check_model(&state, body.model.as_deref())?;
     let item = match (body.text, body.input) {
         (Some(text), _) => ("/text".to_owned(), Input::Text(text)),
         (None, Some(input)) => ("/input".to_owned(), input),
         (None, None) => return Err(Error::malformed("", NOT_ONE, "send either 'text' or 'input'")),
     };
     let model = ModelRef { name: body.model, version: body.version };
-    let predictions =
-        state.predictor.predict(PredictRequest { model, items: vec![item], deadline, record: record.clone() }).await?;
+    let predictions = call.predict(model, vec![item], "").await?;
+    let Call { id, record, .. } = call;
     answer(predictions, room, record, move |predictions| {
         let one = predictions.predictions.first().ok_or_else(|| anyhow::anyhow!("there is no prediction"))?;
         Ok(serde_json::to_vec(&PredictAnswer {
@@ -120,24 +107,18 @@ pub(in crate::api) async fn predict(
 /// `POST /v1/predict_batch`
 pub(in crate::api) async fn predict_batch(
     State(state): State<ApiState>,
-    Extension(caller): Extension<Caller>,
-    quota: Quota,
-    Extension(RequestId(id)): Extension<RequestId>,
-    Extension(Deadline(deadline)): Extension<Deadline>,
-    Extension(record): Extension<Record>,
+    call: Call,
     JsonBody(body, room): JsonBody<BatchBody>,
 ) -> Result<Response, Error> {
     body.validate_with_args(&state.predict).map_err(violations)?;
-    caller.check_model(&state, body.model.as_deref())?;
     let (kind, inputs): (_, Vec<Input>) = match (body.texts, body.inputs) {
-        (Some(texts), _) => ("texts", texts.kept.into_iter().map(Input::Text).collect()),
-        (None, inputs) => ("inputs", inputs.map(|inputs| inputs.kept).unwrap_or_default()),
+        (Some(texts), _) => ("/texts", texts.kept.into_iter().map(Input::Text).collect()),
+        (None, inputs) => ("/inputs", inputs.map(|inputs| inputs.kept).unwrap_or_default()),
     };
-    quota.charge_batch(inputs.len(), &format!("/{kind}"))?;
-    let items = inputs.into_iter().enumerate().map(|(index, input)| (format!("/{kind}/{index}"), input)).collect();
+    let items = inputs.into_iter().enumerate().map(|(index, input)| (format!("{kind}/{index}"), input)).collect();
     let model = ModelRef { name: body.model, version: body.version };
-    let predictions =
-        state.predictor.predict(PredictRequest { model, items, deadline, record: record.clone() }).await?;
+    let predictions = call.predict(model, items, kind).await?;
+    let Call { id, record, .. } = call;
     answer(predictions, room, record, move |predictions| {
         let items = &predictions.predictions;
         Ok(serde_json::to_vec(&BatchAnswer {
@@ -165,13 +146,18 @@ async fn answer(
     write: impl FnOnce(&Predictions) -> anyhow::Result<Vec<u8>> + Send + 'static,
 ) -> Result<Response, Error> {
     let _watch = record.watch(Stage::Encode);
+    let cache = predictions.cache;
     let elements: usize = predictions.predictions.iter().map(|item| item.prediction.elements()).sum();
     let body = match elements <= INLINE_ELEMENTS {
         true => write(&predictions),
         false => tokio::task::spawn_blocking(move || write(&predictions)).await.map_err(anyhow::Error::from).flatten(),
     };
     let headers = [(header::CONTENT_TYPE, "application/json"), (header::CACHE_CONTROL, "no-store")];
-    Ok((headers, room.answer(body.map_err(Error::internal)?)?).into_response())
+    let mut response = (headers, room.answer(body.map_err(Error::internal)?)?).into_response();
+    if let Some(summary) = &cache {
+        cache_headers::describe(summary, response.headers_mut());
+    }
+    Ok(response)
 }
 
 /// Above this, writing takes longer than an async thread should be held.

@@ -129,12 +129,13 @@ async fn a_full_queue_refuses_at_once_and_says_when_to_come_back() {
     })
     .await;
     let app = Arc::new(app);
-    // Every item has a shape of its own, and so a run of its own: each caller keeps the queue busy for a while.
-    let inputs: Vec<Value> = (0..200).map(|length| json!(vec![0; length])).collect();
-    let body = json!({"model": "doubler", "inputs": inputs}).to_string();
     let mut callers = JoinSet::new();
-    for _ in 0..30 {
-        let (app, body) = (Arc::clone(&app), body.clone());
+    for n in 0..30 {
+        // Every item has a shape of its own, and so a run of its own: each caller keeps the queue busy for a while. No
+        // two callers send the same, or they would share their runs.
+        let inputs: Vec<Value> = (1..200).map(|length| json!(vec![n; length])).collect();
+        let body = json!({"model": "doubler", "inputs": inputs}).to_string();
+        let app = Arc::clone(&app);
         callers.spawn(async move { post(&app, "/v1/predict_batch", body).await });
     }
     let mut refused = 0;

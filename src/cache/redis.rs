@@ -1,0 +1,151 @@
+//! One connection to Redis: the only file that knows how it is spoken to.
+//!
+//! Nothing here waits for ever, and no error keeps the server's words: they can hold keys, addresses and names.
+
+use std::{path::PathBuf, time::Duration};
+
+use anyhow::Context;
+use futures_util::{FutureExt, future::BoxFuture};
+use redis::{
+    AsyncConnectionConfig, ConnectionAddr, ErrorKind, IntoConnectionInfo, RedisConnectionInfo, RedisError,
+    ServerErrorKind, Value, aio::ConnectionLike, aio::MultiplexedConnection, cmd, pipe,
+};
+use tokio::net::{TcpStream, UnixStream};
+
+use super::breaker::Trouble;
+use crate::config::RedisConfig;
+
+/// Where Redis is, and how to speak to it.
+#[derive(Debug)]
+pub(super) struct Redis {
+    place: Place,
+    settings: RedisConnectionInfo,
+    connect_timeout: Duration,
+    timeout: Duration,
+}
+
+#[derive(Debug)]
+enum Place {
+    Tcp(String, u16),
+    Unix(PathBuf),
+}
+
+impl Redis {
+    /// Reads the URL; connects to nothing.
+    ///
+    /// # Errors
+    /// When the URL is none, without a word of it: it can hold a password.
+    pub(super) fn new(config: &RedisConfig) -> anyhow::Result<Self> {
+        let info = config.url.as_str().into_connection_info();
+        let info = info.ok().context("redis.url is no URL like redis://user:password@host:6379/0 or unix:///path")?;
+        let place = match info.addr() {
+            ConnectionAddr::Tcp(host, port) => Place::Tcp(host.clone(), *port),
+            ConnectionAddr::Unix(path) => Place::Unix(path.clone()),
+            _ => anyhow::bail!("redis.url asks for TLS, which is not spoken to Redis"),
+        };
+        let settings = info.redis_settings().clone();
+        Ok(Self { place, settings, connect_timeout: config.connect_timeout, timeout: config.timeout })
+    }
+
+    /// Connects and logs in. The connection works for as long as the future beside it is polled; when that ends, the
+    /// connection is lost.
+    pub(super) async fn connect(&self) -> Result<(Connection, BoxFuture<'static, ()>), Trouble> {
+        tokio::time::timeout(self.connect_timeout, self.connect_at_last()).await.map_err(|_elapsed| Trouble::Slow)?
+    }
+
+    async fn connect_at_last(&self) -> Result<(Connection, BoxFuture<'static, ()>), Trouble> {
+        // Every call here has a limit of its own.
+        let config = || AsyncConnectionConfig::new().set_connection_timeout(None).set_response_timeout(None);
+        let unreachable = |_: std::io::Error| Trouble::Unreachable;
+        let (connection, driver) = match &self.place {
+            Place::Tcp(host, port) => {
+                let stream = TcpStream::connect((host.as_str(), *port)).await.map_err(unreachable)?;
+                stream.set_nodelay(true).map_err(unreachable)?;
+                let made = MultiplexedConnection::new_with_config(&self.settings, stream, config()).await;
+                let (connection, driver) = made.map_err(|error| trouble(&error))?;
+                (connection, driver.boxed())
+            }
+            Place::Unix(path) => {
+                let stream = UnixStream::connect(path).await.map_err(unreachable)?;
+                let made = MultiplexedConnection::new_with_config(&self.settings, stream, config()).await;
+                let (connection, driver) = made.map_err(|error| trouble(&error))?;
+                (connection, driver.boxed())
+            }
+        };
+        Ok((Connection { connection, timeout: self.timeout }, driver))
+    }
+}
+
+/// One connection, shared by all who ask at the same time. Cheap to clone.
+#[derive(Debug, Clone)]
+pub(super) struct Connection {
+    connection: MultiplexedConnection,
+    timeout: Duration,
+}
+
+impl Connection {
+    /// Whether anybody answers.
+    pub(super) async fn ping(&self) -> Result<(), Trouble> {
+        self.within(self.timeout, async |mut connection| cmd("PING").query_async::<()>(&mut connection).await).await
+    }
+
+    /// Whether anything can be written.
+    pub(super) async fn try_write(&self, key: &str) -> Result<(), Trouble> {
+        let write = async |mut connection: MultiplexedConnection| {
+            cmd("SET").arg(key).arg(1).arg("PX").arg(1000).query_async::<()>(&mut connection).await
+        };
+        self.within(self.timeout, write).await
+    }
+
+    /// The values of `keys`, in order. What is no string counts as absent, as Redis does it.
+    pub(super) async fn get(&self, keys: &[String]) -> Result<Vec<Option<Vec<u8>>>, Trouble> {
+        let read = async |mut connection: MultiplexedConnection| {
+            cmd("MGET").arg(keys).query_async::<Vec<Option<Vec<u8>>>>(&mut connection).await
+        };
+        let values = self.within(self.timeout, read).await?;
+        if values.len() == keys.len() { Ok(values) } else { Err(Trouble::Failing) }
+    }
+
+    /// Writes values, each with the time that it is kept for, and whatever lay under their keys before.
+    pub(super) async fn set(&self, entries: &[(String, Vec<u8>, Duration)], limit: Duration) -> Result<(), Trouble> {
+        let mut pipeline = pipe();
+        for (key, value, keep) in entries {
+            let keep = u64::try_from(keep.as_millis()).unwrap_or(u64::MAX).max(1);
+            pipeline.cmd("SET").arg(key).arg(value).arg("PX").arg(keep);
+        }
+        let write = async |mut connection: MultiplexedConnection| {
+            connection.req_packed_commands(&pipeline, 0, entries.len()).await
+        };
+        let answers = self.within(limit, write).await?;
+        let refused = answers.into_iter().find_map(|answer| match answer {
+            Value::ServerError(error) => Some(trouble(&error.into())),
+            _ => None,
+        });
+        refused.map_or(Ok(()), Err)
+    }
+
+    async fn within<T>(
+        &self,
+        limit: Duration,
+        ask: impl AsyncFnOnce(MultiplexedConnection) -> Result<T, RedisError>,
+    ) -> Result<T, Trouble> {
+        match tokio::time::timeout(limit, ask(self.connection.clone())).await {
+            Ok(answer) => answer.map_err(|error| trouble(&error)),
+            Err(_elapsed) => Err(Trouble::Slow),
+        }
+    }
+}
+
+fn trouble(error: &RedisError) -> Trouble {
+    match error.kind() {
+        ErrorKind::Io => Trouble::Unreachable,
+        ErrorKind::AuthenticationFailed | ErrorKind::Server(ServerErrorKind::NoPerm) => Trouble::Refused,
+        ErrorKind::Server(ServerErrorKind::BusyLoading) => Trouble::Loading,
+        ErrorKind::Extension => match error.code() {
+            Some("NOAUTH" | "WRONGPASS") => Trouble::Refused,
+            Some("OOM") => Trouble::Full,
+            _ => Trouble::Failing,
+        },
+        _ => Trouble::Failing,
+    }
+}

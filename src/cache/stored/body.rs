@@ -1,0 +1,233 @@
+//! The body of a stored answer: little-endian numbers of fixed width, exact; every list behind its length.
+
+use std::{sync::Arc, time::Duration};
+
+use half::{bf16, f16};
+
+use crate::{
+    cache::key::datatype_code,
+    model::{Classes, Data, Datatype, Prediction, Tensor, Value},
+};
+
+const CLASSIFICATION: u8 = 1;
+const VALUE: u8 = 2;
+const NAMED: u8 = 3;
+
+/// ONNX knows no tensor of more dimensions that anything could compute.
+const MOST_DIMENSIONS: usize = 64;
+
+/// Bytes of one element; of a string, those of its length.
+pub(super) const fn width(datatype: Datatype) -> usize {
+    match datatype {
+        Datatype::Bool | Datatype::Uint8 | Datatype::Int8 => 1,
+        Datatype::Uint16 | Datatype::Int16 | Datatype::Fp16 | Datatype::Bf16 => 2,
+        Datatype::Uint32 | Datatype::Int32 | Datatype::Fp32 | Datatype::Bytes => 4,
+        Datatype::Uint64 | Datatype::Int64 | Datatype::Fp64 => 8,
+    }
+}
+
+pub(super) struct Writer(Vec<u8>);
+
+impl Writer {
+    pub(super) fn new(capacity: usize) -> Self {
+        Self(Vec::with_capacity(capacity))
+    }
+
+    pub(super) fn finish(self) -> Vec<u8> {
+        self.0
+    }
+
+    pub(super) fn header(&mut self, stored_at: u64, compute_time: Duration) {
+        self.put(stored_at.to_le_bytes());
+        self.put(u64::try_from(compute_time.as_nanos()).unwrap_or(u64::MAX).to_le_bytes());
+    }
+
+    pub(super) fn prediction(&mut self, prediction: &Prediction) {
+        match prediction {
+            Prediction::Classification(classes) => {
+                self.put([CLASSIFICATION]);
+                self.texts(&classes.labels);
+                self.length(classes.probabilities.len());
+                classes.probabilities.iter().for_each(|probability| self.put(probability.to_le_bytes()));
+            }
+            Prediction::Value(value) => {
+                self.put([VALUE]);
+                self.value(value);
+            }
+            Prediction::Named(values) => {
+                self.put([NAMED]);
+                self.length(values.len());
+                for (name, value) in values {
+                    self.text(name);
+                    self.value(value);
+                }
+            }
+        }
+    }
+
+    fn value(&mut self, value: &Value) {
+        self.put([u8::from(value.keys.is_some())]);
+        if let Some(keys) = &value.keys {
+            self.texts(keys);
+        }
+        let (shape, data) = (value.tensor.shape(), value.tensor.data());
+        self.put([datatype_code(data.datatype())]);
+        self.length(shape.len());
+        shape.iter().for_each(|size| self.length(*size));
+        macro_rules! each {
+            ($values:expr) => {
+                $values.iter().for_each(|value| self.put(value.to_le_bytes()))
+            };
+        }
+        match data {
+            Data::Bool(values) => values.iter().for_each(|value| self.put([u8::from(*value)])),
+            Data::Uint8(values) => self.0.extend_from_slice(values),
+            Data::Uint16(values) => each!(values),
+            Data::Uint32(values) => each!(values),
+            Data::Uint64(values) => each!(values),
+            Data::Int8(values) => each!(values),
+            Data::Int16(values) => each!(values),
+            Data::Int32(values) => each!(values),
+            Data::Int64(values) => each!(values),
+            Data::Fp16(values) => each!(values),
+            Data::Bf16(values) => each!(values),
+            Data::Fp32(values) => each!(values),
+            Data::Fp64(values) => each!(values),
+            Data::Bytes(values) => values.iter().for_each(|text| self.text(text)),
+        }
+    }
+
+    fn texts(&mut self, texts: &[String]) {
+        self.length(texts.len());
+        texts.iter().for_each(|text| self.text(text));
+    }
+
+    fn text(&mut self, text: &str) {
+        self.length(text.len());
+        self.0.extend_from_slice(text.as_bytes());
+    }
+
+    /// What is too long for this is too long to be stored; it would not be believed when it is read.
+    fn length(&mut self, length: usize) {
+        self.put(u32::try_from(length).unwrap_or(u32::MAX).to_le_bytes());
+    }
+
+    fn put<const N: usize>(&mut self, bytes: [u8; N]) {
+        self.0.extend_from_slice(&bytes);
+    }
+}
+
+/// `None` from any of its methods: the bytes are no body.
+pub(super) struct Reader<'a>(&'a [u8]);
+
+impl<'a> Reader<'a> {
+    pub(super) const fn new(bytes: &'a [u8]) -> Self {
+        Self(bytes)
+    }
+
+    pub(super) const fn is_at_end(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub(super) fn header(&mut self) -> Option<(u64, Duration)> {
+        let stored_at = u64::from_le_bytes(self.array()?);
+        Some((stored_at, Duration::from_nanos(u64::from_le_bytes(self.array()?))))
+    }
+
+    pub(super) fn prediction(&mut self) -> Option<Prediction> {
+        match self.byte()? {
+            CLASSIFICATION => {
+                let labels = self.texts()?;
+                let count = self.length()?;
+                let probabilities = self.elements(count, f32::from_le_bytes)?;
+                (labels.len() == count)
+                    .then(|| Prediction::Classification(Classes { labels: labels.into(), probabilities }))
+            }
+            VALUE => self.value().map(Prediction::Value),
+            NAMED => {
+                let count = self.length()?;
+                let values = (0..count).map(|_| Some((Arc::from(self.text()?), self.value()?)));
+                values.collect::<Option<_>>().map(Prediction::Named)
+            }
+            _ => None,
+        }
+    }
+
+    fn value(&mut self) -> Option<Value> {
+        let keys = match self.byte()? {
+            0 => None,
+            1 => Some(self.texts()?.into()),
+            _ => return None,
+        };
+        let code = self.byte()?;
+        let rank = self.length().filter(|rank| *rank <= MOST_DIMENSIONS)?;
+        let shape = (0..rank).map(|_| self.length()).collect::<Option<Vec<_>>>()?;
+        let count = shape.iter().try_fold(1_usize, |product, size| product.checked_mul(*size))?;
+        macro_rules! numbers {
+            ($datatype:ident, $number:ty) => {
+                Data::$datatype(self.elements(count, <$number>::from_le_bytes)?)
+            };
+        }
+        let data = match code {
+            1 => Data::Bool(self.take(count)?.iter().map(boolean).collect::<Option<_>>()?),
+            2 => Data::Uint8(self.take(count)?.to_vec()),
+            3 => numbers!(Uint16, u16),
+            4 => numbers!(Uint32, u32),
+            5 => numbers!(Uint64, u64),
+            6 => numbers!(Int8, i8),
+            7 => numbers!(Int16, i16),
+            8 => numbers!(Int32, i32),
+            9 => numbers!(Int64, i64),
+            10 => numbers!(Fp16, f16),
+            11 => numbers!(Bf16, bf16),
+            12 => numbers!(Fp32, f32),
+            13 => numbers!(Fp64, f64),
+            14 => Data::Bytes((0..count).map(|_| self.text()).collect::<Option<_>>()?),
+            _ => return None,
+        };
+        Some(Value { tensor: Tensor::new(shape, data)?, keys })
+    }
+
+    fn texts(&mut self) -> Option<Vec<String>> {
+        let count = self.length()?;
+        // Collected one by one: memory is taken for what is there, not for what is announced.
+        (0..count).map(|_| self.text()).collect()
+    }
+
+    fn text(&mut self) -> Option<String> {
+        let length = self.length()?;
+        String::from_utf8(self.take(length)?.to_vec()).ok()
+    }
+
+    fn elements<const N: usize, T>(&mut self, count: usize, read: impl Fn([u8; N]) -> T) -> Option<Vec<T>> {
+        let bytes = self.take(count.checked_mul(N)?)?;
+        let (chunks, _) = bytes.as_chunks::<N>();
+        Some(chunks.iter().map(|chunk| read(*chunk)).collect())
+    }
+
+    fn length(&mut self) -> Option<usize> {
+        usize::try_from(u32::from_le_bytes(self.array()?)).ok()
+    }
+
+    fn byte(&mut self) -> Option<u8> {
+        self.array::<1>().map(|[byte]| byte)
+    }
+
+    fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
+        self.take(N)?.try_into().ok()
+    }
+
+    fn take(&mut self, count: usize) -> Option<&'a [u8]> {
+        let (taken, rest) = self.0.split_at_checked(count)?;
+        self.0 = rest;
+        Some(taken)
+    }
+}
+
+fn boolean(byte: &u8) -> Option<bool> {
+    match byte {
+        0 => Some(false),
+        1 => Some(true),
+        _ => None,
+    }
+}

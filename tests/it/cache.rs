@@ -1,0 +1,107 @@
+//! Known answers: which inputs share one, who computes it, how long it is kept, and what a caller is told about it.
+
+mod flights;
+mod headers;
+mod keys;
+mod tiers;
+
+use std::path::PathBuf;
+
+use glassbox::config::{CacheMode, Config};
+use reqwest::{Method, RequestBuilder};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::support::{Metrics, Redis, TestApp, python, serve_files};
+
+/// A model that counts to its input, and so takes as long as a test wants.
+struct Loop {
+    folder: TempDir,
+}
+
+impl Loop {
+    fn new() -> Self {
+        let made = Self { folder: TempDir::new().unwrap() };
+        python("python/loop_graph.py", &[made.path().to_str().unwrap()], "");
+        made
+    }
+
+    fn path(&self) -> PathBuf {
+        self.folder.path().join("loop.onnx")
+    }
+
+    async fn serve(&self, change: impl FnOnce(&mut Config)) -> TestApp {
+        TestApp::with(|config| {
+            serve_files(config, vec![self.path()]);
+            change(config);
+        })
+        .await
+    }
+}
+
+/// Answers in `mode`, with a timeout that a busy machine keeps.
+fn keep_in(config: &mut Config, mode: CacheMode, redis: &Redis) {
+    config.cache.mode = mode;
+    config.redis.url = redis.url();
+    config.redis.timeout = std::time::Duration::from_secs(2);
+}
+
+/// An answer, with what its headers say about the cache.
+#[derive(Debug)]
+struct Seen {
+    status: u16,
+    body: Value,
+    cache_status: Option<String>,
+    age: Option<u64>,
+}
+
+impl Seen {
+    async fn of(request: RequestBuilder) -> Self {
+        let response = request.send().await.unwrap();
+        let header = |name| response.headers().get(name).map(|value| value.to_str().unwrap().to_owned());
+        let (cache_status, age) = (header("cache-status"), header("age").map(|age| age.parse().unwrap()));
+        Self { status: response.status().as_u16(), cache_status, age, body: response.json().await.unwrap() }
+    }
+
+    fn says(&self, words: &str) -> bool {
+        self.cache_status.as_deref().is_some_and(|status| status.contains(words))
+    }
+}
+
+async fn predict(app: &TestApp, body: &Value) -> Seen {
+    Seen::of(app.request(Method::POST, "/v1/predict").json(body)).await
+}
+
+async fn predict_with(app: &TestApp, cache_control: &str, body: &Value) -> Seen {
+    Seen::of(app.request(Method::POST, "/v1/predict").header("Cache-Control", cache_control).json(body)).await
+}
+
+async fn predict_batch(app: &TestApp, body: &Value) -> Seen {
+    Seen::of(app.request(Method::POST, "/v1/predict_batch").json(body)).await
+}
+
+/// How many items came from `source`.
+async fn predicted(app: &TestApp, source: &str) -> f64 {
+    let source = format!("source=\"{source}\"");
+    Metrics::of(app).await.sum("predictions_total", &["outcome=\"ok\"", &source])
+}
+
+async fn lookups(app: &TestApp, tier: &str, result: &str) -> f64 {
+    let labels = [format!("tier=\"{tier}\""), format!("result=\"{result}\"")];
+    Metrics::of(app).await.sum("cache_lookups_total", &[&labels[0], &labels[1]])
+}
+
+/// Waits until so many lookups ended so.
+async fn until_looked_up(app: &TestApp, tier: &str, result: &str, count: f64) {
+    for _ in 0..3000 {
+        if lookups(app, tier, result).await >= count {
+            return;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+    panic!("not {count} {result} in {tier} within 30 s");
+}
+
+fn doubler(input: Value) -> Value {
+    json!({"model": "doubler", "input": input})
+}

@@ -1,0 +1,152 @@
+//! Equal inputs that come at the same time are computed once.
+
+use std::{sync::Arc, time::Duration};
+
+use glassbox::config::CacheMode;
+use reqwest::Method;
+use serde_json::json;
+use tokio::task::JoinSet;
+
+use super::{Loop, Seen, keep_in, lookups, predict, predict_batch, predicted, until_looked_up};
+use crate::support::{Caller, Redis, TestApp};
+
+/// Counting so far takes a good part of a second.
+const SLOW: u64 = 1_000_000;
+
+/// Counting so far takes longer than any test waits.
+const ENDLESS: u64 = 1_000_000_000_000;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_thousand_identical_misses_are_computed_once() {
+    let model = Loop::new();
+    for mode in [CacheMode::Memory, CacheMode::Tiered, CacheMode::Redis] {
+        let redis = Redis::start();
+        let app = Arc::new(model.serve(|config| keep_in(config, mode, &redis)).await);
+        let mut callers = JoinSet::new();
+        for _ in 0..1000 {
+            let app = Arc::clone(&app);
+            callers.spawn(async move { predict(&app, &json!({"input": SLOW})).await });
+        }
+        while let Some(seen) = callers.join_next().await {
+            let seen = seen.unwrap();
+            assert_eq!((seen.status, &seen.body["prediction"]), (200, &json!(SLOW)), "{mode:?}");
+        }
+        assert_eq!(predicted(&app, "computed").await, 1.0, "{mode:?}");
+        let others = predicted(&app, "collapsed").await + predicted(&app, "memory").await;
+        assert_eq!(others + predicted(&app, "redis").await, 999.0, "{mode:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_first_caller_may_leave_without_failing_the_others() {
+    let app = Arc::new(Loop::new().serve(|_| {}).await);
+    let addr = app.addr;
+    let mut first = tokio::task::spawn_blocking(move || {
+        let mut caller = Caller::connect(addr);
+        let rest = caller.begin_post("/v1/predict", &json!({"input": 3 * SLOW}));
+        caller.send(&rest);
+        caller
+    })
+    .await
+    .unwrap();
+    until_looked_up(&app, "memory", "miss", 1.0).await;
+    let mut others = JoinSet::new();
+    for _ in 0..20 {
+        let app = Arc::clone(&app);
+        others.spawn(async move { predict(&app, &json!({"input": 3 * SLOW})).await });
+    }
+    until_looked_up(&app, "memory", "collapsed", 20.0).await;
+    first.ended = true;
+    drop(first);
+    while let Some(seen) = others.join_next().await {
+        let seen = seen.unwrap();
+        assert_eq!((seen.status, &seen.body["prediction"]), (200, &json!(3 * SLOW)));
+        assert_eq!(seen.body["cached"], false);
+        assert_eq!(seen.cache_status.as_deref(), Some("glassbox-memory; fwd=miss; collapsed"));
+    }
+    // The run that the first one began was not thrown away.
+    assert_eq!((predicted(&app, "computed").await, predicted(&app, "collapsed").await), (0.0, 20.0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deadline_that_passes_is_no_one_elses() {
+    let app = Arc::new(Loop::new().serve(|_| {}).await);
+    let hasty = {
+        let app = Arc::clone(&app);
+        tokio::task::spawn_blocking(move || app.request(Method::POST, "/v1/predict")).await.unwrap()
+    };
+    let hasty = hasty.header("X-Request-Timeout", "1s").json(&json!({"input": ENDLESS}));
+    let mut callers = JoinSet::new();
+    callers.spawn(Seen::of(hasty));
+    until_looked_up(&app, "memory", "miss", 1.0).await;
+    let patient = app.request(Method::POST, "/v1/predict").header("X-Request-Timeout", "3s");
+    let began = std::time::Instant::now();
+    let patient = Seen::of(patient.json(&json!({"input": ENDLESS}))).await;
+    assert_eq!((patient.status, &patient.body["code"]), (504, &json!("deadline_exceeded")));
+    assert!(began.elapsed() >= Duration::from_millis(2900), "it had its own time: {:?}", began.elapsed());
+    assert_eq!(callers.join_next().await.unwrap().unwrap().status, 504);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn hundreds_of_callers_who_leave_one_after_the_other_fail_nobody() {
+    let app = Arc::new(Loop::new().serve(|_| {}).await);
+    let mut callers = JoinSet::new();
+    for n in 0..400_u64 {
+        let timeout = format!("{}ms", 500 + n * 5);
+        let request = app.request(Method::POST, "/v1/predict").header("X-Request-Timeout", timeout);
+        callers.spawn(Seen::of(request.json(&json!({"input": ENDLESS}))));
+    }
+    while let Some(seen) = callers.join_next().await {
+        let seen = seen.unwrap();
+        assert_eq!((seen.status, &seen.body["code"]), (504, &json!("deadline_exceeded")), "{seen:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_error_is_not_kept() {
+    let app = Loop::new().serve(|_| {}).await;
+    let hasty = app.request(Method::POST, "/v1/predict").header("X-Request-Timeout", "20ms");
+    assert_eq!(Seen::of(hasty.json(&json!({"input": SLOW}))).await.status, 504);
+    let again = predict(&app, &json!({"input": SLOW})).await;
+    assert_eq!((again.status, &again.body["prediction"]), (200, &json!(SLOW)));
+    assert!(again.says("fwd=miss"), "{again:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn batches_that_wait_for_each_other_end_and_share_their_runs() {
+    let app = Arc::new(Loop::new().serve(|_| {}).await);
+    let mut callers = JoinSet::new();
+    for round in 0..10_u64 {
+        let turns = |n: u64| SLOW / 4 + round * 10 + n;
+        for order in [[0, 1, 2, 3], [3, 2, 1, 0], [1, 3, 0, 2]] {
+            let (app, inputs) = (Arc::clone(&app), order.map(turns));
+            callers.spawn(async move {
+                let seen = predict_batch(&app, &json!({"inputs": inputs})).await;
+                let items = seen.body["predictions"].as_array().unwrap_or_else(|| panic!("{seen:?}")).clone();
+                let got: Vec<_> = items.iter().map(|item| item["prediction"].as_u64().unwrap()).collect();
+                assert_eq!(got, inputs);
+            });
+        }
+        let (app, input) = (Arc::clone(&app), turns(2));
+        callers.spawn(async move {
+            assert_eq!(predict(&app, &json!({"input": input})).await.body["prediction"], input);
+        });
+    }
+    while let Some(done) = callers.join_next().await {
+        done.unwrap();
+    }
+    assert_eq!(predicted(&app, "computed").await, 40.0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn equal_items_of_one_batch_are_computed_once() {
+    let app = TestApp::start().await;
+    let inputs = json!([[1], [2], [1], [1], [2], [3]]);
+    let seen = predict_batch(&app, &json!({"model": "doubler", "inputs": inputs})).await;
+    let items = seen.body["predictions"].as_array().unwrap();
+    let got: Vec<_> = items.iter().map(|item| item["prediction"][0].as_f64().unwrap()).collect();
+    assert_eq!(got, [2.0, 4.0, 2.0, 2.0, 4.0, 6.0]);
+    assert_eq!((&seen.body["count"], &seen.body["cached_count"]), (&json!(6), &json!(0)));
+    assert_eq!((predicted(&app, "computed").await, predicted(&app, "collapsed").await), (3.0, 3.0));
+    assert_eq!(lookups(&app, "memory", "miss").await, 3.0);
+}

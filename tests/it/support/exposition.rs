@@ -1,0 +1,30 @@
+//! Reads `/metrics`.
+
+use reqwest::Method;
+
+use super::TestApp;
+
+/// What `/metrics` said at one moment.
+pub struct Metrics(String);
+
+impl Metrics {
+    pub async fn of(app: &TestApp) -> Self {
+        let response = app.request(Method::GET, "/metrics").send().await.unwrap();
+        assert_eq!(response.status(), 200);
+        Self(response.text().await.unwrap())
+    }
+
+    /// The sum of a metric's series that have all of `labels`, written `name="value"`. Panics when there is none.
+    pub fn sum(&self, metric: &str, labels: &[&str]) -> f64 {
+        let mut values = Vec::new();
+        for line in self.0.lines().filter(|line| !line.starts_with('#')) {
+            let (series, value) = line.rsplit_once(' ').unwrap();
+            let (name, found) = series.split_once('{').unwrap_or((series, ""));
+            if name == metric && labels.iter().all(|label| found.contains(label)) {
+                values.push(value.parse::<f64>().unwrap());
+            }
+        }
+        assert!(!values.is_empty(), "{metric} {labels:?} is not in /metrics");
+        values.iter().sum()
+    }
+}
