@@ -1,7 +1,9 @@
 //! The composition root: every part built once, in dependency order; bind; run; drain.
 
+mod activity;
 mod connections;
-mod impatient;
+mod observed;
+mod tls;
 
 use std::{
     future::Future,
@@ -15,7 +17,7 @@ use anyhow::Context;
 use axum::Router;
 use tokio::net::TcpListener;
 
-use self::connections::Connections;
+use self::{connections::Connections, tls::Certificate};
 use crate::{
     api::{self, ApiState},
     config::{Config, DrainConfig, ServerConfig},
@@ -30,47 +32,76 @@ use crate::{
 /// in its caller's face.
 const LAST_CALL: Duration = Duration::from_millis(100);
 
+/// Connections of the second listener: a few scrapers and probes, and some that were left open.
+const MOST_PROBES: usize = 64;
+
 /// The whole server, wired and bound, serving nothing yet.
 #[derive(Debug)]
 pub struct App {
     listener: StdListener,
     addr: SocketAddr,
     router: Router,
+    certificate: Option<Certificate>,
+    probes: Option<Probes>,
     registry: Arc<Registry>,
     loader: Arc<Loader>,
     lifecycle: Lifecycle,
     server: Arc<ServerConfig>,
     drain: DrainConfig,
+    metrics: Arc<Metrics>,
+}
+
+/// The second listener: it answers those who look after the server, also when callers have taken all its connections.
+#[derive(Debug)]
+struct Probes {
+    listener: StdListener,
+    addr: SocketAddr,
+    router: Router,
 }
 
 impl App {
-    /// Binds the socket and builds every part. Callers can connect from here on; they are answered once [`run`](Self::run)
+    /// Binds the sockets and builds every part. Callers can connect from here on; they are answered once [`run`](Self::run)
     /// is called.
     ///
     /// # Errors
-    /// When the address cannot be bound, the model repository cannot be read, or ONNX Runtime cannot be loaded
-    /// ([`LibraryError`](library::LibraryError)).
+    /// When an address cannot be bound, the certificate cannot be used ([`Problems`](crate::config::Problems)), the model
+    /// repository cannot be read, or ONNX Runtime cannot be loaded ([`LibraryError`](library::LibraryError)).
     pub fn build(config: Config) -> anyhow::Result<Self> {
-        let listen = config.server.listen;
-        let listener = StdListener::bind(listen).with_context(|| format!("cannot listen on {listen}"))?;
-        listener.set_nonblocking(true)?;
-        let addr = listener.local_addr()?;
+        let (listener, addr) = bind(config.server.listen)?;
+        let probes = config.server.metrics_listen.map(bind).transpose()?;
 
         let lifecycle = Lifecycle::new();
         let metrics = Arc::new(Metrics::new()?);
+        let certificate = Certificate::read(&config.server, Arc::clone(&metrics))?;
         let registry = Arc::new(Registry::scan(&config.models)?);
         let library = registry.needs_library().then(|| library::load(&config.runtime)).transpose()?;
         let loader = Arc::new(Loader::new(&config.runtime, library, config.predict.max_text_chars));
         let server = Arc::new(config.server);
-        let state =
-            ApiState::new(Arc::clone(&registry), lifecycle.clone(), Arc::clone(&server), config.predict, metrics);
-        let router = api::router(state);
-        Ok(Self { listener, addr, router, registry, loader, lifecycle, server, drain: config.drain })
+        let state = ApiState::new(
+            Arc::clone(&registry),
+            lifecycle.clone(),
+            Arc::clone(&server),
+            config.predict,
+            Arc::clone(&metrics),
+        );
+        let probes = probes.map(|(listener, addr)| Probes { listener, addr, router: api::probes(state.clone()) });
+        let (router, drain) = (api::router(state), config.drain);
+        Ok(Self { listener, addr, router, certificate, probes, registry, loader, lifecycle, server, drain, metrics })
     }
 
     /// Where HTTP is listened on.
     pub const fn http_addr(&self) -> SocketAddr {
         self.addr
+    }
+
+    /// What is spoken there: `http` or `https`.
+    pub const fn scheme(&self) -> &'static str {
+        if self.certificate.is_some() { "https" } else { "http" }
+    }
+
+    /// Where probes and metrics are listened for, if not beside the API.
+    pub fn metrics_addr(&self) -> Option<SocketAddr> {
+        self.probes.as_ref().map(|probes| probes.addr)
     }
 
     /// Which models there are.
@@ -95,8 +126,21 @@ impl App {
             ready(&registry);
         });
 
+        let tls = self.certificate.as_ref().map(Certificate::tls);
+        if let Some(certificate) = self.certificate {
+            self.lifecycle.spawn(certificate.watch());
+        }
+        if let Some(probes) = self.probes {
+            let listener = TcpListener::from_std(probes.listener)?;
+            let connections = Connections::new(probes.router, &self.server, self.lifecycle.clone(), &self.metrics);
+            let connections = Arc::new(connections.at_most(MOST_PROBES));
+            // To the very end: who looks after the server wants to see it drain.
+            self.lifecycle.spawn(async move { connections.accept(&listener).await });
+        }
+
         let mut stop = pin!(stop);
-        let connections = Connections::new(self.router, &self.server, self.lifecycle.clone());
+        let connections = Connections::new(self.router, &self.server, self.lifecycle.clone(), &self.metrics);
+        let connections = Arc::new(connections.over(tls));
         tokio::select! {
             () = connections.accept(&listener) => {}
             () = &mut stop => {}
@@ -117,4 +161,11 @@ impl App {
         }
         Ok(())
     }
+}
+
+fn bind(listen: SocketAddr) -> anyhow::Result<(StdListener, SocketAddr)> {
+    let listener = StdListener::bind(listen).with_context(|| format!("cannot listen on {listen}"))?;
+    listener.set_nonblocking(true)?;
+    let addr = listener.local_addr()?;
+    Ok((listener, addr))
 }

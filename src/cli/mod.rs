@@ -1,5 +1,6 @@
 //! The command line: `serve`, `predict`, `models`, `check-config`, `healthcheck`.
 
+mod any_certificate;
 mod healthcheck;
 mod models;
 mod predict;
