@@ -31,3 +31,5 @@ mod readiness;
 mod readme;
 #[cfg(test)]
 mod structure;
+#[cfg(test)]
+mod transport;
