@@ -1,10 +1,11 @@
 //! The second listener, and the limit on connections that it does not share.
 
 use serde_json::json;
+use tokio::io::AsyncWriteExt;
 
 use super::{
     certificates::{Pair, trust},
-    client::Client,
+    client::{Client, handshake},
     serve,
 };
 use crate::support::{Caller, Server, glassbox, run, until, variable};
@@ -17,7 +18,8 @@ async fn the_second_listener_answers_probes_and_metrics_only_and_the_first_no_me
         assert_eq!(first.get(path).await.status.as_u16(), status, "{path}");
     }
     for mut second in [Client::http1(second(&server)).await, Client::http2(second(&server)).await] {
-        for (path, status) in [("/healthz", 200), ("/readyz", 200), ("/metrics", 200), ("/", 404), ("/v1/models", 404)] {
+        for (path, status) in [("/healthz", 200), ("/readyz", 200), ("/metrics", 200), ("/", 404), ("/v1/models", 404)]
+        {
             assert_eq!(second.get(path).await.status.as_u16(), status, "{path}");
         }
         let metrics = second.get("/metrics").await;
@@ -73,14 +75,12 @@ async fn the_second_listener_speaks_plain_http_beside_tls_and_answers_until_the_
     drop(client);
 
     // Something to wait for: the drain lasts until its timeout.
-    let tls = super::client::handshake(server.addr, &{
-        let mut trust = trust(&[&pair]);
-        trust.protocols = &["http/1.1"];
-        trust
-    });
-    let mut tls = tls.await.unwrap();
-    let head = "POST /v1/predict HTTP/1.1\r\nHost: test\r\nContent-Type: application/json\r\nContent-Length: 99\r\n\r\n{";
-    tokio::io::AsyncWriteExt::write_all(&mut tls, head.as_bytes()).await.unwrap();
+    let mut trust = trust(&[&pair]);
+    trust.protocols = &["http/1.1"];
+    let mut tls = handshake(server.addr, &trust).await.unwrap();
+    let head =
+        "POST /v1/predict HTTP/1.1\r\nHost: test\r\nContent-Type: application/json\r\nContent-Length: 99\r\n\r\n{";
+    tls.write_all(head.as_bytes()).await.unwrap();
     server.signal("TERM");
     server.until(|line| line["message"] == "draining");
     until("the first listener is closed", || std::net::TcpStream::connect(server.addr).is_err());

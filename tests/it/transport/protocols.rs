@@ -105,7 +105,10 @@ async fn ids_and_failures_look_alike_in_both_protocols() {
             assert_eq!(answer.status.as_u16(), status, "{method} {path}");
             assert_eq!(answer.header("x-request-id"), Some("the-callers-own"));
             assert_eq!(answer.header("content-type"), Some("application/problem+json"));
-            assert_eq!((&answer.json()["code"], &answer.json()["request_id"]), (&json!(code), &json!("the-callers-own")));
+            assert_eq!(
+                (&answer.json()["code"], &answer.json()["request_id"]),
+                (&json!(code), &json!("the-callers-own"))
+            );
             // In HTTP/2 there is no such header.
             let closes = answer.header("connection") == Some("close");
             assert_eq!(closes, answer.version == Version::HTTP_11 && status == 413, "{:?} {path}", answer.version);
