@@ -149,7 +149,7 @@ impl App {
         tracing::info!(delay_ms = millis(self.drain.delay), timeout_ms = millis(self.drain.timeout), "draining");
         let delay = self.drain.delay.max(LAST_CALL);
         let _ = tokio::time::timeout(delay, connections.accept(&listener)).await;
-        drop(listener);
+        connections.close(listener);
         tokio::time::sleep(LAST_CALL).await;
         let drained = tokio::time::timeout(self.drain.timeout, connections.shutdown()).await.is_ok();
         self.lifecycle.stop_now();

@@ -107,6 +107,19 @@ impl Connections {
         }
     }
 
+    /// Takes in who has come and was not accepted yet, and then nobody: closing alone would turn them away after the system
+    /// has let them in.
+    pub(super) fn close(self: &Arc<Self>, listener: TcpListener) {
+        let Ok(listener) = listener.into_std() else { return };
+        while let Ok(permit) = Arc::clone(&self.permits).try_acquire_owned() {
+            let Ok((stream, peer)) = listener.accept() else { return };
+            let stream = stream.set_nonblocking(true).and_then(|()| TcpStream::from_std(stream));
+            if let Ok(stream) = stream {
+                self.lifecycle.spawn(Arc::clone(self).serve(stream, peer, permit));
+            }
+        }
+    }
+
     /// Lets every connection finish the requests it is at.
     pub(super) async fn shutdown(&self) {
         self.closing.cancel();
