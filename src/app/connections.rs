@@ -32,9 +32,12 @@ const MOST_HEAD_BYTES: u32 = 64 * 1024;
 const STREAM_WINDOW: u32 = 256 * 1024;
 const CONNECTION_WINDOW: u32 = 1024 * 1024;
 
-/// Requests that a caller of HTTP/2 has taken back before they were looked at, or that were refused. Who makes more of
-/// them does nothing else.
-const MOST_RESETS: usize = 64;
+/// Requests of one connection that its caller has taken back before they were looked at. Who makes more does nothing else.
+const MOST_TAKEN_BACK: usize = 64;
+
+/// Requests of one connection that HTTP/2 itself refused. A caller that does not know [`ServerConfig::max_streams`] yet may
+/// begin with a hundred too many.
+const MOST_REFUSED: usize = 1024;
 
 /// Callers of HTTP/2 are asked this often whether they are still there.
 const KEEP_ALIVE: Duration = Duration::from_secs(20);
@@ -63,8 +66,8 @@ impl Connections {
             .max_header_list_size(MOST_HEAD_BYTES)
             .initial_stream_window_size(STREAM_WINDOW)
             .initial_connection_window_size(CONNECTION_WINDOW)
-            .max_pending_accept_reset_streams(MOST_RESETS)
-            .max_local_error_reset_streams(MOST_RESETS)
+            .max_pending_accept_reset_streams(MOST_TAKEN_BACK)
+            .max_local_error_reset_streams(MOST_REFUSED)
             .keep_alive_interval(KEEP_ALIVE)
             .keep_alive_timeout(KEEP_ALIVE);
         let new = Self {

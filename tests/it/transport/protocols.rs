@@ -56,7 +56,9 @@ async fn over_tls_the_caller_chooses_the_protocol() {
 #[tokio::test(flavor = "multi_thread")]
 async fn many_requests_share_one_http2_connection() {
     let server = Server::start(&mut serve(&[("server.max_streams", "16")]));
-    let client = Client::http2(server.addr).await;
+    let mut client = Client::http2(server.addr).await;
+    // Behind the first answer the caller knows how many the server takes at the same time.
+    assert_eq!(client.get("/healthz").await.status, 200);
     let mut requests = JoinSet::new();
     for n in 0..500 {
         let mut sender = client.another();
@@ -115,6 +117,38 @@ async fn ids_and_failures_look_alike_in_both_protocols() {
             seen.push(told(&answer));
         }
         assert_eq!(seen[0], seen[1], "{method} {path}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_header_and_no_body_reaches_the_log_at_its_most_talkative() {
+    let pair = Pair::new();
+    for tls in [false, true] {
+        let settings = if tls { pair.settings() } else { Vec::new() };
+        let mut server = Server::start(&mut serve(&[&settings[..], &[("telemetry.log_filter", "trace")]].concat()));
+        let mut clients = Vec::new();
+        if tls {
+            clients.push(Client::https(server.addr, &trust(&[&pair])).await.unwrap());
+        } else {
+            clients.push(Client::http1(server.addr).await);
+            clients.push(Client::http2(server.addr).await);
+        }
+        for client in &mut clients {
+            let headers = [
+                ("content-type", "application/json"),
+                ("authorization", "Bearer gb_1_hunter2hunter2"),
+                ("x-api-key", "gb_1_hunter2hunter2"),
+                ("cookie", "session=hunter2hunter2"),
+            ];
+            let answer = client.send(Method::POST, "/v1/predict", &headers, r#"{"input":["hunter2hunter2"]}"#).await;
+            assert_eq!(answer.status.as_u16(), 422);
+        }
+        drop(clients);
+        server.signal("TERM");
+        server.until(|line| line["message"] == "stopped");
+        let talk = server.log.iter().filter(|line| line["level"] == "TRACE").count();
+        assert!(talk > 0, "the log is not at its most talkative");
+        assert!(!server.log.iter().any(|line| line.to_string().contains("hunter2")), "a secret is in the log");
     }
 }
 
