@@ -80,7 +80,7 @@ struct Progress {
 /// What a connection without a request waits for.
 #[derive(Debug, Clone, Copy)]
 enum Without {
-    /// Something to tell the protocol by: HTTP/2's preface, of which so much is there, or something else.
+    /// The first request: so many bytes have come, and they are those of HTTP/2's preface.
     First { since: Instant, preface: usize },
     /// HTTP/1: a head, of which something is there.
     Head { since: Instant },
@@ -101,14 +101,10 @@ impl Activity {
             return;
         }
         state.without = match state.without {
-            Without::First { since, preface } => {
-                let rest = &PREFACE[preface..];
-                match bytes.len().min(rest.len()) {
-                    length if bytes[..length] != rest[..length] => Without::Head { since },
-                    length if length == rest.len() => Without::Idle { since: Instant::now(), http2: true },
-                    length => Without::First { since, preface: preface + length },
-                }
-            }
+            Without::First { since, preface } => match &PREFACE[preface..] {
+                rest if bytes.iter().zip(rest).any(|(came, expected)| came != expected) => Without::Head { since },
+                rest => Without::First { since, preface: preface + bytes.len().min(rest.len()) },
+            },
             // In HTTP/2, what is no request is no reason to stay.
             Without::Idle { http2: false, .. } => Without::Head { since: Instant::now() },
             waiting => waiting,
@@ -152,6 +148,7 @@ impl Activity {
 impl State {
     fn without_request(&self, limits: &Limits) -> Verdict {
         let (since, limit, verdict) = match self.without {
+            Without::First { since, .. } if self.without.is_http2() => (since, limits.head, Verdict::SayGoodbye),
             Without::First { since, .. } | Without::Head { since } => (since, limits.head, Verdict::Cut),
             Without::Idle { since, .. } => (since, limits.idle, Verdict::SayGoodbye),
         };
@@ -159,6 +156,16 @@ impl State {
             return Verdict::Cut;
         }
         if since.elapsed() > limit { verdict } else { Verdict::GoOn }
+    }
+}
+
+impl Without {
+    const fn is_http2(self) -> bool {
+        match self {
+            Self::First { preface, .. } => preface == PREFACE.len(),
+            Self::Head { .. } => false,
+            Self::Idle { http2, .. } => http2,
+        }
     }
 }
 
@@ -197,8 +204,7 @@ impl Drop for Flight {
         let mut state = self.activity.state();
         state.requests.remove(&self.number);
         if state.requests.is_empty() {
-            let http2 = matches!(state.without, Without::Idle { http2: true, .. });
-            state.without = Without::Idle { since: Instant::now(), http2 };
+            state.without = Without::Idle { since: Instant::now(), http2: state.without.is_http2() };
         }
     }
 }
