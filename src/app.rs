@@ -1,7 +1,9 @@
 //! The composition root: every part built once, in dependency order; bind; run; drain.
 
+mod activity;
 mod connections;
-mod impatient;
+mod observed;
+mod tls;
 
 use std::{
     future::Future,
@@ -15,7 +17,7 @@ use anyhow::Context;
 use jiff::Timestamp;
 use tokio::net::TcpListener;
 
-use self::connections::Connections;
+use self::{connections::Connections, tls::Certificate};
 use crate::{
     api::{self, ApiState, Limits, Parts},
     cache::Cache,
@@ -32,30 +34,43 @@ use crate::{
 /// in its caller's face.
 const LAST_CALL: Duration = Duration::from_millis(100);
 
+/// Connections of the second listener: a few scrapers and probes, and some that were left open.
+const MOST_PROBES: usize = 64;
+
 /// The whole server, wired and bound, serving nothing yet.
 #[derive(Debug)]
 pub struct App {
     listener: StdListener,
     addr: SocketAddr,
     state: ApiState,
+    certificate: Option<Certificate>,
+    probes: Option<Probes>,
     loader: Arc<Loader>,
     drain: DrainConfig,
 }
 
+/// The second listener: it answers those who look after the server, also when callers have taken all its connections.
+#[derive(Debug)]
+struct Probes {
+    listener: StdListener,
+    addr: SocketAddr,
+    router: axum::Router,
+}
+
 impl App {
-    /// Binds the socket and builds every part. Callers can connect from here on; they are answered once [`run`](Self::run)
+    /// Binds the sockets and builds every part. Callers can connect from here on; they are answered once [`run`](Self::run)
     /// is called.
     ///
     /// # Errors
-    /// When the address cannot be bound, the keys file is of no use ([`KeysError`]), the model repository cannot be read,
-    /// or ONNX Runtime cannot be loaded ([`LibraryError`](library::LibraryError)).
+    /// When an address cannot be bound, the certificate or the keys file is of no use ([`Problems`](crate::config::Problems),
+    /// [`KeysError`]), the model repository cannot be read, or ONNX Runtime cannot be loaded
+    /// ([`LibraryError`](library::LibraryError)).
     pub fn build(config: Config) -> anyhow::Result<Self> {
-        let listen = config.server.listen;
-        let listener = StdListener::bind(listen).with_context(|| format!("cannot listen on {listen}"))?;
-        listener.set_nonblocking(true)?;
-        let addr = listener.local_addr()?;
+        let (listener, addr) = bind(config.server.listen)?;
+        let probes = config.server.metrics_listen.map(bind).transpose()?;
 
         let metrics = Arc::new(Metrics::new()?);
+        let certificate = Certificate::read(&config.server, Arc::clone(&metrics))?;
         let keys = open_keys(&config, &metrics)?;
         let registry = Arc::new(Registry::scan(&config.models)?);
         let library = registry.needs_library().then(|| library::load(&config.runtime)).transpose()?;
@@ -72,12 +87,23 @@ impl App {
             public_metrics: config.auth.public_metrics,
             metrics,
         });
-        Ok(Self { listener, addr, state, loader, drain: config.drain })
+        let probes = probes.map(|(listener, addr)| Probes { listener, addr, router: api::probes(state.clone()) });
+        Ok(Self { listener, addr, state, certificate, probes, loader, drain: config.drain })
     }
 
     /// Where HTTP is listened on.
     pub const fn http_addr(&self) -> SocketAddr {
         self.addr
+    }
+
+    /// What is spoken there: `http` or `https`.
+    pub const fn scheme(&self) -> &'static str {
+        if self.certificate.is_some() { "https" } else { "http" }
+    }
+
+    /// Where probes and metrics are listened for, if not beside the API.
+    pub fn metrics_addr(&self) -> Option<SocketAddr> {
+        self.probes.as_ref().map(|probes| probes.addr)
     }
 
     /// What the handlers share.
@@ -96,7 +122,7 @@ impl App {
         ready: impl FnOnce(&Registry) + Send + 'static,
     ) -> anyhow::Result<()> {
         let listener = TcpListener::from_std(self.listener)?;
-        let Parts { registry, cache, keys, limits, lifecycle, .. } = &*self.state;
+        let Parts { registry, cache, keys, limits, lifecycle, metrics, .. } = &*self.state;
         cache.start(lifecycle);
         let (loading, loads) = (Arc::clone(registry), lifecycle.clone());
         lifecycle.spawn(async move {
@@ -110,8 +136,22 @@ impl App {
             lifecycle.spawn(Arc::clone(limits).keep_tidy());
         }
 
+        let tls = self.certificate.as_ref().map(Certificate::tls);
+        if let Some(certificate) = self.certificate {
+            lifecycle.spawn(certificate.watch());
+        }
+        if let Some(probes) = self.probes {
+            let listener = TcpListener::from_std(probes.listener)?;
+            let connections = Connections::new(probes.router, &self.state.server, lifecycle.clone(), metrics);
+            let connections = Arc::new(connections.at_most(MOST_PROBES));
+            // To the very end: who looks after the server wants to see it drain.
+            lifecycle.spawn(async move { connections.accept(&listener).await });
+        }
+
         let mut stop = pin!(stop);
-        let connections = Connections::new(api::router(self.state.clone()), &self.state.server, lifecycle.clone());
+        let router = api::router(self.state.clone());
+        let connections = Connections::new(router, &self.state.server, lifecycle.clone(), metrics);
+        let connections = Arc::new(connections.over(tls));
         tokio::select! {
             () = connections.accept(&listener) => {}
             () = &mut stop => {}
@@ -120,7 +160,7 @@ impl App {
         tracing::info!(delay_ms = millis(self.drain.delay), timeout_ms = millis(self.drain.timeout), "draining");
         let delay = self.drain.delay.max(LAST_CALL);
         let _ = tokio::time::timeout(delay, connections.accept(&listener)).await;
-        drop(listener);
+        connections.close(listener);
         tokio::time::sleep(LAST_CALL).await;
         let drained = tokio::time::timeout(self.drain.timeout, connections.shutdown()).await.is_ok();
         lifecycle.stop_now();
@@ -142,4 +182,11 @@ fn open_keys(config: &Config, metrics: &Arc<Metrics>) -> Result<Option<Arc<KeySt
         return Err(KeysError::NoUsableKey { path: path.to_owned() });
     }
     Ok(Some(keys))
+}
+
+fn bind(listen: SocketAddr) -> anyhow::Result<(StdListener, SocketAddr)> {
+    let listener = StdListener::bind(listen).with_context(|| format!("cannot listen on {listen}"))?;
+    listener.set_nonblocking(true)?;
+    let addr = listener.local_addr()?;
+    Ok((listener, addr))
 }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use axum::{
     Router,
     extract::{Request, State},
-    http::{HeaderMap, HeaderName, HeaderValue, header},
+    http::{HeaderMap, HeaderName, HeaderValue, Version, header},
     middleware::{Next, from_fn, from_fn_with_state},
     response::{IntoResponse, Response},
     routing::MethodRouter,
@@ -101,8 +101,12 @@ fn trace_id(headers: &HeaderMap) -> String {
 }
 
 async fn say_goodbye(State(state): State<ApiState>, request: Request, next: Next) -> Response {
+    let one_at_a_time = request.version() <= Version::HTTP_11;
     let mut response = next.run(request).await;
-    if state.lifecycle.is_draining() {
+    if !one_at_a_time {
+        // HTTP/2 knows no such header: requests end on their own there, and a frame says that the connection does.
+        response.headers_mut().remove(header::CONNECTION);
+    } else if state.lifecycle.is_draining() {
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
     response

@@ -46,9 +46,19 @@ pub fn routes(metrics: Option<Access>) -> Vec<Route> {
 
 /// Everything that is answered over HTTP.
 pub fn router(state: ApiState) -> Router {
-    let routes = routes(state.metrics_access())
+    finish(routes(state.metrics_access()), state)
+}
+
+/// What the second listener answers, without a key: for those who look after the server.
+pub fn probes(state: ApiState) -> Router {
+    const OPERATORS: [&str; 3] = ["/healthz", "/readyz", "/metrics"];
+    let routes = routes(Some(Access::Public)).into_iter().filter(|route| OPERATORS.contains(&route.path));
+    finish(routes.collect(), state)
+}
+
+fn finish(routes: Vec<Route>, state: ApiState) -> Router {
+    let routes = routes
         .into_iter()
-        .inspect(|route| state.metrics.http.expect(route.path, route.method))
         .fold(Router::new(), |router, route| route.join(router, &state))
         .fallback(async || Error::NotFound)
         .method_not_allowed_fallback(async || Error::MethodNotAllowed);

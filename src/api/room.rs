@@ -1,16 +1,9 @@
 //! Room for the bytes of requests and answers: what the server holds of both has a bound, and who finds none is refused.
 
-use std::{
-    convert::Infallible,
-    pin::Pin,
-    sync::Arc,
-    task::{Context, Poll},
-};
+use std::sync::Arc;
 
 use axum::body::Body;
 use bytes::Bytes;
-use http_body_util::Full;
-use hyper::body::{Body as HttpBody, Frame, SizeHint};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::error::Error;
@@ -61,34 +54,25 @@ impl Room {
         Ok(())
     }
 
-    /// A body that holds this room until its caller has taken it, or has left.
+    /// A body that holds this room until its last byte is with the system, or its caller has left.
     ///
     /// # Errors
     /// `overloaded`
     pub(super) fn answer(mut self, bytes: Vec<u8>) -> Result<Body, Error> {
         self.grow(bytes.len())?;
-        Ok(Body::new(Held { body: Full::from(bytes), _room: self }))
+        Ok(Body::from(Bytes::from_owner(Held { bytes, _room: self })))
     }
 }
 
+/// The room goes with the bytes, not with the body: HTTP/2 takes a body out of our hands whole, long before its caller
+/// takes it.
 struct Held {
-    body: Full<Bytes>,
+    bytes: Vec<u8>,
     _room: Room,
 }
 
-impl HttpBody for Held {
-    type Data = Bytes;
-    type Error = Infallible;
-
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        Pin::new(&mut self.body).poll_frame(cx)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+impl AsRef<[u8]> for Held {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
     }
 }

@@ -12,9 +12,13 @@ use clap::Args;
 use http_body_util::Empty;
 use hyper::{Request, StatusCode, client::conn::http1, header};
 use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpStream,
+};
 
-use crate::config::Config;
+use super::any_certificate;
+use crate::config::{Config, ServerConfig};
 
 #[derive(Debug, Args)]
 pub(super) struct HealthcheckArgs {
@@ -28,25 +32,63 @@ pub(super) struct HealthcheckArgs {
 
 pub(super) fn run(config: &Config, args: &HealthcheckArgs) -> anyhow::Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let addr = reachable(config.server.listen);
+    let listener = Listener::to_ask(&config.server);
+    let place = listener.place();
     let path = if args.live { "/healthz" } else { "/readyz" };
-    let asked = runtime.block_on(async { tokio::time::timeout(args.timeout, ask(addr, path)).await });
+    let asked = runtime.block_on(async { tokio::time::timeout(args.timeout, listener.ask(path)).await });
     let status = asked.with_context(|| {
-        format!("no answer from http://{addr}{path} within {}", humantime::format_duration(args.timeout))
+        format!("no answer from {place}{path} within {}", humantime::format_duration(args.timeout))
     })??;
-    anyhow::ensure!(status == StatusCode::OK, "http://{addr}{path} answers {status}");
+    anyhow::ensure!(status == StatusCode::OK, "{place}{path} answers {status}");
     Ok(ExitCode::SUCCESS)
 }
 
-async fn ask(addr: SocketAddr, path: &str) -> anyhow::Result<StatusCode> {
-    let unreachable = || format!("http://{addr} cannot be reached");
-    let stream = TcpStream::connect(addr).await.with_context(unreachable)?;
-    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.with_context(unreachable)?;
-    let request = Request::get(path).header(header::HOST, addr.to_string()).body(Empty::<Bytes>::new())?;
-    let response = sender.send_request(request);
-    tokio::select! {
-        response = response => Ok(response.with_context(unreachable)?.status()),
-        _ = connection => anyhow::bail!("http://{addr} closed the connection"),
+/// Whom to ask.
+struct Listener {
+    addr: SocketAddr,
+    tls: bool,
+}
+
+impl Listener {
+    /// The second listener, where there is one: it answers also when callers have taken all connections of the first.
+    fn to_ask(server: &ServerConfig) -> Self {
+        match server.metrics_listen {
+            Some(addr) => Self { addr: reachable(addr), tls: false },
+            None => Self { addr: reachable(server.listen), tls: server.tls_cert.is_some() },
+        }
+    }
+
+    fn place(&self) -> String {
+        format!("{}://{}", if self.tls { "https" } else { "http" }, self.addr)
+    }
+
+    async fn ask(&self, path: &str) -> anyhow::Result<StatusCode> {
+        let stream = TcpStream::connect(self.addr).await.with_context(|| self.unreachable())?;
+        if !self.tls {
+            return self.speak(stream, path).await;
+        }
+        let tls = any_certificate::connector()?;
+        let stream = tls.connect(self.addr.ip().into(), stream).await.with_context(|| self.unreachable())?;
+        self.speak(stream, path).await
+    }
+
+    async fn speak(
+        &self,
+        stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        path: &str,
+    ) -> anyhow::Result<StatusCode> {
+        let (mut sender, connection) =
+            http1::handshake(TokioIo::new(stream)).await.with_context(|| self.unreachable())?;
+        let request = Request::get(path).header(header::HOST, self.addr.to_string()).body(Empty::<Bytes>::new())?;
+        let response = sender.send_request(request);
+        tokio::select! {
+            response = response => Ok(response.with_context(|| self.unreachable())?.status()),
+            _ = connection => anyhow::bail!("{} closed the connection", self.place()),
+        }
+    }
+
+    fn unreachable(&self) -> String {
+        format!("{} cannot be reached", self.place())
     }
 }
 

@@ -1,5 +1,6 @@
 //! The command line: `serve`, `predict`, `models`, `keys`, `check-config`, `healthcheck`.
 
+mod any_certificate;
 mod healthcheck;
 mod keys;
 mod models;

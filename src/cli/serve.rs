@@ -2,6 +2,7 @@
 
 use std::{
     convert::Infallible,
+    net::SocketAddr,
     path::PathBuf,
     process::ExitCode,
     sync::Arc,
@@ -51,12 +52,13 @@ pub(super) fn run(config: Config) -> anyhow::Result<ExitCode> {
     let result = runtime.block_on(async {
         let (mut signals, reloads) = (stop_signals()?, reload_signal()?);
         let app = App::build(config)?;
-        let addr = app.http_addr();
+        let place = Place { scheme: app.scheme(), addr: app.http_addr() };
         if let Some(dropped) = log.as_ref().and_then(Log::dropped) {
             app.state().metrics.server.follow_log(dropped);
         }
         // Models may load for minutes, and with port 0 nobody else knows whom to ask how far they are.
-        tracing::info!(%addr, "listening");
+        let metrics_addr = app.metrics_addr().map(tracing::field::display);
+        tracing::info!(addr = %place.addr, scheme = place.scheme, metrics_addr, "listening");
         // Sessions must not be taken down while the process ends: the library takes itself down then.
         std::mem::forget(Arc::clone(&app.state().registry));
         let (stop, stopped) = oneshot::channel::<()>();
@@ -67,8 +69,8 @@ pub(super) fn run(config: Config) -> anyhow::Result<ExitCode> {
             signals.second().await
         };
         let reload = reload_when_asked(reloads, app.state().keys.clone());
-        let serve =
-            app.run(async { drop(stopped.await) }, move |registry| announce(registry, addr, started.elapsed(), pretty));
+        let serve = app
+            .run(async { drop(stopped.await) }, move |registry| announce(registry, &place, started.elapsed(), pretty));
         tokio::select! {
             result = serve => result,
             never = reload => match never {},
@@ -94,8 +96,14 @@ async fn reload_when_asked(mut signal: ReloadSignal, keys: Option<Arc<KeyStore>>
     }
 }
 
+/// Where the server is reached.
+struct Place {
+    scheme: &'static str,
+    addr: SocketAddr,
+}
+
 /// Says what is served, where, and how long that took.
-fn announce(registry: &Registry, addr: std::net::SocketAddr, elapsed: Duration, pretty: bool) {
+fn announce(registry: &Registry, Place { scheme, addr }: &Place, elapsed: Duration, pretty: bool) {
     let snapshot = registry.snapshot();
     let ready = |state: Option<&State>| matches!(state, Some(State::Ready(_)));
     let (served, broken): (Vec<_>, Vec<_>) =
@@ -110,9 +118,9 @@ fn announce(registry: &Registry, addr: std::net::SocketAddr, elapsed: Duration, 
         tracing::info!(%addr, models, not_served, elapsed_ms, version = env!("CARGO_PKG_VERSION"), "ready");
         return;
     }
-    println!("Glassbox {} serves {models} on http://{addr}, ready in {elapsed_ms} ms", env!("CARGO_PKG_VERSION"));
+    println!("Glassbox {} serves {models} on {scheme}://{addr}, ready in {elapsed_ms} ms", env!("CARGO_PKG_VERSION"));
     if !not_served.is_empty() {
-        println!("Not served: {not_served}. The reasons are above, and at http://{addr}/readyz");
+        println!("Not served: {not_served}. The reasons are above, and at {scheme}://{addr}/readyz");
     }
     let name = registry.default_model().cloned().or(first);
     let Some(name) = name else { return };
@@ -121,9 +129,9 @@ fn announce(registry: &Registry, addr: std::net::SocketAddr, elapsed: Duration, 
         Some(body) => {
             // Names in a graph may hold quotes of every kind.
             let body = body.replace('\'', r"'\''");
-            println!("Try:  curl -s http://{addr}/v1/predict -H 'Content-Type: application/json' -d '{body}'");
+            println!("Try:  curl -s {scheme}://{addr}/v1/predict -H 'Content-Type: application/json' -d '{body}'");
         }
-        None => println!("What it takes:  curl -s http://{addr}/v1/models/{name}"),
+        None => println!("What it takes:  curl -s {scheme}://{addr}/v1/models/{name}"),
     }
 }
 

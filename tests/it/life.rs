@@ -297,9 +297,9 @@ fn connections_are_bounded_and_further_callers_are_served_when_others_leave() {
 }
 
 #[test]
-fn a_connection_that_says_nothing_is_closed_after_header_timeout() {
+fn a_connection_that_says_nothing_is_closed_after_its_timeout() {
     let timeout = Duration::from_secs(1);
-    let server = Server::start(&mut serve(&[("server.header_timeout", "1s")]));
+    let server = Server::start(&mut serve(&[("server.header_timeout", "1s"), ("server.idle_timeout", "1s")]));
     let mut answered = Caller::connect(server.addr);
     assert_eq!(predict(&mut answered, "doubler", 1).status, 200);
     let callers = [

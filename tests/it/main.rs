@@ -39,3 +39,5 @@ mod readme;
 mod redis_outage;
 #[cfg(test)]
 mod structure;
+#[cfg(test)]
+mod transport;

@@ -37,7 +37,7 @@ async fn a_caller_that_does_not_take_its_answer_leaves_its_place_to_others() {
         config.server.max_connections = 1;
         config.server.request_timeout = Duration::from_secs(3);
         // Frees the place that the test's own idle client keeps.
-        config.server.header_timeout = Duration::from_millis(200);
+        config.server.idle_timeout = Duration::from_millis(200);
     })
     .await;
     // Answered with 13 MB, more than the buffers of both sockets hold: the caller's is small, the system bounds the other.

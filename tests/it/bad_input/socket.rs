@@ -26,7 +26,7 @@ async fn bytes_that_are_no_http_end_their_own_connection_only() {
             b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03".iter().chain(&[0; 64]).copied().collect(),
             &[400],
         ),
-        ("the preface of HTTP/2", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".into(), &[]),
+        ("a preface of HTTP/2 with a slip", b"PRI * HTTP/2.0\r\n\r\nSN\r\n\r\n".into(), &[400]),
         ("another protocol", b"SSH-2.0-OpenSSH_9.6\r\n\r\n".into(), &[400]),
         ("no version", b"GET /healthz\r\n\r\n".into(), &[400]),
         ("an unknown version", b"GET /healthz HTTP/3.7\r\n\r\n".into(), &[400]),
@@ -101,6 +101,7 @@ async fn no_request_is_smuggled_behind_another() {
 async fn headers_that_take_too_long_end_the_connection() {
     let app = TestApp::with(|config| {
         config.server.header_timeout = Duration::from_millis(200);
+        config.server.idle_timeout = Duration::from_millis(200);
         config.server.max_connections = 4;
     })
     .await;

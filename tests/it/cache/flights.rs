@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use glassbox::config::CacheMode;
+use glassbox::config::{CacheMode, Config};
 use reqwest::Method;
 use serde_json::json;
 use tokio::task::JoinSet;
@@ -121,7 +121,9 @@ async fn an_error_is_not_kept() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn batches_that_wait_for_each_other_end_and_share_their_runs() {
-    let app = Arc::new(Loop::new().serve(|_| {}).await);
+    // All of them ask at once: who comes last waits for all the others.
+    let patient = |config: &mut Config| config.runtime.max_queue_wait = Duration::from_secs(60);
+    let app = Arc::new(Loop::new().serve(patient).await);
     let mut callers = JoinSet::new();
     for round in 0..10_u64 {
         let turns = |n: u64| SLOW / 4 + round * 10 + n;
