@@ -10,11 +10,11 @@ use axum::{
     response::{IntoResponse, Response},
     routing::MethodRouter,
 };
-use tower::ServiceBuilder;
+use tower::{ServiceBuilder, util::MapResponseLayer};
 use tower_http::catch_panic::CatchPanicLayer;
 use uuid::Uuid;
 
-use super::{access_log, auth, client, rate_limit, reject, state::ApiState};
+use super::{access_log, auth, browsers, client, rate_limit, reject, state::ApiState};
 use crate::{error::Error, keys::Scope, telemetry::record::Record};
 
 /// Carries [`RequestId`] in both directions.
@@ -37,6 +37,12 @@ pub(super) fn common(routes: Router<ApiState>, state: &ApiState) -> Router<ApiSt
         .layer(from_fn_with_state(state.clone(), access_log::record))
         // Asks callers to connect anew while the server drains, so that the last connections to be closed are silent ones.
         .layer(from_fn_with_state(state.clone(), say_goodbye))
+        // Outside of what writes bodies.
+        .layer(browsers::compression(&state.server))
+        // Answers a browser's question whether a page may call, which carries no key.
+        .option_layer(browsers::cors(&state.server))
+        // Outside of what makes answers, so that failures have these headers too.
+        .option_layer(browsers::careful(&state.server).map(MapResponseLayer::new))
         // Outside of everything that answers in a handler's place: a quota that was charged is told with every answer.
         .layer(from_fn_with_state(state.clone(), rate_limit::tell))
         // Turns failures, ours and the framework's, into problem documents; it needs the request id.

@@ -2,6 +2,7 @@
 
 mod access_log;
 mod auth;
+mod browsers;
 mod cache_headers;
 mod call;
 mod client;

@@ -113,6 +113,17 @@ impl Loader {
         self.threads
     }
 
+    /// Counts a version that was tried.
+    pub fn count(&self, id: &ModelId, loaded: Option<&Loaded>) {
+        let (model, version) = (id.name.as_str(), id.version.as_str());
+        match loaded {
+            None => self.metrics.model_failed(),
+            Some(Loaded { manifest, digest, load_time, .. }) => {
+                self.metrics.model_loaded(model, version, manifest.provider.as_str(), digest, *load_time);
+            }
+        }
+    }
+
     /// Loads a version and proves it. Blocks for as long as that takes; call it where a runtime is entered.
     ///
     /// # Errors

@@ -155,13 +155,16 @@ impl Registry {
     async fn load(&self, loader: Arc<Loader>, source: Arc<ModelSource>, version: VersionSource) {
         let id = ModelId { name: source.name.clone(), version: version.version.clone() };
         let loading = id.clone();
-        let result = tokio::task::spawn_blocking(move || loader.load(&loading, &source, &version)).await;
+        let work = Arc::clone(&loader);
+        let result = tokio::task::spawn_blocking(move || work.load(&loading, &source, &version)).await;
         let state = match result.map_err(anyhow::Error::from).and_then(|result| result) {
             Ok(loaded) => {
+                loader.count(&id, Some(&loaded));
                 tracing::info!(model = %id, load_ms = millis(loaded.load_time), digest = loaded.digest, "model is ready");
                 State::Ready(Arc::new(loaded))
             }
             Err(error) => {
+                loader.count(&id, None);
                 let reason = format!("{error:#}");
                 tracing::error!(model = %id, error = reason, "model could not be loaded");
                 State::Failed(reason.into())

@@ -12,7 +12,11 @@
 mod support;
 
 #[cfg(test)]
+mod access_log;
+#[cfg(test)]
 mod bad_input;
+#[cfg(test)]
+mod browsers;
 #[cfg(test)]
 mod cache;
 #[cfg(test)]
@@ -27,6 +31,8 @@ mod keys;
 mod library;
 #[cfg(test)]
 mod life;
+#[cfg(test)]
+mod metrics;
 #[cfg(test)]
 mod predict;
 #[cfg(test)]

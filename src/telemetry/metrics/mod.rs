@@ -11,6 +11,8 @@ mod http;
 mod models;
 mod server;
 
+use std::time::Duration;
+
 use prometheus::{Encoder, Registry, TextEncoder};
 
 pub use self::{
@@ -70,9 +72,14 @@ impl Metrics {
         self.models.of(model, version, provider)
     }
 
-    /// A version was tried; `loaded` tells its digest and how many seconds that took.
-    pub fn model_tried(&self, model: &str, version: &str, provider: &str, loaded: Option<(&str, f64)>) {
-        self.models.tried(model, version, provider, loaded);
+    /// A version is served from now on.
+    pub fn model_loaded(&self, model: &str, version: &str, provider: &str, digest: &str, time: Duration) {
+        self.models.loaded(model, version, provider, digest, time);
+    }
+
+    /// A version cannot be served.
+    pub fn model_failed(&self) {
+        self.models.failed();
     }
 
     /// All of them, in Prometheus' text format.

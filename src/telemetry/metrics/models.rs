@@ -114,13 +114,14 @@ impl ModelFamilies {
         }
     }
 
-    pub(super) fn tried(&self, model: &str, version: &str, provider: &str, loaded: Option<(&str, f64)>) {
-        let result = if loaded.is_some() { Attempt::Ok } else { Attempt::Failed };
-        self.loads.with_label_values(&[result.as_str()]).inc();
-        if let Some((digest, seconds)) = loaded {
-            self.info.with_label_values(&[model, version, digest, provider]).set(1);
-            self.load_seconds.with_label_values(&[model, version]).set(seconds);
-        }
+    pub(super) fn loaded(&self, model: &str, version: &str, provider: &str, digest: &str, time: Duration) {
+        self.loads.with_label_values(&[Attempt::Ok.as_str()]).inc();
+        self.info.with_label_values(&[model, version, digest, provider]).set(1);
+        self.load_seconds.with_label_values(&[model, version]).set(time.as_secs_f64());
+    }
+
+    pub(super) fn failed(&self) {
+        self.loads.with_label_values(&[Attempt::Failed.as_str()]).inc();
     }
 }
 

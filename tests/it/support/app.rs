@@ -41,11 +41,8 @@ impl TestApp {
     /// Waits until every model has been tried.
     pub async fn until_loaded(&self) {
         for _ in 0..3000 {
-            let models = self.get("/v1/models").await.1;
-            let loading = models["models"].as_array().unwrap().iter().any(|model| {
-                let versions = model["versions"].as_array().unwrap();
-                versions.iter().any(|version| version["state"] == "loading")
-            });
+            let reasons = self.get("/readyz").await.1["reasons"].clone();
+            let loading = reasons.as_array().unwrap().iter().any(|reason| reason["state"] == "loading");
             if !loading {
                 return;
             }

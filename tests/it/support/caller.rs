@@ -2,7 +2,7 @@
 
 use std::{
     io::{BufRead, BufReader, Read, Write},
-    net::{SocketAddr, TcpStream},
+    net::{Shutdown, SocketAddr, TcpStream},
     time::Duration,
 };
 
@@ -34,6 +34,11 @@ impl Caller {
     /// Sends raw bytes.
     pub fn send(&mut self, text: &str) {
         self.stream.get_mut().write_all(text.as_bytes()).unwrap();
+    }
+
+    /// Sends what need not be text.
+    pub fn send_bytes(&mut self, bytes: &[u8]) {
+        self.stream.get_mut().write_all(bytes).unwrap();
     }
 
     pub fn get(&mut self, path: &str) -> Answer {
@@ -104,6 +109,11 @@ impl Caller {
         self.stream.read_line(&mut line).expect("nothing comes for 30 s");
         assert!(line.ends_with("\r\n"), "the connection was closed within an answer: {line:?}");
         line.trim_end().to_owned()
+    }
+
+    /// Says that nothing more will come.
+    pub fn finish_sending(&self) {
+        self.stream.get_ref().shutdown(Shutdown::Write).unwrap();
     }
 
     /// Waits until the server closes the connection; whatever it says before is returned.

@@ -1,7 +1,5 @@
 //! Reads `/metrics`.
 
-use reqwest::Method;
-
 use super::TestApp;
 
 /// What `/metrics` said at one moment.
@@ -9,9 +7,18 @@ pub struct Metrics(String);
 
 impl Metrics {
     pub async fn of(app: &TestApp) -> Self {
-        let response = app.request(Method::GET, "/metrics").send().await.unwrap();
+        Self::at(&app.url("/metrics")).await
+    }
+
+    pub async fn at(url: &str) -> Self {
+        let response = reqwest::get(url).await.unwrap();
         assert_eq!(response.status(), 200);
         Self(response.text().await.unwrap())
+    }
+
+    /// As Prometheus reads it.
+    pub fn text(&self) -> &str {
+        &self.0
     }
 
     /// The sum of a metric's series that have all of `labels`, written `name="value"`. Panics when there is none.
