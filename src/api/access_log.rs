@@ -1,11 +1,11 @@
 //! One log line per request, written when its answer is known or its caller has left. The only place where a failure is
 //! logged, and where requests are counted.
 
-use std::sync::Arc;
+use std::{fmt::Write, sync::Arc};
 
 use axum::{
     extract::{MatchedPath, Request, State},
-    http::{Method, StatusCode},
+    http::{HeaderName, HeaderValue, Method, StatusCode},
     middleware::Next,
     response::Response,
 };
@@ -14,20 +14,22 @@ use super::{layers::RequestId, reject::Failure, state::ApiState};
 use crate::{
     error::Error,
     telemetry::{
-        labels::Stage,
+        labels::{Label, Stage},
         metrics::OTHER,
         millis,
-        record::{Facts, Record},
+        record::{Facts, Record, Timings},
     },
 };
+
+const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
 
 /// As proxies log a caller who left; no answer carries it.
 const CALLER_LEFT: u16 = 499;
 
 pub(super) async fn record(State(state): State<ApiState>, request: Request, next: Next) -> Response {
     let entry = Entry::begin(state, &request);
-    let response = next.run(request).await;
-    entry.answered(&response);
+    let mut response = next.run(request).await;
+    entry.answered(&mut response);
     response
 }
 
@@ -56,17 +58,20 @@ impl Entry {
         }
     }
 
-    fn answered(mut self, response: &Response) {
+    fn answered(mut self, response: &mut Response) {
         let failure = response.extensions().get::<Failure>().map(|failure| Arc::clone(&failure.error));
-        self.write(response.status().as_u16(), failure.as_deref());
+        let facts = self.record.end();
+        if let Ok(timing) = HeaderValue::try_from(server_timing(&facts.timings)) {
+            response.headers_mut().insert(SERVER_TIMING, timing);
+        }
+        self.write(response.status().as_u16(), failure.as_deref(), &facts);
     }
 
-    fn write(&mut self, status: u16, error: Option<&Error>) {
+    fn write(&mut self, status: u16, error: Option<&Error>, facts: &Facts) {
         self.written = true;
-        let facts = self.record.end();
         let route = self.route.as_ref().map_or(OTHER, MatchedPath::as_str);
         self.state.metrics.http.answered(route, self.state.methods.label(route, &self.method), status, &facts.timings);
-        self.log(route, status, error, &facts);
+        self.log(route, status, error, facts);
     }
 
     fn log(&self, route: &str, status: u16, error: Option<&Error>, facts: &Facts) {
@@ -114,14 +119,27 @@ impl Entry {
 impl Drop for Entry {
     fn drop(&mut self) {
         if !self.written {
+            let facts = self.record.end();
             // Only who serves ends requests at the hard stop; at any other time it is the caller.
             match self.state.lifecycle.is_stopped() {
-                true => self.write(StatusCode::SERVICE_UNAVAILABLE.as_u16(), Some(&Error::Draining)),
-                false => self.write(CALLER_LEFT, Some(&Error::CallerLeft)),
+                true => self.write(StatusCode::SERVICE_UNAVAILABLE.as_u16(), Some(&Error::Draining), &facts),
+                false => self.write(CALLER_LEFT, Some(&Error::CallerLeft), &facts),
             }
         }
         self.state.metrics.http.in_flight.dec();
     }
+}
+
+/// The stages of a request in milliseconds, as the W3C's Server Timing has them, their sum last.
+fn server_timing(timings: &Timings) -> String {
+    let mut text = String::with_capacity(256);
+    let stages = timings.stages().map(|(stage, time)| (stage.as_str(), time));
+    for (name, time) in stages.chain([("other", timings.other()), ("total", timings.total())]) {
+        let separator = if text.is_empty() { "" } else { ", " };
+        // Writing to a string cannot fail.
+        let _ = write!(text, "{separator}{name};dur={:.3}", millis(time));
+    }
+    text
 }
 
 /// A method that HTTP defines; others are as long as a caller likes.

@@ -38,6 +38,7 @@ async fn one_request_can_be_followed_through_header_line_metric_and_trace() {
         request.header("X-Request-Id", "follow-me").header("traceparent", format!("00-{TRACE}-00f067aa0ba902b7-01"));
     let answer = request.json(&json!({"text": "have a lovely day"})).send().await.unwrap();
     assert_eq!(answer.headers()["x-request-id"], "follow-me");
+    let timing = answer.headers()["server-timing"].to_str().unwrap().to_owned();
     let body: Value = answer.json().await.unwrap();
     assert_eq!(body["id"], "follow-me");
 
@@ -62,6 +63,15 @@ async fn one_request_can_be_followed_through_header_line_metric_and_trace() {
     assert!(line["timestamp"].as_str().unwrap().starts_with("20"), "{line}");
     assert!(line.get("error_code").is_none() && line.get("error").is_none(), "{line}");
     adds_up(&line);
+    // The header and the line are views of one measurement.
+    let shown: Vec<(&str, f64)> = timing
+        .split(", ")
+        .map(|entry| entry.split_once(";dur=").map(|(name, time)| (name, time.parse().unwrap())).unwrap())
+        .collect();
+    assert_eq!(*shown.last().unwrap(), ("total", line["latency_ms"].as_f64().unwrap()), "{timing}");
+    for (name, time) in &shown[..shown.len() - 1] {
+        assert_eq!(line["stages"][name], json!(time), "{timing} of {line}");
+    }
     for stage in ["auth", "decode", "cache", "queue", "preprocess", "inference", "postprocess", "encode"] {
         assert!(line["stages"][stage].is_number(), "{stage} is missing: {line}");
     }
