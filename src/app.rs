@@ -122,7 +122,7 @@ impl App {
         ready: impl FnOnce(&Registry) + Send + 'static,
     ) -> anyhow::Result<()> {
         let listener = TcpListener::from_std(self.listener)?;
-        let Parts { registry, cache, keys, limits, lifecycle, metrics, .. } = &*self.state;
+        let Parts { registry, cache, keys, limits, lifecycle, metrics, .. } = &**self.state;
         cache.start(lifecycle);
         let (loading, loads) = (Arc::clone(registry), lifecycle.clone());
         lifecycle.spawn(async move {
