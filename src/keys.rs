@@ -26,7 +26,7 @@ pub use self::{
     parse::is_glob,
     secret::{KeyText, NewKey, is_id},
     set::{Entry, KeySet, KeyState},
-    store::KeyStore,
+    store::{KeyStore, Rejected},
 };
 use crate::config::RateLimitConfig;
 

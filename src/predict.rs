@@ -22,8 +22,7 @@ use crate::{
 };
 
 /// What a caller wants predicted.
-#[derive(Debug)]
-pub struct PredictRequest {
+pub struct PredictRequest<'a> {
     /// Which model.
     pub model: ModelRef,
     /// The items, each with its JSON pointer in the caller's document.
@@ -34,6 +33,8 @@ pub struct PredictRequest {
     pub cache: Policy,
     /// Learns which model it is, and where the time goes.
     pub record: Record,
+    /// Asked once, before anything is run, whether so many rows may be.
+    pub admit: &'a (dyn Fn(usize) -> Result<(), Error> + Sync),
 }
 
 /// What was predicted.
@@ -79,7 +80,7 @@ impl Predictor {
     /// # Errors
     /// `model_not_found`, `model_not_ready`; `invalid_input` naming each bad item; `overloaded`, `deadline_exceeded`,
     /// `not_cached`, `internal`. All or nothing.
-    pub async fn predict(&self, request: PredictRequest) -> Result<Predictions, Error> {
+    pub async fn predict(&self, request: PredictRequest<'_>) -> Result<Predictions, Error> {
         let (started, items) = (Instant::now(), request.items.len());
         let loaded = self.registry.resolve(&request.model).inspect_err(|error| {
             self.metrics.unknown_model.failed(error.code(), items);
@@ -103,13 +104,14 @@ impl Predictor {
     async fn answer(
         &self,
         loaded: &Arc<Loaded>,
-        request: PredictRequest,
+        request: PredictRequest<'_>,
     ) -> Result<(Vec<Found>, Option<Summary>), Error> {
-        let PredictRequest { items, deadline, cache: policy, record, .. } = request;
+        let PredictRequest { items, deadline, cache: policy, record, admit, .. } = request;
         let pointers: Vec<String> = items.iter().map(|(pointer, _)| pointer.clone()).collect();
         let checking = record.watch(Stage::Preprocess);
         let items = check(loaded, items)?;
         drop(checking);
+        admit(rows(loaded, &items))?;
         let shared = loaded.manifest.cache.enabled;
         let bypassed = !shared || !policy.looks_up();
         let question = Question { fingerprint: shared.then_some(&loaded.fingerprint), items, policy, record: &record };
@@ -118,6 +120,15 @@ impl Predictor {
         let summary = self.cache.summary(bypassed, found.iter());
         record.note(|facts| facts.cache = summary.map(|summary| summary.word()));
         Ok((found, summary))
+    }
+}
+
+/// What a request asks of the model: an item may bring several rows, where rows are independent of each other. Where they
+/// are not, the first dimension is something else, and an item is an item.
+fn rows(loaded: &Loaded, items: &[Item]) -> usize {
+    match loaded.max_batch_size {
+        Some(_) => items.iter().map(|item| item.rows.max(1)).sum(),
+        None => items.len(),
     }
 }
 

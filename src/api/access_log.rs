@@ -61,7 +61,9 @@ impl Entry {
     fn answered(mut self, response: &mut Response) {
         let failure = response.extensions().get::<Failure>().map(|failure| Arc::clone(&failure.error));
         let facts = self.record.end();
-        if let Ok(timing) = HeaderValue::try_from(server_timing(&facts.timings)) {
+        // How long a key was looked at would tell why it was refused.
+        let refused = response.status() == StatusCode::UNAUTHORIZED;
+        if !refused && let Ok(timing) = HeaderValue::try_from(server_timing(&facts.timings)) {
             response.headers_mut().insert(SERVER_TIMING, timing);
         }
         self.write(response.status().as_u16(), failure.as_deref(), &facts);

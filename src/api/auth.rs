@@ -13,7 +13,7 @@ use axum::{
 use super::state::ApiState;
 use crate::{
     error::Error,
-    keys::{Principal, Scope},
+    keys::{Principal, Rejected, Scope},
     model::ModelName,
     telemetry::{
         labels::{AuthRejection, Stage},
@@ -70,7 +70,10 @@ pub(super) async fn require(
     match caller {
         Ok(caller) => {
             request.extensions_mut().insert(caller);
-            next.run(request).await
+            let mut response = next.run(request).await;
+            // What one key may see is not for another's cache.
+            response.headers_mut().entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+            response
         }
         Err(error) => error.into_response(),
     }
@@ -79,8 +82,10 @@ pub(super) async fn require(
 fn identify(state: &ApiState, scope: Scope, headers: &HeaderMap, record: &Record) -> Result<Caller, Error> {
     let Some(keys) = &state.keys else { return Ok(Caller::Open) };
     let callers = &state.metrics.callers;
-    let principal = presented(headers).and_then(|key| keys.authenticate(key)).map_err(|reason| {
+    let presented = presented(headers).map_err(Rejected::from);
+    let principal = presented.and_then(|key| keys.authenticate(key)).map_err(|Rejected { reason, key_id }| {
         callers.rejected(reason);
+        record.note(|facts| facts.key_id = key_id);
         Error::Unauthenticated
     })?;
     record.note(|facts| facts.key_id = Some(Arc::clone(&principal.key_id)));

@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     cache::Policy,
-    error::Error,
+    error::{Error, Violation},
     model::{Input, ModelRef},
     predict::{PredictRequest, Predictions},
     telemetry::record::Record,
@@ -57,10 +57,10 @@ impl FromRequestParts<ApiState> for Call {
 
 impl Call {
     /// Predicts `items`, each with its pointer in the caller's document, if this caller may use the model and has quota
-    /// for all of them. `list` points to where the items stand.
+    /// for all rows in them. `list` points to where the items stand.
     ///
     /// # Errors
-    /// `permission_denied`, `rate_limited`, and those of [`Predictor::predict`](crate::predict::Predictor::predict).
+    /// `permission_denied`, `rate_limited`, `invalid_input` for too many rows, and those of [`Predictor::predict`](crate::predict::Predictor::predict).
     pub(super) async fn predict(
         &self,
         model: ModelRef,
@@ -68,8 +68,16 @@ impl Call {
         list: &str,
     ) -> Result<Predictions, Error> {
         self.caller.check_model(&self.state, model.name.as_deref())?;
-        self.quota.charge_batch(items.len(), list)?;
+        let most = self.state.predict.max_batch_items;
+        let admit = |rows| match rows <= most {
+            true => self.quota.charge_batch(rows, list),
+            false => {
+                let detail = format!("the input has {rows} rows; at most {most} are allowed");
+                Err(Error::Invalid(vec![Violation::new(list, "batch_too_large", detail)]))
+            }
+        };
         let (deadline, cache, record) = (self.deadline, self.policy, self.record.clone());
-        self.state.predictor.predict(PredictRequest { model, items, deadline, cache, record }).await
+        let request = PredictRequest { model, items, deadline, cache, record, admit: &admit };
+        self.state.predictor.predict(request).await
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::{
-    Json,
+    Extension, Json,
     extract::State,
     response::{IntoResponse, Response},
 };
@@ -17,9 +17,18 @@ pub(super) async fn live() -> Json<Value> {
     Json(json!({"status": "live"}))
 }
 
-/// `GET /readyz`: 200, with what is degraded; or 503 with the reasons.
-pub(super) async fn ready(State(state): State<ApiState>) -> Response {
-    let (required, degraded): (Vec<_>, Vec<_>) = state.registry.not_ready().into_iter().partition(|item| item.required);
+/// Marks requests to the listener of those who look after the server.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Operator;
+
+/// `GET /readyz`: 200, with what is degraded; or 503 with the reasons. Where keys are asked for, which models there are is
+/// not for everybody: the API's listener tells states without names then.
+pub(super) async fn ready(State(state): State<ApiState>, operator: Option<Extension<Operator>>) -> Response {
+    let mut missing = state.registry.not_ready();
+    if state.keys.is_some() && operator.is_none() {
+        missing.iter_mut().for_each(without_name);
+    }
+    let (required, degraded): (Vec<_>, Vec<_>) = missing.into_iter().partition(|item| item.required);
     let error = if state.lifecycle.is_draining() {
         Error::Draining
     } else if let [first, ..] = &required[..] {
@@ -33,6 +42,11 @@ pub(super) async fn ready(State(state): State<ApiState>) -> Response {
     let mut members = Map::new();
     members.insert("reasons".to_owned(), reasons(&[required, degraded].concat()).into());
     Failure { error: Arc::new(error), members }.into_response()
+}
+
+fn without_name(item: &mut NotReady) {
+    item.model = "*".to_owned();
+    item.reason = format!("a model is {}; the log, and server.metrics_listen, say which and why", item.state);
 }
 
 /// Parts without which predictions go on.

@@ -14,7 +14,7 @@ use tower::{ServiceBuilder, util::MapResponseLayer};
 use tower_http::catch_panic::CatchPanicLayer;
 use uuid::Uuid;
 
-use super::{access_log, auth, browsers, client, rate_limit, reject, state::ApiState};
+use super::{access_log, auth, browsers, client, leftover, rate_limit, reject, state::ApiState};
 use crate::{error::Error, keys::Scope, telemetry::record::Record};
 
 /// Carries [`RequestId`] in both directions.
@@ -45,6 +45,8 @@ pub(super) fn common(routes: Router<ApiState>, state: &ApiState) -> Router<ApiSt
         .option_layer(browsers::careful(&state.server).map(MapResponseLayer::new))
         // Outside of everything that answers in a handler's place: a quota that was charged is told with every answer.
         .layer(from_fn_with_state(state.clone(), rate_limit::tell))
+        // Around all that can refuse a request before its body was read.
+        .layer(from_fn(leftover::read_rest))
         // Turns failures, ours and the framework's, into problem documents; it needs the request id.
         .layer(from_fn(reject::render))
         // A panic costs its request a 500 and nothing else.

@@ -10,6 +10,7 @@ mod explain;
 mod extract;
 mod health;
 mod layers;
+mod leftover;
 mod metrics;
 mod rate_limit;
 mod reject;
@@ -19,7 +20,7 @@ mod service;
 mod state;
 mod v1;
 
-use axum::Router;
+use axum::{Extension, Router};
 
 pub use self::{
     rate_limit::Limits,
@@ -54,7 +55,7 @@ pub fn router(state: ApiState) -> Router {
 pub fn probes(state: ApiState) -> Router {
     const OPERATORS: [&str; 3] = ["/healthz", "/readyz", "/metrics"];
     let routes = routes(Some(Access::Public)).into_iter().filter(|route| OPERATORS.contains(&route.path));
-    finish(routes.collect(), state)
+    finish(routes.collect(), state).layer(Extension(health::Operator))
 }
 
 fn finish(routes: Vec<Route>, state: ApiState) -> Router {

@@ -101,6 +101,7 @@ pub(super) fn summary(path: &Path, config: &Config) -> Result<String, KeysError>
 }
 
 fn create(path: &Path, wanted: CreateArgs, default: &Plan) -> anyhow::Result<ExitCode> {
+    anyhow::ensure!(wanted.expires_in != Some(Duration::ZERO), "--expires-in 0s makes a key that was never valid");
     let expires_at = wanted.expires_in.map(from_now).transpose()?;
     let mut scopes = wanted.scope;
     scopes.dedup();

@@ -157,6 +157,7 @@ async fn predict(predictor: &Predictor, wanted: &ModelRef, input: Input) -> anyh
         deadline: Instant::now() + TIME_LIMIT,
         cache: Policy::default(),
         record: Record::new(),
+        admit: &|_| Ok(()),
     };
     let predictions = predictor.predict(request).await.map_err(explain)?;
     Ok(predictions.predictions.into_iter().next().context("there is no prediction")?.prediction)

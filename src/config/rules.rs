@@ -10,8 +10,8 @@ use super::{AuthMode, Config, ServerConfig};
 pub(super) fn within_a_day(duration: &Duration) -> Result<(), ValidationError> {
     // Far enough for anybody, and near enough for the clock to reach.
     let longest = Duration::from_secs(24 * 60 * 60);
-    if duration.is_zero() || *duration > longest {
-        Err(problem("must be longer than 0s and at most 24h"))
+    if *duration < Duration::from_millis(1) || *duration > longest {
+        Err(problem("must be from 1ms to 24h"))
     } else {
         Ok(())
     }
@@ -91,12 +91,14 @@ pub(super) fn tls_is_whole(server: &ServerConfig) -> Result<(), ValidationError>
 pub(super) fn origins(origins: &[String]) -> Result<(), ValidationError> {
     let is_origin = |origin: &String| {
         let host = origin.split_once("://").map(|(_, host)| host);
-        origin == "*" || host.is_some_and(|host| !host.is_empty() && !host.contains(['/', '=', ' ', '@']))
+        origin == "*"
+            || host.is_some_and(|host| !host.is_empty() && !host.contains(['/', '=', ' ', '@']))
+                && origin.bytes().all(|byte| byte.is_ascii_graphic() && !byte.is_ascii_uppercase())
     };
     if origins.iter().all(is_origin) {
         Ok(())
     } else {
-        Err(problem("expected origins like \"https://app.example.com\", or \"*\""))
+        Err(problem("expected origins in lower case like \"https://app.example.com\", or \"*\""))
     }
 }
 

@@ -53,6 +53,21 @@ enum Occasion {
     Request,
 }
 
+/// Why a key lets nobody in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rejected {
+    /// Which of the reasons it is.
+    pub reason: AuthRejection,
+    /// Whose key it is, when its secret was right: somebody has to be told to use another.
+    pub key_id: Option<Arc<str>>,
+}
+
+impl From<AuthRejection> for Rejected {
+    fn from(reason: AuthRejection) -> Self {
+        Self { reason, key_id: None }
+    }
+}
+
 impl KeyStore {
     /// Reads the file at `path`; `limits` are those of keys that name no plan.
     ///
@@ -73,17 +88,18 @@ impl KeyStore {
     /// Who a presented key stands for; `None` is a request without one.
     ///
     /// # Errors
-    /// Why it lets nobody in. For metrics only: who tries keys must not learn it.
-    pub fn authenticate(&self, presented: Option<&str>) -> Result<Arc<Principal>, AuthRejection> {
+    /// Why it lets nobody in. For metrics and the log only: who tries keys must not learn it.
+    pub fn authenticate(&self, presented: Option<&str>) -> Result<Arc<Principal>, Rejected> {
         let presented = KeyText::parse(presented.ok_or(AuthRejection::Missing)?).ok_or(AuthRejection::Malformed)?;
         let set = self.set.load();
         let entry = set.find(&presented)?;
-        match entry.state(Timestamp::now()) {
-            KeyState::Valid => Ok(Arc::clone(&entry.principal)),
-            KeyState::NotYetValid => Err(AuthRejection::NotYetValid),
-            KeyState::Expired => Err(AuthRejection::Expired),
-            KeyState::Revoked => Err(AuthRejection::Revoked),
-        }
+        let reason = match entry.state(Timestamp::now()) {
+            KeyState::Valid => return Ok(Arc::clone(&entry.principal)),
+            KeyState::NotYetValid => AuthRejection::NotYetValid,
+            KeyState::Expired => AuthRejection::Expired,
+            KeyState::Revoked => AuthRejection::Revoked,
+        };
+        Err(Rejected { reason, key_id: Some(Arc::clone(&entry.principal.key_id)) })
     }
 
     /// All keys and plans that count now.

@@ -44,6 +44,8 @@ mod readme;
 #[cfg(test)]
 mod redis_outage;
 #[cfg(test)]
+mod refusals;
+#[cfg(test)]
 mod structure;
 #[cfg(test)]
 mod transport;

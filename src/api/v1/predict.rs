@@ -81,13 +81,13 @@ pub(in crate::api) async fn predict(
     JsonBody(body, room): JsonBody<PredictBody>,
 ) -> Result<Response, Error> {
     body.validate().map_err(violations)?;
-    let item = match (body.text, body.input) {
-        (Some(text), _) => ("/text".to_owned(), Input::Text(text)),
-        (None, Some(input)) => ("/input".to_owned(), input),
+    let (pointer, input) = match (body.text, body.input) {
+        (Some(text), _) => ("/text", Input::Text(text)),
+        (None, Some(input)) => ("/input", input),
         (None, None) => return Err(Error::malformed("", NOT_ONE, "send either 'text' or 'input'")),
     };
     let model = ModelRef { name: body.model, version: body.version };
-    let predictions = call.predict(model, vec![item], "").await?;
+    let predictions = call.predict(model, vec![(pointer.to_owned(), input)], pointer).await?;
     let Call { id, record, .. } = call;
     answer(predictions, room, record, move |predictions| {
         let one = predictions.predictions.first().ok_or_else(|| anyhow::anyhow!("there is no prediction"))?;

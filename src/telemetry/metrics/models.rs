@@ -30,8 +30,22 @@ pub(super) struct ModelFamilies {
 #[derive(Debug, Clone)]
 pub struct Outcomes {
     ok: Vec<IntCounter>,
-    failed: Vec<IntCounter>,
+    failed: Vec<(ErrorCode, IntCounter)>,
 }
+
+/// How a request that reached the predictor can fail. What is refused before that names no model that is known to exist.
+const FAILURES: [ErrorCode; 10] = [
+    ErrorCode::MalformedRequest,
+    ErrorCode::InvalidInput,
+    ErrorCode::RateLimited,
+    ErrorCode::ModelNotFound,
+    ErrorCode::ModelNotReady,
+    ErrorCode::Overloaded,
+    ErrorCode::DeadlineExceeded,
+    ErrorCode::NotCached,
+    ErrorCode::CallerLeft,
+    ErrorCode::Internal,
+];
 
 /// The metrics of one version, looked up once when it is loaded.
 #[derive(Debug, Clone)]
@@ -99,7 +113,7 @@ impl ModelFamilies {
         Outcomes {
             ok: Source::ALL.iter().map(|source| counter("ok", *source)).collect(),
             // What failed was not found anywhere.
-            failed: ErrorCode::ALL.iter().map(|code| counter(code.as_str(), Source::Computed)).collect(),
+            failed: FAILURES.iter().map(|code| (*code, counter(code.as_str(), Source::Computed))).collect(),
         }
     }
 
@@ -136,8 +150,7 @@ impl Outcomes {
 
     /// So many items were refused.
     pub fn failed(&self, code: ErrorCode, items: usize) {
-        let index = ErrorCode::ALL.iter().position(|other| *other == code);
-        if let Some(counter) = index.and_then(|index| self.failed.get(index)) {
+        if let Some((_, counter)) = self.failed.iter().find(|(other, _)| *other == code) {
             counter.inc_by(items as u64);
         }
     }

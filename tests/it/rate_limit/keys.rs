@@ -191,3 +191,20 @@ async fn who_tries_keys_is_limited_and_a_valid_key_from_the_same_address_is_not(
         assert_eq!(keyed.app.get(path).await.0, StatusCode::OK);
     }
 }
+
+/// An item can bring several rows; they are as much work as several items.
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_of_one_request_cost_their_number() {
+    let keyed = Keyed::start(&["slow"]).await;
+    let ask = async |rows: usize| {
+        let input = vec![[1.0, 2.0]; rows];
+        let request = keyed.app.request(Method::POST, "/v1/predict").header("X-API-Key", key(0));
+        request.json(&json!({"model": "doubler", "input": input})).send().await.unwrap()
+    };
+    assert_eq!(ask(15).await.status(), StatusCode::OK);
+    assert_eq!(ask(15).await.status(), StatusCode::TOO_MANY_REQUESTS);
+    let too_many = ask(21).await;
+    assert_eq!(too_many.status(), StatusCode::UNPROCESSABLE_ENTITY);
+    let problem: Value = too_many.json().await.unwrap();
+    assert_eq!(problem["errors"][0]["code"], "batch_exceeds_quota", "{problem}");
+}

@@ -1,0 +1,85 @@
+//! Bodies that a refusal leaves unread. An HTTP/1.1 connection cannot go on before the rest of a body, and a caller that is
+//! not told so sends its next request into a connection that is about to close: a `POST` that it cannot safely repeat.
+
+use std::{
+    pin::Pin,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use axum::{
+    body::{Body, Bytes, HttpBody},
+    extract::Request,
+    http::{HeaderValue, Version, header},
+    middleware::Next,
+    response::Response,
+};
+use http_body_util::BodyExt;
+use hyper::body::{Frame, SizeHint};
+
+/// More than this is not worth reading for nothing.
+const WORTH_READING: u64 = 64 * 1024;
+
+/// How long the rest of a refused body may take: what is on its way arrives within that.
+const PATIENCE: Duration = Duration::from_millis(100);
+
+/// Reads what a refusal left of a small body, so that the connection goes on; or says that it does not.
+pub(super) async fn read_rest(request: Request, next: Next) -> Response {
+    let asks_first = request.headers().contains_key(header::EXPECT);
+    if request.version() == Version::HTTP_2 || request.body().is_end_stream() {
+        return next.run(request).await;
+    }
+    let (parts, body) = request.into_parts();
+    let body = Kept(Arc::new(Mutex::new(body)));
+    let mut response = next.run(Request::from_parts(parts, Body::new(body.clone()))).await;
+    if response.status().is_success() || body.locked().is_end_stream() {
+        return response;
+    }
+    // Who asks first sends nothing unless it is read for.
+    let rest = async { !asks_first && body.drained().await };
+    if !tokio::time::timeout(PATIENCE, rest).await.unwrap_or(false) {
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+    response
+}
+
+/// A body that stays here while a handler reads it.
+#[derive(Debug, Clone)]
+struct Kept(Arc<Mutex<Body>>);
+
+impl Kept {
+    fn locked(&self) -> MutexGuard<'_, Body> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether the rest was little enough to be read.
+    async fn drained(mut self) -> bool {
+        let mut read = self.size_hint().lower();
+        while read <= WORTH_READING {
+            match self.frame().await {
+                None => return true,
+                Some(Err(_)) => return false,
+                Some(Ok(frame)) => read += frame.data_ref().map_or(0, |data| data.len() as u64),
+            }
+        }
+        false
+    }
+}
+
+impl HttpBody for Kept {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        Pin::new(&mut *self.locked()).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.locked().is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.locked().size_hint()
+    }
+}
