@@ -28,6 +28,8 @@ mod library;
 #[cfg(test)]
 mod life;
 #[cfg(test)]
+mod overload;
+#[cfg(test)]
 mod predict;
 #[cfg(test)]
 mod rate_limit;

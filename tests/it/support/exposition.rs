@@ -1,6 +1,6 @@
 //! Reads `/metrics`.
 
-use reqwest::Method;
+use std::net::SocketAddr;
 
 use super::TestApp;
 
@@ -9,7 +9,12 @@ pub struct Metrics(String);
 
 impl Metrics {
     pub async fn of(app: &TestApp) -> Self {
-        let response = app.request(Method::GET, "/metrics").send().await.unwrap();
+        Self::at(app.addr).await
+    }
+
+    /// Of the server that listens there.
+    pub async fn at(addr: SocketAddr) -> Self {
+        let response = reqwest::get(format!("http://{addr}/metrics")).await.unwrap();
         assert_eq!(response.status(), 200);
         Self(response.text().await.unwrap())
     }

@@ -10,6 +10,7 @@ mod proxy;
 mod python;
 mod repository;
 mod services;
+mod slow;
 
 pub use app::{TestApp, TestAppBuilder, serve_files};
 pub use caller::{Answer, Caller};
@@ -21,6 +22,7 @@ pub use proxy::{Proxy, Weather};
 pub use python::python;
 pub use repository::Repository;
 pub use services::Redis;
+pub use slow::Loop;
 
 use std::path::PathBuf;
 
