@@ -26,7 +26,7 @@ use futures_util::{StreamExt, stream};
 
 use self::{
     clock::{Clock, Running},
-    pool::PoolError,
+    pool::{Admitted, PoolError},
     words::RunError,
 };
 pub use intake::Intake;
@@ -109,8 +109,9 @@ impl Model {
         let _ = self.metrics.set(metrics);
     }
 
-    /// One prediction, or the reason for none, per item, in order. Nothing is run after `deadline`. A bad item costs
-    /// its neighbours nothing. Dropping the future ends what it asked for.
+    /// One prediction, or the reason for none, per item, in order. Nothing is run after `deadline`, and nothing at all
+    /// when there is no place for all of it. A bad item costs its neighbours nothing. Dropping the future ends what it
+    /// asked for.
     pub async fn infer(
         &self,
         items: Vec<Item>,
@@ -118,7 +119,11 @@ impl Model {
         record: &Record,
     ) -> Vec<Result<Prediction, InferError>> {
         let wholes: Vec<bool> = items.iter().map(|item| item.whole).collect();
-        let mut outputs = self.run_all(batch::plan(items, self.max_batch_size), deadline, record).await;
+        let runs = batch::plan(items, self.max_batch_size);
+        let mut outputs = match self.run_all(runs, deadline, record).await {
+            Ok(outputs) => outputs,
+            Err(refused) => return wholes.iter().map(|_| Err(InferError::Other(refused.clone()))).collect(),
+        };
         let _watch = record.watch(Stage::Postprocess);
         outputs.sort_unstable_by_key(|(position, _)| *position);
         let batched = self.intake.has_batch_dimension();
@@ -133,54 +138,57 @@ impl Model {
         predictions
     }
 
-    /// The outputs of all members of all runs, in any order.
-    async fn run_all(&self, runs: Vec<batch::Run>, deadline: Instant, record: &Record) -> Vec<Outputs> {
+    /// The outputs of all members of all runs, in any order; or why none was begun.
+    async fn run_all(&self, runs: Vec<batch::Run>, deadline: Instant, record: &Record) -> Result<Vec<Outputs>, Error> {
         let running = Running::new(record);
-        let at_once = match &self.backend {
-            Backend::Pool(pool) => pool.instances(),
-            Backend::Stub(_) => 1,
+        let entry = &self.enter(runs.len(), deadline, &running.clock)?;
+        let at_once = match entry {
+            Entry::Pool(pool, _) => pool.instances(),
+            Entry::Stub(..) => 1,
         };
-        let clock = &running.clock;
-        stream::iter(runs)
-            .map(|run| self.run(run, deadline, clock))
-            .buffer_unordered(at_once)
-            .flat_map(stream::iter)
-            .collect()
-            .await
+        let outputs = stream::iter(runs).map(|run| self.run(run, entry)).buffer_unordered(at_once);
+        Ok(outputs.flat_map(stream::iter).collect().await)
     }
 
-    async fn run(&self, run: batch::Run, deadline: Instant, clock: &Arc<Clock>) -> Vec<Outputs> {
+    fn enter(&self, runs: usize, deadline: Instant, clock: &Arc<Clock>) -> Result<Entry<'_>, Error> {
+        match &self.backend {
+            Backend::Stub(stub) => Ok(Entry::Stub(stub, Arc::clone(clock))),
+            Backend::Pool(pool) => match pool.admit(runs, deadline, clock) {
+                Ok(admitted) => Ok(Entry::Pool(pool, admitted)),
+                Err(full) => Err(Error::Overloaded {
+                    what: format!("the queue of model '{}'", self.id.name),
+                    retry_after: Some(full.retry_after),
+                }),
+            },
+        }
+    }
+
+    async fn run(&self, run: batch::Run, entry: &Entry<'_>) -> Vec<Outputs> {
         let (members, inputs) = run.into_parts();
         let rows = members.iter().map(|member| member.rows).sum();
         if let [only] = &*members {
-            return vec![(only.position, self.execute(inputs, rows, deadline, clock).await)];
+            return vec![(only.position, self.execute(inputs, rows, entry).await)];
         }
         let failed = |error: &InferError| members.iter().map(|member| (member.position, Err(error.clone()))).collect();
-        match self.execute(inputs.clone(), rows, deadline, clock).await {
+        match self.execute(inputs.clone(), rows, entry).await {
             Ok(values) => match batch::scatter(&members, &values) {
                 Ok(outputs) => outputs.into_iter().map(|(position, values)| (position, Ok(values))).collect(),
                 Err(error) => failed(&self.internal(error)),
             },
-            Err(InferError::Rejected) => self.one_by_one(&members, &inputs, deadline, clock).await,
+            Err(InferError::Rejected) => self.one_by_one(&members, &inputs, entry).await,
             Err(error) => failed(&error),
         }
     }
 
     /// Runs the members of a rejected run each alone: one of them may be to blame, or the graph takes fewer rows than
     /// the model's batch size says.
-    async fn one_by_one(
-        &self,
-        members: &[batch::Member],
-        inputs: &[Tensor],
-        deadline: Instant,
-        clock: &Arc<Clock>,
-    ) -> Vec<Outputs> {
+    async fn one_by_one(&self, members: &[batch::Member], inputs: &[Tensor], entry: &Entry<'_>) -> Vec<Outputs> {
         let mut outputs = Vec::with_capacity(members.len());
         for member in members {
             let rows = |tensor: &Tensor| tensor.rows(member.from, member.rows);
             let alone = inputs.iter().map(rows).collect::<Option<Vec<_>>>().context("rows are missing");
             let result = match alone {
-                Ok(alone) => self.execute(alone, member.rows, deadline, clock).await,
+                Ok(alone) => self.execute(alone, member.rows, entry).await,
                 Err(error) => Err(self.internal(error)),
             };
             outputs.push((member.position, result));
@@ -188,15 +196,9 @@ impl Model {
         outputs
     }
 
-    async fn execute(
-        &self,
-        inputs: Vec<Tensor>,
-        rows: usize,
-        deadline: Instant,
-        clock: &Arc<Clock>,
-    ) -> Result<Vec<Value>, InferError> {
-        match &self.backend {
-            Backend::Stub(stub) => {
+    async fn execute(&self, inputs: Vec<Tensor>, rows: usize, entry: &Entry<'_>) -> Result<Vec<Value>, InferError> {
+        match entry {
+            Entry::Stub(stub, clock) => {
                 let started = Instant::now();
                 clock.started(Duration::ZERO);
                 let outputs = stub.run(&inputs);
@@ -206,7 +208,7 @@ impl Model {
                 }
                 Ok(outputs)
             }
-            Backend::Pool(pool) => pool.run(inputs, rows, deadline, clock).await.map_err(|error| self.explain(error)),
+            Entry::Pool(pool, admitted) => pool.run(admitted, inputs, rows).await.map_err(|error| self.explain(error)),
         }
     }
 
@@ -216,10 +218,6 @@ impl Model {
                 tracing::warn!(model = %self.id, cause, "the graph rejected an input that fits its declaration");
                 return InferError::Rejected;
             }
-            PoolError::Full(full) => Error::Overloaded {
-                what: format!("the queue of model '{}'", self.id.name),
-                retry_after: Some(full.retry_after),
-            },
             PoolError::Expired => Error::DeadlineExceeded,
             PoolError::Run(error @ RunError::Failed(_)) => {
                 Error::internal(anyhow::Error::new(error).context(format!("model '{}'", self.id)))
@@ -231,6 +229,12 @@ impl Model {
     fn internal(&self, error: anyhow::Error) -> InferError {
         InferError::Other(Error::internal(error.context(format!("model '{}'", self.id))))
     }
+}
+
+/// What runs a request that was let in.
+enum Entry<'a> {
+    Pool(&'a Pool, Admitted),
+    Stub(&'a Stub, Arc<Clock>),
 }
 
 /// An item's position, and what the graph gave for it.

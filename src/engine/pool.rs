@@ -1,10 +1,10 @@
-//! Inference threads: each owns one session, all of them share one line of waiting runs and the model's weights.
+//! Inference threads: each owns one session, all of them share the lines of waiting runs and the model's weights.
 
 use std::{
     fmt,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, OnceLock},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use anyhow::Context;
@@ -12,7 +12,7 @@ use tokio::sync::oneshot;
 
 use super::{
     clock::Clock,
-    queue::{Full, Limits, Queue},
+    queue::{Full, Limits, Queue, Ticket},
     session::{Cancel, Session},
     words::RunError,
 };
@@ -32,14 +32,20 @@ pub struct Pool {
 /// Why a run gave no outputs.
 #[derive(Debug)]
 pub(super) enum PoolError {
-    /// Too many wait already.
-    Full(Full),
     /// The deadline passed while the run waited.
     Expired,
     /// The run itself failed.
     Run(RunError),
     /// The thread is gone.
     Lost,
+}
+
+/// A request that was let in, and what its runs have in common.
+#[derive(Debug)]
+pub(super) struct Admitted {
+    ticket: Ticket<Job>,
+    deadline: Instant,
+    clock: Arc<Clock>,
 }
 
 struct Job {
@@ -63,19 +69,28 @@ impl fmt::Debug for Job {
 }
 
 impl Pool {
-    /// Starts one thread per session. `name` shows in the list of threads.
+    /// Starts one thread per session. `name` shows in the list of threads. `run_time` is what a run took so far, if any
+    /// was tried: the first callers have to be told something.
     ///
     /// # Errors
     /// When the system gives no thread.
-    pub fn start(name: &str, sessions: Vec<Session>, limits: Limits) -> anyhow::Result<Self> {
+    pub fn start(
+        name: &str,
+        sessions: Vec<Session>,
+        limits: Limits,
+        run_time: Option<Duration>,
+    ) -> anyhow::Result<Self> {
         let instances = sessions.len();
         // Made first: the threads that were started end with it should a later one fail to.
         let pool = Self { queue: Queue::new(instances, limits), instances, metrics: Arc::default() };
-        for session in sessions {
+        if let Some(run_time) = run_time {
+            pool.queue.learn(run_time);
+        }
+        for (number, session) in sessions.into_iter().enumerate() {
             let (queue, metrics) = (Arc::clone(&pool.queue), Arc::clone(&pool.metrics));
             std::thread::Builder::new()
                 .name(format!("infer-{name}"))
-                .spawn(move || work(&queue, session, &metrics))
+                .spawn(move || work(&queue, number, session, &metrics))
                 .context("cannot start an inference thread")?;
         }
         Ok(pool)
@@ -91,22 +106,28 @@ impl Pool {
         let _ = self.metrics.set(metrics);
     }
 
+    /// Lets a request of so many `runs` in, or refuses it at once. `clock` learns how long they wait and run.
+    pub(super) fn admit(&self, runs: usize, deadline: Instant, clock: &Arc<Clock>) -> Result<Admitted, Full> {
+        let ticket = self.queue.admit(runs, deadline)?;
+        Ok(Admitted { ticket, deadline, clock: Arc::clone(clock) })
+    }
+
     /// Runs the graph on the next free thread. Dropping the future frees its place: a run that waits is taken out of the
     /// line then, and one that goes on is ended.
     pub(super) async fn run(
         &self,
+        admitted: &Admitted,
         inputs: Vec<Tensor>,
         rows: usize,
-        deadline: Instant,
-        clock: &Arc<Clock>,
     ) -> Result<Vec<Value>, PoolError> {
         let (reply, answer) = oneshot::channel();
         let cancel = Arc::new(Cancel::new().map_err(PoolError::Run)?);
         let _caller = Caller(Arc::clone(&cancel));
         let waits = self.metrics.get().map(ModelMetrics::waits);
-        let clock = Arc::clone(clock);
+        let Admitted { ticket, deadline, clock } = admitted;
+        let (deadline, clock) = (*deadline, Arc::clone(clock));
         let job = Job { inputs, rows, deadline, waits_since: Instant::now(), waits, clock, cancel, reply };
-        let _place = self.queue.push(job, deadline).map_err(PoolError::Full)?;
+        let _place = ticket.push(job);
         answer.await.unwrap_or(Err(PoolError::Lost))
     }
 }
@@ -126,8 +147,8 @@ impl Drop for Caller {
     }
 }
 
-fn work(queue: &Queue<Job>, mut session: Session, metrics: &OnceLock<ModelMetrics>) {
-    while let Some(mut job) = queue.pop() {
+fn work(queue: &Queue<Job>, number: usize, mut session: Session, metrics: &OnceLock<ModelMetrics>) {
+    while let Some(mut job) = queue.pop(number) {
         drop(job.waits.take());
         let started = Instant::now();
         let queued = started - job.waits_since;
@@ -149,7 +170,7 @@ fn work(queue: &Queue<Job>, mut session: Session, metrics: &OnceLock<ModelMetric
             }
             outputs.map_err(PoolError::Run)
         };
-        queue.finished(run_time);
+        queue.finished(number, run_time);
         let _ = job.reply.send(result);
     }
 }

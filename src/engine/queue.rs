@@ -1,90 +1,129 @@
-//! The line of runs that wait for a session: bounded in length and in time, and left by who does not wait any more.
+//! The lines of runs that wait for a session: bounded in length and in time, and left by who does not wait any more.
+//!
+//! A request is let in as a whole or refused at once, and none of its runs is refused later. Requests of one run and
+//! requests of several stand in two lines, from which sessions take in turn: a large batch makes single requests wait
+//! twice as long at most, and they make it last twice as long.
+
+mod forecast;
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Condvar, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::{Duration, Instant},
 };
 
-/// How long a line may become.
+use self::forecast::Forecast;
+
+/// How long the lines may become.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
-    /// Runs that may wait.
+    /// Requests that may wait.
     pub capacity: usize,
-    /// How long a run may have to wait, as far as that can be foreseen.
+    /// How long a request may have to wait, as far as that can be foreseen.
     pub max_wait: Duration,
 }
 
-/// The line in front of some sessions, in the order of arrival.
+/// The lines in front of some sessions, each in the order of arrival.
 #[derive(Debug)]
 pub(super) struct Queue<T> {
     state: Mutex<State<T>>,
     arrived: Condvar,
     limits: Limits,
-    sessions: usize,
 }
 
 #[derive(Debug)]
 struct State<T> {
-    waiting: BTreeMap<u64, T>,
-    next: u64,
-    /// Sessions that are running something.
-    busy: usize,
-    /// Mean time of the last runs; `None` before the first.
-    run_time: Option<Duration>,
+    /// Requests of one run.
+    singles: Line<T>,
+    /// Requests of several runs. The first in line comes before the others with all of its runs.
+    batches: Line<T>,
+    /// Whose turn it is when somebody waits in both.
+    batch_is_next: bool,
+    forecast: Forecast,
+    last: u64,
     closed: bool,
 }
 
-/// Why a run was not let into the line.
+#[derive(Debug)]
+struct Line<T> {
+    /// By request, and by the number of the run in it.
+    waiting: BTreeMap<(u64, usize), T>,
+    /// Runs of each request that have not begun, whether they wait already or not.
+    left: BTreeMap<u64, usize>,
+}
+
+/// Why a request was not let in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Full {
-    /// When there is likely to be place again, as measured run times tell.
+    /// When it would have been its turn, as measured run times tell.
     pub retry_after: Duration,
+}
+
+/// A request that was let in. What it has not begun is given up when this is dropped.
+#[derive(Debug)]
+pub(super) struct Ticket<T> {
+    queue: Arc<Queue<T>>,
+    number: u64,
+    single: bool,
+    /// Runs that were put into the line.
+    sent: AtomicUsize,
 }
 
 /// A place in the line, left when it is dropped.
 #[derive(Debug)]
-pub(super) struct Place<T> {
-    queue: Arc<Queue<T>>,
-    number: u64,
+pub(super) struct Place<'a, T> {
+    ticket: &'a Ticket<T>,
+    run: usize,
 }
 
 impl<T> Queue<T> {
-    /// An empty line in front of so many sessions.
+    /// Empty lines in front of so many sessions.
     pub(super) fn new(sessions: usize, limits: Limits) -> Arc<Self> {
-        let state = State { waiting: BTreeMap::new(), next: 0, busy: 0, run_time: None, closed: false };
-        Arc::new(Self { state: Mutex::new(state), arrived: Condvar::new(), limits, sessions })
+        let state = State {
+            singles: Line::default(),
+            batches: Line::default(),
+            batch_is_next: false,
+            forecast: Forecast::new(sessions),
+            last: 0,
+            closed: false,
+        };
+        Arc::new(Self { state: Mutex::new(state), arrived: Condvar::new(), limits })
     }
 
-    /// Takes a place at the end of the line.
+    /// Lets a request of so many `runs` in.
     ///
     /// # Errors
-    /// When the line is as long as it may be, or a run would have to wait for too long, or beyond its `deadline`: it is
+    /// When as many wait as may, or it would have to wait for too long, or could not be done before its `deadline`: it is
     /// better refused at once than given up later.
-    pub(super) fn push(self: &Arc<Self>, item: T, deadline: Instant) -> Result<Place<T>, Full> {
+    pub(super) fn admit(self: &Arc<Self>, runs: usize, deadline: Instant) -> Result<Ticket<T>, Full> {
+        let runs = runs.max(1);
         let mut state = self.lock();
-        let wait = state.foreseen_wait(self.sessions);
-        let patience = self.limits.max_wait.min(deadline.saturating_duration_since(Instant::now()));
+        let single = runs == 1;
+        let (begins_in, done_in) = state.foresee(runs);
+        let waiting = state.singles.left.len() + state.batches.left.len();
+        // Some of them are about to be taken.
+        let places = self.limits.capacity + state.forecast.idle();
+        let in_time = begins_in <= self.limits.max_wait && Instant::now() + done_in <= deadline;
         // An idle session takes the next run whatever was foreseen.
-        let idle = state.busy + state.waiting.len() < self.sessions;
-        if !idle && (state.waiting.len() >= self.limits.capacity || wait > patience) {
-            return Err(Full { retry_after: wait });
+        if !state.has_idle_session() && (waiting >= places || !in_time) {
+            return Err(Full { retry_after: begins_in });
         }
-        let number = state.next;
-        state.next += 1;
-        state.waiting.insert(number, item);
-        drop(state);
-        self.arrived.notify_one();
-        Ok(Place { queue: Arc::clone(self), number })
+        state.last += 1;
+        let number = state.last;
+        state.line(single).left.insert(number, runs);
+        Ok(Ticket { queue: Arc::clone(self), number, single, sent: AtomicUsize::new(0) })
     }
 
-    /// Waits for the first in the line; `None` when the line is closed and empty. Who gets something says with
+    /// Waits for a run that is `session`'s to do; `None` when the queue is closed and empty. Who gets something says with
     /// [`finished`](Self::finished) when it is done.
-    pub(super) fn pop(&self) -> Option<T> {
+    pub(super) fn pop(&self, session: usize) -> Option<T> {
         let mut state = self.lock();
         loop {
-            if let Some((_, item)) = state.waiting.pop_first() {
-                state.busy += 1;
+            if let Some(item) = state.take() {
+                state.forecast.began(session);
                 return Some(item);
             }
             if state.closed {
@@ -94,14 +133,18 @@ impl<T> Queue<T> {
         }
     }
 
-    /// What was taken is done: a run of `time`, or nothing that needed one.
-    pub(super) fn finished(&self, time: Option<Duration>) {
+    /// What `session` took is done: a run of `time`, or nothing that needed one.
+    pub(super) fn finished(&self, session: usize, time: Option<Duration>) {
         let mut state = self.lock();
-        state.busy = state.busy.saturating_sub(1);
+        state.forecast.ended(session);
         if let Some(time) = time {
-            // A moving mean over about ten runs: it follows a change within some runs and forgets a single slow one.
-            state.run_time = Some(state.run_time.map_or(time, |mean| mean.mul_f64(0.9) + time.mul_f64(0.1)));
+            state.forecast.learn(time);
         }
+    }
+
+    /// A run took so long, outside of the line.
+    pub(super) fn learn(&self, time: Duration) {
+        self.lock().forecast.learn(time);
     }
 
     /// Lets nobody wait any more than there are already.
@@ -115,17 +158,81 @@ impl<T> Queue<T> {
     }
 }
 
-impl<T> State<T> {
-    /// What a run that comes now would have to wait: all that wait before it, and half of what runs.
-    fn foreseen_wait(&self, sessions: usize) -> Duration {
-        let before = self.waiting.len() as f64 + self.busy as f64 / 2.0;
-        self.run_time.unwrap_or_default().mul_f64(before / sessions.max(1) as f64)
+impl<T> Ticket<T> {
+    /// Puts the next run of this request into the line.
+    pub(super) fn push(&self, item: T) -> Place<'_, T> {
+        let run = self.sent.fetch_add(1, Ordering::Relaxed);
+        let mut state = self.queue.lock();
+        let line = state.line(self.single);
+        // More runs than were announced: a batch that the graph refused is tried item by item.
+        line.left.entry(self.number).or_insert(1);
+        line.waiting.insert((self.number, run), item);
+        drop(state);
+        self.queue.arrived.notify_one();
+        Place { ticket: self, run }
     }
 }
 
-impl<T> Drop for Place<T> {
+impl<T> State<T> {
+    const fn line(&mut self, single: bool) -> &mut Line<T> {
+        if single { &mut self.singles } else { &mut self.batches }
+    }
+
+    fn take(&mut self) -> Option<T> {
+        let single = self.batches.waiting.is_empty() || (!self.batch_is_next && !self.singles.waiting.is_empty());
+        let item = self.line(single).take()?;
+        self.batch_is_next = single;
+        Some(item)
+    }
+
+    fn has_idle_session(&self) -> bool {
+        self.singles.runs() + self.batches.runs() < self.forecast.idle()
+    }
+
+    /// In what time the first of so many runs would begin, and the last be done.
+    fn foresee(&self, runs: usize) -> (Duration, Duration) {
+        let (singles, batches) = (self.singles.runs(), self.batches.runs());
+        let (own, other) = if runs == 1 { (singles, batches) } else { (batches, singles) };
+        // The lines take turns: of the other one, no more come first than of the own one.
+        let begins_in = self.forecast.wait(own + other.min(own + 1));
+        let last_begins_in = self.forecast.wait(own + runs - 1 + other.min(own + runs));
+        (begins_in, last_begins_in + self.forecast.run_time())
+    }
+}
+
+impl<T> Line<T> {
+    fn take(&mut self) -> Option<T> {
+        let ((number, _), item) = self.waiting.pop_first()?;
+        if let Some(left) = self.left.get_mut(&number) {
+            *left = left.saturating_sub(1);
+            if *left == 0 {
+                self.left.remove(&number);
+            }
+        }
+        Some(item)
+    }
+
+    fn runs(&self) -> usize {
+        self.left.values().sum()
+    }
+}
+
+impl<T> Default for Line<T> {
+    fn default() -> Self {
+        Self { waiting: BTreeMap::new(), left: BTreeMap::new() }
+    }
+}
+
+impl<T> Drop for Ticket<T> {
     fn drop(&mut self) {
-        let left = self.queue.lock().waiting.remove(&self.number);
+        self.queue.lock().line(self.single).left.remove(&self.number);
+    }
+}
+
+impl<T> Drop for Place<'_, T> {
+    fn drop(&mut self) {
+        let Self { ticket, run } = *self;
+        let left = ticket.queue.lock().line(ticket.single).waiting.remove(&(ticket.number, run));
         // Not under the lock: an item may be large.
         drop(left);
     }
@@ -137,66 +244,100 @@ mod tests {
 
     const LIMITS: Limits = Limits { capacity: 2, max_wait: Duration::from_secs(1) };
 
-    fn far() -> Instant {
-        Instant::now() + Duration::from_secs(3600)
+    fn after(ms: u64) -> Instant {
+        Instant::now() + Duration::from_millis(ms)
     }
 
-    /// A line whose only session is at a run, runs taking so long.
-    fn busy(run_time: Duration) -> Arc<Queue<u8>> {
-        let queue = Queue::new(1, LIMITS);
-        for _ in 0..2 {
-            let _place = queue.push(0, far()).unwrap();
-            queue.pop();
-            queue.finished(Some(run_time));
-        }
-        let _place = queue.push(0, far()).unwrap();
-        queue.pop();
+    fn far() -> Instant {
+        after(3_600_000)
+    }
+
+    /// Lines whose only session has just begun a run; runs take so many milliseconds.
+    fn busy(run_time: u64, limits: Limits) -> Arc<Queue<u8>> {
+        let queue = Queue::new(1, limits);
+        queue.learn(Duration::from_millis(run_time));
+        let ticket = queue.admit(1, far()).unwrap();
+        let _place = ticket.push(0);
+        assert_eq!(queue.pop(0), Some(0));
         queue
     }
 
     #[test]
-    fn the_line_is_served_in_order_and_bounded() {
-        let queue = busy(Duration::ZERO);
-        let places = [queue.push(1, far()).unwrap(), queue.push(2, far()).unwrap()];
-        assert!(queue.push(3, far()).is_err());
-        assert_eq!((queue.pop(), queue.pop()), (Some(1), Some(2)));
+    fn a_line_is_served_in_order_and_bounded() {
+        let queue = busy(0, LIMITS);
+        let tickets = [1, 2].map(|_| queue.admit(1, far()).unwrap());
+        let places = [tickets[0].push(1), tickets[1].push(2)];
+        assert!(queue.admit(1, far()).is_err());
+        assert_eq!((queue.pop(0), queue.pop(0)), (Some(1), Some(2)));
         drop(places);
         queue.close();
-        assert_eq!(queue.pop(), None);
+        assert_eq!(queue.pop(0), None);
     }
 
     #[test]
     fn who_leaves_frees_a_place() {
-        let queue = busy(Duration::ZERO);
-        let first = queue.push(1, far()).unwrap();
-        let _second = queue.push(2, far()).unwrap();
+        let queue = busy(0, LIMITS);
+        let [first, second] = [1, 2].map(|_| queue.admit(1, far()).unwrap());
+        let (left, _place) = (first.push(1), second.push(2));
+        drop(left);
         drop(first);
-        let _third = queue.push(3, far()).unwrap();
-        assert_eq!((queue.pop(), queue.pop()), (Some(2), Some(3)));
-        assert!(queue.lock().waiting.is_empty());
+        let third = queue.admit(1, far()).unwrap();
+        let _place = third.push(3);
+        assert_eq!((queue.pop(0), queue.pop(0)), (Some(2), Some(3)));
+        let state = queue.lock();
+        assert!(state.singles.waiting.is_empty() && state.singles.left.is_empty());
     }
 
     #[test]
     fn what_would_wait_too_long_is_refused_with_the_time_that_it_takes() {
-        let queue = busy(Duration::from_millis(800));
-        // Half a run is before it.
-        let _first = queue.push(1, far()).unwrap();
-        let full = queue.push(2, far()).unwrap_err();
-        assert_eq!(full.retry_after, Duration::from_millis(1200));
+        let queue = busy(800, LIMITS);
+        let _first = queue.admit(1, far()).unwrap();
+        let full = queue.admit(1, far()).unwrap_err();
+        assert!((1500..=1600).contains(&full.retry_after.as_millis()), "{full:?}");
     }
 
     #[test]
     fn what_cannot_be_done_before_its_deadline_is_refused_at_once() {
-        let queue = busy(Duration::from_millis(800));
-        assert!(queue.push(1, Instant::now() + Duration::from_millis(300)).is_err());
-        assert!(queue.push(1, Instant::now() + Duration::from_millis(900)).is_ok());
+        // 0.8 s for the run before it, and 0.8 s for its own.
+        let queue = busy(800, LIMITS);
+        assert!(queue.admit(1, after(1400)).is_err());
+        assert!(queue.admit(1, after(1700)).is_ok());
+        assert!(queue.admit(3, after(3000)).is_err());
+        assert!(queue.admit(3, after(3400)).is_ok());
     }
 
     #[test]
     fn an_idle_session_takes_a_run_however_long_the_last_ones_took() {
-        let queue = busy(Duration::from_secs(60));
-        assert!(queue.push(1, far()).is_err());
-        queue.finished(None);
-        assert!(queue.push(1, far()).is_ok());
+        let queue = busy(60_000, LIMITS);
+        assert!(queue.admit(1, far()).is_err());
+        queue.finished(0, None);
+        let _first = queue.admit(1, after(10)).unwrap();
+        assert!(queue.admit(1, far()).is_err());
+    }
+
+    #[test]
+    fn the_lines_take_turns_and_the_oldest_batch_comes_first() {
+        let queue = busy(0, Limits { capacity: 9, ..LIMITS });
+        let [one, other] = [1, 2].map(|_| queue.admit(3, far()).unwrap());
+        let singles = [7, 8, 9].map(|_| queue.admit(1, far()).unwrap());
+        let _places = [other.push(20), other.push(21), one.push(10), one.push(11)];
+        let _more = [singles[0].push(7), singles[1].push(8), singles[2].push(9)];
+        let order: Vec<_> = (0..7).map(|_| queue.pop(0).unwrap()).collect();
+        assert_eq!(order, [10, 7, 11, 8, 20, 9, 21]);
+        // What is let in goes on, however many have come meanwhile.
+        let _place = one.push(12);
+        assert_eq!(queue.pop(0), Some(12));
+    }
+
+    #[test]
+    fn a_batch_is_one_request_with_all_its_runs() {
+        let queue = busy(100, Limits { capacity: 9, max_wait: Duration::from_millis(950) });
+        let batch = queue.admit(50, far()).unwrap();
+        // Behind the run that goes on and all of the batch; but one run needs to wait for the first of them only.
+        assert!((5000..=5100).contains(&queue.admit(2, far()).unwrap_err().retry_after.as_millis()));
+        let _singles: Vec<_> = (0..4).map(|_| queue.admit(1, far()).unwrap()).collect();
+        assert!(queue.admit(1, far()).is_err());
+        drop(batch);
+        assert!(queue.admit(1, far()).is_ok());
     }
 }

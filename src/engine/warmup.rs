@@ -3,7 +3,7 @@
 
 use std::{
     sync::mpsc::{RecvTimeoutError, channel},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use super::{
@@ -29,6 +29,8 @@ pub struct Warm {
     pub length: usize,
     /// What came out.
     pub outputs: Vec<Value>,
+    /// How long it took.
+    pub time: Duration,
 }
 
 /// Lets `work` try runs for as long as `limit`; those that go on are ended then, and later ones at once. A graph that never
@@ -58,9 +60,12 @@ pub fn run_once(session: &mut Session, cancel: &Cancel) -> Option<Warm> {
     LENGTHS.into_iter().find_map(|length| {
         let inputs = |values| inputs(&signature, values, &[0], length);
         let mut tries = [Values::Small, Values::Wide].into_iter().filter_map(inputs);
-        let outputs =
-            tries.find_map(|inputs| session.run(&inputs, cancel).ok().filter(|outputs| !all_empty(outputs)))?;
-        Some(Warm { length: length.0, outputs })
+        let (outputs, time) = tries.find_map(|inputs| {
+            let started = Instant::now();
+            let outputs = session.run(&inputs, cancel).ok().filter(|outputs| !all_empty(outputs))?;
+            Some((outputs, started.elapsed()))
+        })?;
+        Some(Warm { length: length.0, outputs, time })
     })
 }
 

@@ -209,11 +209,13 @@ impl Loader {
             anyhow::Ok((batching, warm))
         })??;
         let all_warm = warm.iter().all(Option::is_some);
+        // The shortest: a session's very first run is slower than all that follow.
+        let run_time = warm.iter().flatten().map(|run| run.time).min();
         let first_run = warm.into_iter().next().flatten();
         let (model, warmup_ms) = (id.to_string(), millis(started.elapsed()));
         tracing::debug!(model, warm = all_warm, warmup_ms, max_batch_size, batching_reason, "sessions are open");
 
-        let pool = Pool::start(id.name.as_str(), sessions, self.limits)?;
+        let pool = Pool::start(id.name.as_str(), sessions, self.limits, run_time)?;
         let backend = Backend::Pool(pool);
         // How an input is written must not depend on what the tries showed.
         let batch_dimension = max_batch_size.is_some() || signature.has_batch_dimension();
@@ -263,7 +265,7 @@ fn stub(manifest: &Manifest) -> anyhow::Result<Parts> {
         batching_reason: "declared",
         instances: 1,
         intra_threads: 1,
-        first_run: Some(Warm { length: 1, outputs: Vec::new() }),
+        first_run: Some(Warm { length: 1, outputs: Vec::new(), time: Duration::ZERO }),
     })
 }
 

@@ -31,7 +31,7 @@ async fn one_request_can_be_followed_through_header_line_metric_and_trace() {
     let key = file.create(&[]);
     let mut server = serve(&[("auth.keys_file", file.path().to_str().unwrap())]);
     let client = reqwest::Client::new();
-    let before = Metrics::at(&url(&server, "/metrics")).await;
+    let before = Metrics::at(server.addr).await;
 
     let request = client.post(url(&server, "/v1/predict")).header("X-API-Key", &key.text);
     let request =
@@ -76,7 +76,7 @@ async fn one_request_can_be_followed_through_header_line_metric_and_trace() {
         assert!(line["stages"][stage].is_number(), "{stage} is missing: {line}");
     }
 
-    let after = Metrics::at(&url(&server, "/metrics")).await;
+    let after = Metrics::at(server.addr).await;
     let key = format!("key=\"{}\"", key.id);
     for (metric, labels) in [
         ("http_requests_total", &["route=\"/v1/predict\"", "method=\"POST\"", "status=\"200\""][..]),
@@ -210,7 +210,6 @@ async fn a_log_that_nobody_reads_holds_up_nobody_and_its_lost_lines_are_counted(
             break line["addr"].as_str().unwrap().parse().unwrap();
         }
     };
-    let metrics = format!("http://{addr}/metrics");
     let deadline = Instant::now() + Duration::from_secs(60);
     let mut caller = Caller::connect(addr);
     let dropped = loop {
@@ -218,7 +217,7 @@ async fn a_log_that_nobody_reads_holds_up_nobody_and_its_lost_lines_are_counted(
             caller.send(&"GET /v1/models/none HTTP/1.1\r\nHost: test\r\n\r\n".repeat(100));
             (0..100).for_each(|_| assert_eq!(caller.answer().status, 404));
         }
-        let dropped = Metrics::at(&metrics).await.sum("log_lines_dropped_total", &[]);
+        let dropped = Metrics::at(addr).await.sum("log_lines_dropped_total", &[]);
         if dropped > 0.0 || Instant::now() > deadline {
             break dropped;
         }
@@ -251,9 +250,8 @@ async fn a_caller_who_leaves_while_a_model_runs_has_a_line_and_a_count_of_its_ow
     let mut caller = Caller::connect(server.addr);
     caller.send("POST /v1/predict HTTP/1.1\r\nHost: test\r\nX-Request-Id: left\r\nContent-Type: application/json\r\n");
     caller.send("Content-Length: 11\r\n\r\n{\"input\":1}");
-    let metrics = url(&server, "/metrics");
     // The request, and the one that asks.
-    while Metrics::at(&metrics).await.sum("http_requests_in_flight", &[]) < 2.0 {}
+    while Metrics::at(server.addr).await.sum("http_requests_in_flight", &[]) < 2.0 {}
     drop(caller);
     let line = server.until(|line| line["request_id"] == "left");
     for (field, expected) in [
@@ -266,7 +264,7 @@ async fn a_caller_who_leaves_while_a_model_runs_has_a_line_and_a_count_of_its_ow
     }
     assert!(line["stages"]["inference"].as_f64().unwrap() > 0.0, "{line}");
     adds_up(&line);
-    let after = Metrics::at(&metrics).await;
+    let after = Metrics::at(server.addr).await;
     assert_eq!(after.sum("http_requests_total", &["route=\"/v1/predict\"", "status=\"499\""]), 1.0);
     assert_eq!(after.sum("predictions_total", &["outcome=\"caller_left\""]), 1.0);
     assert_eq!(after.sum("http_requests_in_flight", &[]), 1.0);

@@ -5,39 +5,11 @@ mod headers;
 mod keys;
 mod tiers;
 
-use std::path::PathBuf;
-
 use glassbox::config::{CacheMode, Config};
 use reqwest::{Method, RequestBuilder};
 use serde_json::{Value, json};
-use tempfile::TempDir;
 
-use crate::support::{Metrics, Redis, TestApp, python, serve_files};
-
-/// A model that counts to its input, and so takes as long as a test wants.
-struct Loop {
-    folder: TempDir,
-}
-
-impl Loop {
-    fn new() -> Self {
-        let made = Self { folder: TempDir::new().unwrap() };
-        python("python/loop_graph.py", &[made.path().to_str().unwrap()], "");
-        made
-    }
-
-    fn path(&self) -> PathBuf {
-        self.folder.path().join("loop.onnx")
-    }
-
-    async fn serve(&self, change: impl FnOnce(&mut Config)) -> TestApp {
-        TestApp::with(|config| {
-            serve_files(config, vec![self.path()]);
-            change(config);
-        })
-        .await
-    }
-}
+use crate::support::{Loop, Metrics, Redis, TestApp};
 
 /// Answers in `mode`, with a timeout that a busy machine keeps.
 fn keep_in(config: &mut Config, mode: CacheMode, redis: &Redis) {

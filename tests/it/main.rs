@@ -34,6 +34,8 @@ mod life;
 #[cfg(test)]
 mod metrics;
 #[cfg(test)]
+mod overload;
+#[cfg(test)]
 mod predict;
 #[cfg(test)]
 mod rate_limit;
@@ -45,6 +47,8 @@ mod readme;
 mod redis_outage;
 #[cfg(test)]
 mod refusals;
+#[cfg(test)]
+mod series;
 #[cfg(test)]
 mod structure;
 #[cfg(test)]

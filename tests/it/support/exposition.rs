@@ -1,5 +1,7 @@
 //! Reads `/metrics`.
 
+use std::{collections::BTreeSet, net::SocketAddr};
+
 use super::TestApp;
 
 /// What `/metrics` said at one moment.
@@ -7,11 +9,12 @@ pub struct Metrics(String);
 
 impl Metrics {
     pub async fn of(app: &TestApp) -> Self {
-        Self::at(&app.url("/metrics")).await
+        Self::at(app.addr).await
     }
 
-    pub async fn at(url: &str) -> Self {
-        let response = reqwest::get(url).await.unwrap();
+    /// Of the server that listens there.
+    pub async fn at(addr: SocketAddr) -> Self {
+        let response = reqwest::get(format!("http://{addr}/metrics")).await.unwrap();
         assert_eq!(response.status(), 200);
         Self(response.text().await.unwrap())
     }
@@ -19,6 +22,12 @@ impl Metrics {
     /// As Prometheus reads it.
     pub fn text(&self) -> &str {
         &self.0
+    }
+
+    /// The names of all series, with their labels.
+    pub fn series(&self) -> BTreeSet<&str> {
+        let lines = self.0.lines().filter(|line| !line.starts_with('#'));
+        lines.map(|line| line.rsplit_once(' ').unwrap().0).collect()
     }
 
     /// The sum of a metric's series that have all of `labels`, written `name="value"`. Panics when there is none.
