@@ -190,3 +190,105 @@ impl Drop for Landing {
         self.flights.remove(self.id, left.map(|(key, _)| key));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::sync::oneshot::{Receiver, Sender, channel};
+
+    use super::*;
+    use crate::{
+        cache::Stored,
+        model::{Data, Prediction, Tensor, Value},
+        telemetry::labels::Source,
+    };
+
+    fn key(n: u8) -> Key {
+        Key::new([n; 32])
+    }
+
+    fn answer() -> Answer {
+        let value = Value { tensor: Tensor::new(vec![], Data::Bool(vec![true])).unwrap(), keys: None };
+        let stored = Stored::now(Prediction::Value(value), Duration::ZERO);
+        Ok(Found { stored, source: Source::Computed, kept: false })
+    }
+
+    /// A flight for the keys 1 and 2: each lands when it is told to.
+    fn begin(flights: &Flights) -> (Seat, [Sender<()>; 2]) {
+        let ((first, one), (second, two)) = (channel(), channel());
+        let work = async |landing: Landing, gates: [Receiver<()>; 2]| {
+            for (position, gate) in gates.into_iter().enumerate() {
+                if gate.await.is_ok() {
+                    landing.land(position, answer());
+                }
+            }
+        };
+        let joined = flights.join(&[key(1), key(2)], |_, landing| work(landing, [one, two]).boxed());
+        (joined.own.unwrap(), [first, second])
+    }
+
+    fn follow(flights: &Flights, keys: &[Key]) -> Seat {
+        let joined = flights.join(keys, |led, _| panic!("{led:?} are under way"));
+        joined.others.into_iter().next().unwrap()
+    }
+
+    fn under_way(flights: &Flights) -> usize {
+        flights.table().by_key.len()
+    }
+
+    #[tokio::test]
+    async fn who_waits_for_one_answer_does_not_wait_for_the_others() {
+        let flights = Flights::default();
+        let (leader, [first, second]) = begin(&flights);
+        let mut leader = Box::pin(leader.answers());
+        let follower = follow(&flights, &[key(1)]);
+        first.send(()).unwrap();
+        tokio::select! {
+            biased;
+            _ = &mut leader => panic!("the second answer is missing"),
+            answers = follower.answers() => assert!(matches!(&answers[..], [(0, Ok(_))])),
+        }
+        assert_eq!(under_way(&flights), 1, "the first is where answers are kept");
+        second.send(()).unwrap();
+        assert_eq!(leader.await.into_iter().filter(|(_, answer)| answer.is_ok()).count(), 2);
+        assert_eq!(under_way(&flights), 0);
+    }
+
+    #[tokio::test]
+    async fn who_waits_for_the_rest_works_on_it_when_the_others_have_gone() {
+        let flights = Flights::default();
+        let (leader, [first, second]) = begin(&flights);
+        let follower = follow(&flights, &[key(2)]);
+        drop(leader);
+        first.send(()).unwrap();
+        second.send(()).unwrap();
+        assert!(matches!(&follower.answers().await[..], [(0, Ok(_))]));
+        assert_eq!(under_way(&flights), 0);
+    }
+
+    #[tokio::test]
+    async fn what_nobody_waits_for_is_given_up() {
+        let flights = Flights::default();
+        let (leader, [first, second]) = begin(&flights);
+        let follower = follow(&flights, &[key(1)]);
+        drop(leader);
+        first.send(()).unwrap();
+        follower.answers().await;
+        assert_eq!(under_way(&flights), 0);
+        assert!(second.is_closed(), "the work is gone");
+    }
+
+    #[tokio::test]
+    async fn work_that_ends_without_an_answer_is_a_failure_and_not_the_end_of_waiting() {
+        let flights = Flights::default();
+        let (leader, [first, second]) = begin(&flights);
+        drop((first, second));
+        let answers = leader.answers().await;
+        assert!(
+            matches!(&answers[..], [(0, Err(Error::Internal { .. })), (1, Err(Error::Internal { .. }))]),
+            "{answers:?}"
+        );
+        assert_eq!(under_way(&flights), 0);
+    }
+}
