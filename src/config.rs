@@ -20,8 +20,8 @@ use validator::Validate;
 
 pub use self::load::{Flag, Problem, Problems, load};
 use self::rules::{
-    at_least_1_kib, listens_where_it_may, log_filter, one_body_fits, origins, redis_url, tls_is_whole, within_a_day,
-    within_a_minute, within_a_year,
+    at_least_1_kib, listens_where_it_may, log_filter, memory_has_room, one_body_fits, origins, redis_url, tls_is_whole,
+    within_a_day, within_a_minute, within_a_year,
 };
 
 /// The embedded manual: every key with its default and its meaning.
@@ -237,11 +237,12 @@ pub struct RateLimitConfig {
 
 /// `[cache]`
 #[derive(Debug, Clone, Deserialize, Serialize, Validate)]
+#[validate(schema(function = "memory_has_room"))]
 pub struct CacheConfig {
     /// Where answers are kept.
     #[serde(deserialize_with = "values::cache_mode")]
     pub mode: CacheMode,
-    /// What the answers in memory may take, in bytes.
+    /// What the answers in memory may take, in bytes; at least 1 MiB where memory is used.
     #[serde(with = "values::size")]
     pub capacity: ByteSize,
     /// How long an answer is kept.

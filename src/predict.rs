@@ -9,7 +9,7 @@ use std::{
 use futures_util::FutureExt;
 
 use crate::{
-    cache::{Cache, Compute, Found, Policy, Question, Summary},
+    cache::{Cache, Compute, Found, Policy, Question, Sink, Summary},
     engine::InferError,
     error::{Error, ErrorCode, MOST_VIOLATIONS, Violation},
     model::{Input, ModelId, ModelRef, Prediction, conform::Item},
@@ -114,7 +114,8 @@ impl Predictor {
         admit(rows(loaded, &items))?;
         let shared = loaded.manifest.cache.enabled;
         let bypassed = !shared || !policy.looks_up();
-        let question = Question { fingerprint: shared.then_some(&loaded.fingerprint), items, policy, record: &record };
+        let fingerprint = shared.then_some(&loaded.fingerprint);
+        let question = Question { fingerprint, form: &loaded.form, items, policy, record: &record };
         let found = self.cache.fetch(question, runs(loaded, deadline, &record)).await;
         let found = all_or_nothing(found, &pointers)?;
         let summary = self.cache.summary(bypassed, found.iter());
@@ -182,24 +183,22 @@ fn check(loaded: &Loaded, inputs: Vec<(String, Input)>) -> Result<Vec<Item>, Err
 /// How the cache has items run that it does not know.
 fn runs(loaded: &Arc<Loaded>, deadline: Instant, record: &Record) -> Compute {
     let (loaded, record) = (Arc::clone(loaded), record.clone());
-    Arc::new(move |items| {
+    Arc::new(move |items, sink| {
         let (loaded, record) = (Arc::clone(&loaded), record.clone());
-        async move { infer(&loaded, items, deadline, &record).await }.boxed()
+        async move { infer(&loaded, items, deadline, &record, &sink).await }.boxed()
     })
 }
 
-async fn infer(
-    loaded: &Loaded,
-    items: Vec<Item>,
-    deadline: Instant,
-    record: &Record,
-) -> Vec<Result<Prediction, Error>> {
-    let results = loaded.model.infer(items, deadline, record).await.into_iter();
-    let failure = |error| match error {
-        InferError::Rejected => rejected(),
-        InferError::Other(error) => error,
+async fn infer(loaded: &Loaded, items: Vec<Item>, deadline: Instant, record: &Record, sink: &Sink) {
+    let tell = |position: usize, result: Result<Prediction, InferError>| {
+        let failure = |error| match error {
+            InferError::Rejected => rejected(),
+            InferError::Other(error) => error,
+        };
+        sink(position, result.map_err(failure));
     };
-    results.map(|result| result.map_err(failure)).collect()
+    let results = loaded.model.infer(items, deadline, record).await;
+    results.into_iter().enumerate().for_each(|(position, result)| tell(position, result));
 }
 
 /// The graph's own words stay in the log: they can quote the input. The pointer is empty, because equal items of several

@@ -3,10 +3,10 @@
 use std::collections::HashMap;
 
 use super::{
-    Found,
+    flights::Answer,
     key::{Fingerprint, Key},
 };
-use crate::{error::Error, model::conform::Item, telemetry::labels::Source};
+use crate::{model::conform::Item, telemetry::labels::Source};
 
 /// Above this, hashing takes longer than an async thread should be held.
 const INLINE_ELEMENTS: usize = 16 * 1024;
@@ -43,7 +43,7 @@ impl Distinct {
 }
 
 /// Gives every item of the request its result. Of equal items that were computed, the others followed the first.
-pub(super) fn spread(found: &[Result<Found, Error>], slot_of: &[usize]) -> Vec<Result<Found, Error>> {
+pub(super) fn spread(found: &[Answer], slot_of: &[usize]) -> Vec<Answer> {
     let mut next = 0;
     let mut spread = Vec::with_capacity(slot_of.len());
     for slot in slot_of {

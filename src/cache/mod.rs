@@ -7,6 +7,7 @@
 mod breaker;
 mod distinct;
 mod flights;
+mod form;
 mod key;
 mod link;
 mod memory;
@@ -26,10 +27,11 @@ use futures_util::{
 
 use self::{
     distinct::Distinct,
-    flights::{Flights, Joined},
-    tiers::{Tiers, run, unanswered},
+    flights::{Answer, Flights, Joined, Seat},
+    tiers::{Open, Terms, Tiers, unanswered},
 };
 pub use self::{
+    form::Form,
     key::{Fingerprint, Key},
     policy::Policy,
     stored::Stored,
@@ -47,14 +49,19 @@ use crate::{
     },
 };
 
-/// Runs items on their model: one result per item, in order.
-pub type Compute = Arc<dyn Fn(Vec<Item>) -> BoxFuture<'static, Vec<Result<Prediction, Error>>> + Send + Sync>;
+/// Runs items on their model, and tells each result as soon as it is known.
+pub type Compute = Arc<dyn Fn(Vec<Item>, Sink) -> BoxFuture<'static, ()> + Send + Sync>;
+
+/// Takes the result of one item, by its position. It is kept, and told to who waits for it, at once.
+pub type Sink = Arc<dyn Fn(usize, Result<Prediction, Error>) + Send + Sync>;
 
 /// What a request asks.
 #[derive(Debug)]
 pub struct Question<'a> {
     /// The version's; none when its model wants no answer to be shared.
     pub fingerprint: Option<&'a Fingerprint>,
+    /// What the version's answers look like.
+    pub form: &'a Arc<Form>,
     /// What is to be predicted.
     pub items: Vec<Item>,
     /// What the caller allows.
@@ -113,9 +120,9 @@ impl Cache {
     }
 
     /// One answer per item, in order: a known one, the one that another request waits for, or a new one. All that is new
-    /// is computed by one call of `compute`, which goes on without this caller as long as another waits for it.
-    pub async fn fetch(&self, question: Question<'_>, compute: Compute) -> Vec<Result<Found, Error>> {
-        let Question { fingerprint, items, policy, record } = question;
+    /// is computed by one call of `compute`, which goes on without this caller as long as another waits for a part of it.
+    pub async fn fetch(&self, question: Question<'_>, compute: Compute) -> Vec<Answer> {
+        let Question { fingerprint, form, items, policy, record } = question;
         let off = self.tiers.first().is_none();
         let bypassed = off || fingerprint.is_none() || !policy.looks_up();
         if bypassed {
@@ -125,29 +132,44 @@ impl Cache {
             }
         }
         let alone = off && items.len() == 1;
-        let Some(fingerprint) = fingerprint.filter(|_| !alone) else { return run(items, &compute).await };
+        let Some(fingerprint) = fingerprint.filter(|_| !alone) else {
+            return self.run_alone(items.into_iter().map(|item| (None, item)), compute).await;
+        };
         let watch = record.watch(Stage::Cache);
         let distinct = Distinct::new(fingerprint, items).await;
         drop(watch);
         let found = match bypassed {
-            true => self.tiers.run_and_keep(distinct.slots, !policy.no_store, &compute).await,
-            false => self.look_up(distinct.slots, &policy, record, &compute).await,
+            true => {
+                let kept = |(key, item)| ((!policy.no_store).then_some(key), item);
+                self.run_alone(distinct.slots.into_iter().map(kept), compute).await
+            }
+            false => self.look_up(distinct.slots, form, &policy, record, &compute).await,
         };
         let found = distinct::spread(&found, &distinct.slot_of);
         self.tiers.count_saved(found.iter().flatten());
         found
     }
 
+    /// Computes everything, for this caller alone. What has a key is kept under it.
+    async fn run_alone(&self, batch: impl Iterator<Item = (Option<Key>, Item)>, compute: Compute) -> Vec<Answer> {
+        let open: Vec<Open> = batch.enumerate().map(|(position, (key, item))| Open { position, key, item }).collect();
+        let (all, tiers) = ((0..open.len()).collect::<Vec<_>>(), Arc::clone(&self.tiers));
+        let begin = |landing| async move { tiers.run(open, &compute, landing).await }.boxed();
+        self.flights.alone(all.len(), begin).answers(&all).await
+    }
+
     async fn look_up(
         &self,
         slots: Vec<(Key, Item)>,
+        form: &Arc<Form>,
         policy: &Policy,
         record: &Record,
         compute: &Compute,
-    ) -> Vec<Result<Found, Error>> {
+    ) -> Vec<Answer> {
         let max_age = policy.max_age.unwrap_or(Duration::MAX);
+        let terms = Terms { max_age, form: Arc::clone(form) };
         let (keys, mut items): (Vec<Key>, Vec<_>) = slots.into_iter().map(|(key, item)| (key, Some(item))).unzip();
-        let mut found: Vec<Option<Result<Found, Error>>> = vec![None; keys.len()];
+        let mut found: Vec<Option<Answer>> = vec![None; keys.len()];
         let mut first_round = true;
         loop {
             let watch = record.watch(Stage::Cache);
@@ -159,56 +181,55 @@ impl Cache {
             }
             if policy.only_if_cached {
                 self.tiers.count_joined(wanted.len(), 0);
-                let known = self.tiers.ask_remote(&wanted, max_age).await;
+                let known = self.tiers.ask_remote(&wanted, &terms).await;
                 for (slot, known) in open.into_iter().zip(known) {
                     found[slot] = Some(known.ok_or(Error::NotCached));
                 }
                 break;
             }
-            let Joined { led, own, others } = self.flights.join(&wanted, |led| {
+            let Joined { own, others } = self.flights.join(&wanted, |led, landing| {
                 let take = |index: &usize| items[open[*index]].take().map(|item| (wanted[*index], item));
                 let batch = led.iter().filter_map(take).collect();
                 let (tiers, compute, record) = (Arc::clone(&self.tiers), Arc::clone(compute), record.clone());
-                async move { tiers.fly(batch, max_age, &record, &compute).await }.boxed()
+                let terms = terms.clone();
+                async move { tiers.fly(batch, &terms, &record, &compute, landing).await }.boxed()
             });
             if first_round {
-                self.tiers.count_joined(led.len(), wanted.len() - led.len());
+                let led = own.as_ref().map_or(0, Seat::keys);
+                self.tiers.count_joined(led, wanted.len() - led);
             }
             drop(watch);
             first_round = false;
 
             let mut waiting = own.is_none().then(|| record.watch(Stage::Cache));
             let own = async {
-                let landed = own?.await;
+                let answers = own?.answers().await;
                 // From here on, only others are waited for.
                 waiting = Some(record.watch(Stage::Cache));
-                Some(landed)
+                Some(answers)
             };
-            let others = others.into_iter().map(|(flight, pairs)| async { (flight.await, pairs) });
-            let (own, others) = join(own, join_all(others)).await;
+            let (own, others) = join(own, join_all(others.into_iter().map(Seat::answers))).await;
             drop(waiting);
-            for (index, result) in led.into_iter().zip(own.iter().flat_map(|landed| landed.iter())) {
-                found[open[index]] = Some(result.clone());
+            for (index, answer) in own.into_iter().flatten() {
+                found[open[index]] = Some(answer);
             }
-            for (landed, pairs) in others {
-                for (index, position) in pairs {
-                    found[open[index]] = landed.get(position).and_then(|result| follow(result, max_age));
-                }
+            for (index, answer) in others.into_iter().flatten() {
+                found[open[index]] = follow(answer, max_age);
             }
         }
         found.into_iter().map(|found| found.unwrap_or_else(unanswered)).collect()
     }
 }
 
-/// What the result of another's flight is to those who followed. Nothing when they have to try again: the deadline that
+/// What the answer of another's flight is to those who followed. Nothing when they have to try again: the deadline that
 /// passed was not theirs, or the answer is older than they allow.
-fn follow(result: &Result<Found, Error>, max_age: Duration) -> Option<Result<Found, Error>> {
-    match result {
+fn follow(answer: Answer, max_age: Duration) -> Option<Answer> {
+    match answer {
         Err(Error::DeadlineExceeded) => None,
-        Err(error) => Some(Err(error.clone())),
+        Err(error) => Some(Err(error)),
         Ok(found) if found.source == Source::Computed => {
-            Some(Ok(Found { source: Source::Collapsed, kept: false, ..found.clone() }))
+            Some(Ok(Found { source: Source::Collapsed, kept: false, ..found }))
         }
-        Ok(found) => (found.stored.age() <= max_age).then(|| Ok(found.clone())),
+        Ok(found) => (found.stored.age() <= max_age).then_some(Ok(found)),
     }
 }

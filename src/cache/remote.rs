@@ -12,11 +12,13 @@ use futures_util::future::join_all;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 
 use super::{
+    Form,
     breaker::Trouble,
     key::Key,
     link::{Link, Purpose},
     redis::{Connection, Redis},
     stored::{MOST_BYTES, Stored, Unbelievable},
+    tiers::Terms,
 };
 use crate::{
     config::RedisConfig,
@@ -101,16 +103,16 @@ impl Remote {
     }
 
     /// What is known, in the order of `keys`. Takes no longer than one command may, and nothing while Redis is away.
-    pub(super) async fn get(&self, keys: &[Key], max_age: Duration) -> Vec<Option<Stored>> {
+    pub(super) async fn get(&self, keys: &[Key], terms: &Terms) -> Vec<Option<Stored>> {
         let Some(connection) = self.reads.connection() else {
             self.metrics.cache.looked_up(Tier::Redis, Lookup::Bypass, keys.len());
             return vec![None; keys.len()];
         };
-        let chunks = keys.chunks(KEYS_AT_ONCE).map(|keys| self.get_chunk(&connection, keys, max_age));
+        let chunks = keys.chunks(KEYS_AT_ONCE).map(|keys| self.get_chunk(&connection, keys, terms));
         join_all(chunks).await.into_iter().flatten().collect()
     }
 
-    async fn get_chunk(&self, connection: &Connection, keys: &[Key], max_age: Duration) -> Vec<Option<Stored>> {
+    async fn get_chunk(&self, connection: &Connection, keys: &[Key], terms: &Terms) -> Vec<Option<Stored>> {
         let names: Vec<String> = keys.iter().map(|key| self.name(key)).collect();
         let started = Instant::now();
         let result = connection.get(&names).await;
@@ -120,12 +122,12 @@ impl Remote {
             self.metrics.cache.looked_up(Tier::Redis, Lookup::Error, keys.len());
             return vec![None; keys.len()];
         };
-        let max_age = max_age.min(self.ttl);
+        let max_age = terms.max_age.min(self.ttl);
         let believed = |(lookup, stored)| {
             self.metrics.cache.looked_up(Tier::Redis, lookup, 1);
             stored
         };
-        let found = read(keys.to_vec(), values).await;
+        let found = read(keys.to_vec(), values, Arc::clone(&terms.form)).await;
         found.into_iter().map(|found| judge(found, max_age)).map(believed).collect()
     }
 
@@ -181,12 +183,12 @@ impl Remote {
 type Read = Option<Result<Stored, Unbelievable>>;
 
 /// Makes answers of what was read, many away from the async threads.
-async fn read(keys: Vec<Key>, values: Vec<Option<Vec<u8>>>) -> Vec<Read> {
+async fn read(keys: Vec<Key>, values: Vec<Option<Vec<u8>>>, form: Arc<Form>) -> Vec<Read> {
     let bytes: usize = values.iter().flatten().map(Vec::len).sum();
     let count = keys.len();
     let decode = move || -> Vec<Read> {
         let pairs = keys.iter().zip(values);
-        pairs.map(|(key, value)| value.map(|value| Stored::decode(key, &value))).collect()
+        pairs.map(|(key, value)| value.map(|value| Stored::decode(key, &value, &form))).collect()
     };
     match bytes <= INLINE_BYTES {
         true => decode(),

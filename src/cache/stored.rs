@@ -13,6 +13,7 @@ use std::{
 use sha2::{Digest, Sha256};
 
 use self::body::{Reader, Writer};
+use super::form::Form;
 use super::key::Key;
 use crate::model::{Prediction, Tensor, Value};
 
@@ -24,6 +25,12 @@ const CHECKSUM: usize = 16;
 /// A larger answer is not kept in Redis: its reading would hold up what is read behind it.
 pub(super) const MOST_BYTES: usize = 1024 * 1024;
 
+/// How far the clock of who computed an answer may be ahead. It counts as computed now.
+const MOST_AHEAD: Duration = Duration::from_secs(60);
+
+/// No request waits for longer, so nothing took longer to compute.
+const LONGEST_COMPUTING: Duration = Duration::from_secs(24 * 60 * 60);
+
 /// An answer that is kept.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Stored {
@@ -31,7 +38,7 @@ pub struct Stored {
     pub prediction: Arc<Prediction>,
     /// When it was computed, in milliseconds since 1970.
     pub stored_at: u64,
-    /// How long computing it took.
+    /// How long computing it took at most: its share of the time that its request waited for runs.
     pub compute_time: Duration,
 }
 
@@ -41,7 +48,7 @@ impl Stored {
         Self { prediction: Arc::new(prediction), stored_at: unix_millis(), compute_time }
     }
 
-    /// Since it was computed. None at all when the clock of who computed it is ahead.
+    /// Since it was computed; since it was read when the clock of who computed it is ahead.
     pub fn age(&self) -> Duration {
         Duration::from_millis(unix_millis().saturating_sub(self.stored_at))
     }
@@ -69,11 +76,20 @@ impl Stored {
         [&MAGIC[..], &checksum(key, &body), &body].concat()
     }
 
-    /// Reads what lies under `key`.
+    /// Reads what lies under `key`, which is to have this form.
     ///
     /// # Errors
-    /// When it is not what [`encode`](Self::encode) writes under this key.
-    pub(super) fn decode(key: &Key, bytes: &[u8]) -> Result<Self, Unbelievable> {
+    /// When it is not what [`encode`](Self::encode) writes under this key, or of another form.
+    pub(super) fn decode(key: &Key, bytes: &[u8], form: &Form) -> Result<Self, Unbelievable> {
+        let stored = Self::decode_any(key, bytes)?;
+        if form.admits(&stored.prediction) { Ok(stored) } else { Err(Unbelievable) }
+    }
+
+    fn decode_any(key: &Key, bytes: &[u8]) -> Result<Self, Unbelievable> {
+        // Before the work of a checksum.
+        if bytes.len() > MOST_BYTES {
+            return Err(Unbelievable);
+        }
         let rest = bytes.strip_prefix(&MAGIC).ok_or(Unbelievable)?;
         let (found, body) = rest.split_at_checked(CHECKSUM).ok_or(Unbelievable)?;
         if found != checksum(key, body) {
@@ -86,7 +102,13 @@ impl Stored {
         let mut reader = Reader::new(body);
         let (stored_at, compute_time) = reader.header()?;
         let prediction = Arc::new(reader.prediction()?);
-        reader.is_at_end().then_some(Self { prediction, stored_at, compute_time })
+        let now = unix_millis();
+        let ahead = Duration::from_millis(stored_at.saturating_sub(now));
+        (reader.is_at_end() && ahead <= MOST_AHEAD).then(|| Self {
+            prediction,
+            stored_at: stored_at.min(now),
+            compute_time: compute_time.min(LONGEST_COMPUTING),
+        })
     }
 }
 
@@ -163,7 +185,7 @@ mod tests {
     #[test]
     fn every_datatype_and_every_form_comes_back_as_it_was() {
         for stored in samples() {
-            assert_eq!(Stored::decode(&KEY, &stored.encode(&KEY)), Ok(stored));
+            assert_eq!(Stored::decode_any(&KEY, &stored.encode(&KEY)), Ok(stored));
         }
     }
 
@@ -171,7 +193,7 @@ mod tests {
     fn nan_keeps_its_bits() {
         let tensor = Tensor::new(vec![1], Data::Fp32(vec![f32::from_bits(0x7fc0_1234)])).unwrap();
         let stored = Stored::now(Prediction::Value(Value { tensor, keys: None }), Duration::ZERO);
-        let back = Stored::decode(&KEY, &stored.encode(&KEY)).unwrap();
+        let back = Stored::decode_any(&KEY, &stored.encode(&KEY)).unwrap();
         let Prediction::Value(value) = &*back.prediction else { panic!("{back:?}") };
         assert!(matches!(value.tensor.data(), Data::Fp32(values) if values[0].to_bits() == 0x7fc0_1234));
     }
@@ -180,14 +202,14 @@ mod tests {
     fn what_was_cut_changed_lengthened_or_lies_under_another_key_is_not_believed() {
         for stored in samples() {
             let bytes = stored.encode(&KEY);
-            assert_eq!(Stored::decode(&Key::new([8; 32]), &bytes), Err(Unbelievable));
-            assert_eq!(Stored::decode(&KEY, &[&bytes[..], b"x"].concat()), Err(Unbelievable));
+            assert_eq!(Stored::decode_any(&Key::new([8; 32]), &bytes), Err(Unbelievable));
+            assert_eq!(Stored::decode_any(&KEY, &[&bytes[..], b"x"].concat()), Err(Unbelievable));
             for at in 0..bytes.len() {
-                assert_eq!(Stored::decode(&KEY, &bytes[..at]), Err(Unbelievable));
+                assert_eq!(Stored::decode_any(&KEY, &bytes[..at]), Err(Unbelievable));
                 for bit in 0..8 {
                     let mut changed = bytes.clone();
                     changed[at] ^= 1 << bit;
-                    assert_eq!(Stored::decode(&KEY, &changed), Err(Unbelievable));
+                    assert_eq!(Stored::decode_any(&KEY, &changed), Err(Unbelievable));
                 }
             }
         }

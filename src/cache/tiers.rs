@@ -9,7 +9,15 @@ use std::{
 use anyhow::anyhow;
 use futures_util::FutureExt;
 
-use super::{Compute, Found, breaker::Trouble, key::Key, memory::Memory, remote::Remote, stored::Stored};
+use super::{
+    Compute, Form, Found, Sink,
+    breaker::Trouble,
+    flights::{Answer, Landing},
+    key::Key,
+    memory::Memory,
+    remote::Remote,
+    stored::Stored,
+};
 use crate::{
     config::{CacheConfig, CacheMode, RedisConfig},
     error::Error,
@@ -28,6 +36,22 @@ pub(super) struct Tiers {
     memory: Option<Memory>,
     remote: Option<Arc<Remote>>,
     metrics: Arc<Metrics>,
+}
+
+/// What a kept answer must be to be taken.
+#[derive(Debug, Clone)]
+pub(super) struct Terms {
+    pub max_age: Duration,
+    pub form: Arc<Form>,
+}
+
+/// An item that is to be computed.
+pub(super) struct Open {
+    /// Where its answer lands.
+    pub position: usize,
+    /// What it is kept under, if it is.
+    pub key: Option<Key>,
+    pub item: Item,
 }
 
 impl Tiers {
@@ -69,14 +93,8 @@ impl Tiers {
         }
     }
 
-    /// Fills in what memory knows.
-    pub(super) fn recall(
-        &self,
-        keys: &[Key],
-        found: &mut [Option<Result<Found, Error>>],
-        max_age: Duration,
-        count: bool,
-    ) {
+    /// Fills in what memory knows. Only the first look of a request is counted and measured.
+    pub(super) fn recall(&self, keys: &[Key], found: &mut [Option<Answer>], max_age: Duration, first: bool) {
         let Some(memory) = &self.memory else { return };
         let started = Instant::now();
         let mut hits = 0;
@@ -85,16 +103,16 @@ impl Tiers {
             *found = known.map(|stored| Ok(Found { stored, source: Source::Memory, kept: false }));
             hits += usize::from(found.is_some());
         }
-        self.metrics.cache.operated(Tier::Memory, CacheOperation::Get, started.elapsed());
-        if count {
+        if first {
+            self.metrics.cache.operated(Tier::Memory, CacheOperation::Get, started.elapsed());
             self.metrics.cache.looked_up(Tier::Memory, Lookup::Hit, hits);
         }
     }
 
     /// What Redis knows. Memory learns it.
-    pub(super) async fn ask_remote(&self, keys: &[Key], max_age: Duration) -> Vec<Option<Found>> {
+    pub(super) async fn ask_remote(&self, keys: &[Key], terms: &Terms) -> Vec<Option<Found>> {
         let Some(remote) = &self.remote else { return vec![None; keys.len()] };
-        let known = remote.get(keys, max_age).await;
+        let known = remote.get(keys, terms).await;
         let found = |(key, stored): (&Key, Option<Stored>)| {
             let stored = stored?;
             if let Some(memory) = &self.memory {
@@ -109,42 +127,59 @@ impl Tiers {
     pub(super) async fn fly(
         self: Arc<Self>,
         batch: Vec<(Key, Item)>,
-        max_age: Duration,
+        terms: &Terms,
         record: &Record,
         compute: &Compute,
-    ) -> Vec<Result<Found, Error>> {
+        landing: Landing,
+    ) {
         let keys: Vec<Key> = batch.iter().map(|(key, _)| *key).collect();
         let mut found = vec![None; keys.len()];
         let watch = record.watch(Stage::Cache);
-        // A flight may have landed between the look into memory and the start of this one.
-        self.recall(&keys, &mut found, max_age, false);
+        // An answer may have landed between the look into memory and the start of this flight.
+        self.recall(&keys, &mut found, terms.max_age, false);
         let open: Vec<usize> = (0..keys.len()).filter(|slot| found[*slot].is_none()).collect();
         let wanted: Vec<Key> = open.iter().map(|slot| keys[*slot]).collect();
-        for (slot, known) in open.into_iter().zip(self.ask_remote(&wanted, max_age).await) {
+        for (slot, known) in open.into_iter().zip(self.ask_remote(&wanted, terms).await) {
             found[slot] = known.map(Ok);
         }
         drop(watch);
-        let rest = batch.into_iter().zip(&found).filter(|(_, found)| found.is_none()).map(|(slot, _)| slot).collect();
-        let mut computed = self.run_and_keep(rest, true, compute).await.into_iter();
-        found.into_iter().map(|found| found.or_else(|| computed.next()).unwrap_or_else(unanswered)).collect()
-    }
-
-    pub(super) async fn run_and_keep(
-        &self,
-        batch: Vec<(Key, Item)>,
-        keep: bool,
-        compute: &Compute,
-    ) -> Vec<Result<Found, Error>> {
-        let (keys, items): (Vec<Key>, Vec<Item>) = batch.into_iter().unzip();
-        let mut found = run(items, compute).await;
-        if keep {
-            for (key, found) in keys.into_iter().zip(&mut found) {
-                if let Ok(found) = found {
-                    found.kept = self.store(key, &found.stored);
-                }
+        let mut rest = Vec::new();
+        for (position, ((key, item), found)) in batch.into_iter().zip(found).enumerate() {
+            match found {
+                Some(answer) => landing.land(position, answer),
+                None => rest.push(Open { position, key: Some(key), item }),
             }
         }
-        found
+        self.run(rest, compute, landing).await;
+    }
+
+    /// Runs items. Each answer says how long its part took at most, is kept, and then lands. A panic is the failure of
+    /// these items, not of who waits for them.
+    pub(super) async fn run(self: Arc<Self>, open: Vec<Open>, compute: &Compute, landing: Landing) {
+        let started = Instant::now();
+        let count = open.len();
+        if count == 0 {
+            return;
+        }
+        let (items, places): (Vec<Item>, Vec<_>) =
+            open.into_iter().map(|Open { position, key, item }| (item, (position, key))).unzip();
+        let sink: Sink = Arc::new(move |index, result| {
+            let Some((position, key)) = places.get(index) else { return };
+            let answer = result.map(|prediction| {
+                let share = started.elapsed() / u32::try_from(count).unwrap_or(u32::MAX);
+                let stored = Stored::now(prediction, share);
+                let kept = key.is_some_and(|key| self.store(key, &stored));
+                Found { stored, source: Source::Computed, kept }
+            });
+            landing.land(*position, answer);
+        });
+        let ended = AssertUnwindSafe(async { compute(items, Arc::clone(&sink)).await }).catch_unwind().await;
+        let missing = match ended {
+            Ok(()) => "the model left an item out",
+            Err(_panic) => "a panic while predicting; the log has its place",
+        };
+        // What has landed stays as it is.
+        (0..count).for_each(|index| sink(index, Err(Error::internal(anyhow!(missing)))));
     }
 
     fn store(&self, key: Key, stored: &Stored) -> bool {
@@ -184,25 +219,7 @@ impl Tiers {
     }
 }
 
-/// Runs items; each result says how long its part took. A panic is the failure of these items, not of who waits for them.
-pub(super) async fn run(items: Vec<Item>, compute: &Compute) -> Vec<Result<Found, Error>> {
-    let count = items.len();
-    if count == 0 {
-        return Vec::new();
-    }
-    let started = Instant::now();
-    let computed = AssertUnwindSafe(async { compute(items).await }).catch_unwind().await;
-    let time = started.elapsed() / u32::try_from(count).unwrap_or(u32::MAX);
-    let mut results = computed.unwrap_or_else(|_panic| {
-        let error = Error::internal(anyhow!("a panic while predicting; the log has its place"));
-        vec![Err(error); count]
-    });
-    results.resize_with(count, || Err(Error::internal(anyhow!("the model left an item out"))));
-    let found = |prediction| Found { stored: Stored::now(prediction, time), source: Source::Computed, kept: false };
-    results.into_iter().map(|result| result.map(found)).collect()
-}
-
 /// For what cannot happen: every item is found, computed or refused.
-pub(super) fn unanswered() -> Result<Found, Error> {
+pub(super) fn unanswered() -> Answer {
     Err(Error::internal(anyhow!("an item got no answer")))
 }

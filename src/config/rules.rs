@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytesize::ByteSize;
 use validator::ValidationError;
 
-use super::{AuthMode, Config, ServerConfig};
+use super::{AuthMode, CacheConfig, CacheMode, Config, ServerConfig};
 
 pub(super) fn within_a_day(duration: &Duration) -> Result<(), ValidationError> {
     // Far enough for anybody, and near enough for the clock to reach.
@@ -36,6 +36,17 @@ pub(super) fn within_a_minute(duration: &Duration) -> Result<(), ValidationError
 
 pub(super) fn at_least_1_kib(size: &ByteSize) -> Result<(), ValidationError> {
     if size.as_u64() < 1024 { Err(problem("must be at least 1KiB")) } else { Ok(()) }
+}
+
+/// With less, answers would be said to be kept and be gone at once.
+pub(super) fn memory_has_room(cache: &CacheConfig) -> Result<(), ValidationError> {
+    let in_memory = matches!(cache.mode, CacheMode::Memory | CacheMode::Tiered);
+    if !in_memory || cache.capacity.as_u64() >= 1024 * 1024 {
+        return Ok(());
+    }
+    let mut error = problem("must be at least 1MiB; cache.mode = \"off\" keeps nothing");
+    error.add_param("key".into(), &"cache.capacity");
+    Err(error)
 }
 
 /// The rest is read where Redis is spoken to: a broken URL may hold a password, so less is said about it.

@@ -12,7 +12,7 @@ use anyhow::Context;
 
 use super::{ModelSource, Source, VersionSource, digest::digest, golden::Golden};
 use crate::{
-    cache::Fingerprint,
+    cache::{Fingerprint, Form},
     config::RuntimeConfig,
     engine::{
         Backend, Intake, Limits, Model, Pool, Postprocess, Stub,
@@ -59,6 +59,8 @@ pub struct Loaded {
     pub digest: String,
     /// What its answers depend on.
     pub fingerprint: Fingerprint,
+    /// What its answers look like.
+    pub form: Arc<Form>,
     /// Size of its files in bytes.
     pub size: u64,
     /// How good it is: the training side's held-out figures, as they stand in `metrics.json`.
@@ -169,8 +171,10 @@ impl Loader {
             .map(|text| serde_json::from_str(&text).context("metrics.json cannot be read"))
             .transpose()?;
         let batching = (parts.batch_dimension, parts.max_batch_size);
+        let first_outputs = parts.first_run.as_ref().map_or(&[][..], |run| &run.outputs);
         Ok(Loaded {
             fingerprint: Fingerprint::new(id, &digest, &manifest, &parts.signature, batching),
+            form: Arc::new(Form::new(&manifest, &parts.signature, parts.batch_dimension, first_outputs)),
             model,
             manifest,
             signature: parts.signature,

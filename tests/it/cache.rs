@@ -1,6 +1,7 @@
 //! Known answers: which inputs share one, who computes it, how long it is kept, and what a caller is told about it.
 
 mod flights;
+mod forged;
 mod headers;
 mod keys;
 mod tiers;

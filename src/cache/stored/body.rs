@@ -16,6 +16,11 @@ const NAMED: u8 = 3;
 /// ONNX knows no tensor of more dimensions that anything could compute.
 const MOST_DIMENSIONS: usize = 64;
 
+/// A shape costs no bytes however large it is where it holds nothing. As JSON it is lists in lists: so many of them are
+/// believed without an element, and so many more for each.
+const MOST_EMPTY_LISTS: usize = 4096;
+const MOST_LISTS_PER_ELEMENT: usize = 4;
+
 /// Bytes of one element; of a string, those of its length.
 pub(super) const fn width(datatype: Datatype) -> usize {
     match datatype {
@@ -163,6 +168,8 @@ impl<'a> Reader<'a> {
         let rank = self.length().filter(|rank| *rank <= MOST_DIMENSIONS)?;
         let shape = (0..rank).map(|_| self.length()).collect::<Option<Vec<_>>>()?;
         let count = shape.iter().try_fold(1_usize, |product, size| product.checked_mul(*size))?;
+        let most_lists = count.checked_mul(MOST_LISTS_PER_ELEMENT)?.checked_add(MOST_EMPTY_LISTS)?;
+        lists(&shape).filter(|lists| *lists <= most_lists)?;
         macro_rules! numbers {
             ($datatype:ident, $number:ty) => {
                 Data::$datatype(self.elements(count, <$number>::from_le_bytes)?)
@@ -222,6 +229,17 @@ impl<'a> Reader<'a> {
         self.0 = rest;
         Some(taken)
     }
+}
+
+/// How many lists a tensor of this shape is as JSON: one, and for each dimension but the last one per element so far.
+fn lists(shape: &[usize]) -> Option<usize> {
+    let mut lists = 1_usize;
+    let mut product = 1_usize;
+    for size in shape.split_last().map_or(&[][..], |(_, outer)| outer) {
+        product = product.checked_mul(*size)?;
+        lists = lists.checked_add(product)?;
+    }
+    Some(lists)
 }
 
 fn boolean(byte: &u8) -> Option<bool> {

@@ -44,7 +44,7 @@ impl CacheMetrics {
             )?,
             saved: families.sums(
                 "cache_saved_seconds_total",
-                "Computing time that hits saved, as it was when they were computed.",
+                "Time that hits saved: what each had waited for its run and its turn when it was computed.",
                 &["tier"],
             )?,
             dropped_writes: families

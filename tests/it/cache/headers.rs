@@ -6,7 +6,7 @@ use glassbox::config::CacheMode;
 use serde_json::json;
 
 use super::{Seen, doubler, predict, predict_batch, predict_with, predicted};
-use crate::support::TestApp;
+use crate::support::{TestApp, glassbox, run, variable};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_miss_is_stored_and_then_a_hit_with_its_age() {
@@ -102,6 +102,22 @@ async fn without_a_cache_nothing_is_kept_and_nothing_said() {
     assert_eq!(batch.body["cached_count"], 0);
     // Equal items of one batch are run once all the same.
     assert_eq!((predicted(&app, "computed").await, predicted(&app, "collapsed").await), (4.0, 1.0));
+}
+
+#[test]
+fn a_memory_without_room_for_answers_is_refused_and_none_at_all_is_not() {
+    for (mode, capacity, accepted) in [
+        ("memory", "0", false),
+        ("tiered", "1023KiB", false),
+        ("memory", "1MiB", true),
+        ("redis", "0", true),
+        ("off", "0", true),
+    ] {
+        let settings = [("cache.mode", mode), ("cache.capacity", capacity)];
+        let finished = run(glassbox(&["check-config"]).envs(settings.map(|(key, value)| (variable(key), value))));
+        assert_eq!(finished.code == Some(0), accepted, "{mode}, {capacity}: {}", finished.stderr);
+        assert_eq!(finished.stderr.contains("cache.capacity: must be at least 1MiB"), !accepted, "{}", finished.stderr);
+    }
 }
 
 /// Waits until the answer to `[1]` is at least so old.
