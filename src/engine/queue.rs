@@ -104,9 +104,11 @@ impl<T> Queue<T> {
         let single = runs == 1;
         let (begins_in, done_in) = state.foresee(runs);
         let waiting = state.singles.left.len() + state.batches.left.len();
+        // Some of them are about to be taken.
+        let places = self.limits.capacity + state.forecast.idle();
         let in_time = begins_in <= self.limits.max_wait && Instant::now() + done_in <= deadline;
         // An idle session takes the next run whatever was foreseen.
-        if !state.has_idle_session() && (waiting >= self.limits.capacity || !in_time) {
+        if !state.has_idle_session() && (waiting >= places || !in_time) {
             return Err(Full { retry_after: begins_in });
         }
         state.last += 1;
