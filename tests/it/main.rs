@@ -40,6 +40,8 @@ mod readme;
 #[cfg(test)]
 mod redis_outage;
 #[cfg(test)]
+mod series;
+#[cfg(test)]
 mod structure;
 #[cfg(test)]
 mod transport;

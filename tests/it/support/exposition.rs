@@ -1,6 +1,6 @@
 //! Reads `/metrics`.
 
-use std::net::SocketAddr;
+use std::{collections::BTreeSet, net::SocketAddr};
 
 use super::TestApp;
 
@@ -17,6 +17,12 @@ impl Metrics {
         let response = reqwest::get(format!("http://{addr}/metrics")).await.unwrap();
         assert_eq!(response.status(), 200);
         Self(response.text().await.unwrap())
+    }
+
+    /// The names of all series, with their labels.
+    pub fn series(&self) -> BTreeSet<&str> {
+        let lines = self.0.lines().filter(|line| !line.starts_with('#'));
+        lines.map(|line| line.rsplit_once(' ').unwrap().0).collect()
     }
 
     /// The sum of a metric's series that have all of `labels`, written `name="value"`. Panics when there is none.
