@@ -177,6 +177,12 @@ pub enum Error {
         /// When there is likely to be place again, where that can be foreseen.
         retry_after: Option<Duration>,
     },
+    /// Overloaded for this request, which has less time than others: see [`ErrorCode::Overloaded`].
+    #[error("there is more work before this request than its deadline leaves time for")]
+    TooHasty {
+        /// When its turn would have been.
+        retry_after: Duration,
+    },
     /// See [`ErrorCode::ModelNotReady`].
     #[error("model '{model}' is not ready: {reason}")]
     ModelNotReady {
@@ -218,7 +224,7 @@ impl Error {
             Self::PayloadTooLarge { .. } => ErrorCode::PayloadTooLarge,
             Self::UnsupportedMediaType(_) => ErrorCode::UnsupportedMediaType,
             Self::Internal(_) => ErrorCode::Internal,
-            Self::Overloaded { .. } => ErrorCode::Overloaded,
+            Self::Overloaded { .. } | Self::TooHasty { .. } => ErrorCode::Overloaded,
             Self::ModelNotReady { .. } => ErrorCode::ModelNotReady,
             Self::Draining => ErrorCode::Draining,
             Self::DeadlineExceeded => ErrorCode::DeadlineExceeded,

@@ -197,8 +197,7 @@ async fn infer(loaded: &Loaded, items: Vec<Item>, deadline: Instant, record: &Re
         };
         sink(position, result.map_err(failure));
     };
-    let results = loaded.model.infer(items, deadline, record).await;
-    results.into_iter().enumerate().for_each(|(position, result)| tell(position, result));
+    loaded.model.infer(items, deadline, record, &tell).await;
 }
 
 /// The graph's own words stay in the log: they can quote the input. The pointer is empty, because equal items of several

@@ -100,6 +100,7 @@ fn retry_after(error: &Error) -> Option<u64> {
     let wait = match error {
         Error::RateLimited { retry_after, .. } => *retry_after,
         Error::Overloaded { retry_after, .. } => retry_after.unwrap_or_default(),
+        Error::TooHasty { retry_after } => *retry_after,
         error if status(error.code()) == StatusCode::SERVICE_UNAVAILABLE => Duration::ZERO,
         _ => return None,
     };

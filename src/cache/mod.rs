@@ -225,7 +225,7 @@ impl Cache {
 /// passed was not theirs, or the answer is older than they allow.
 fn follow(answer: Answer, max_age: Duration) -> Option<Answer> {
     match answer {
-        Err(Error::DeadlineExceeded) => None,
+        Err(Error::DeadlineExceeded | Error::TooHasty { .. }) => None,
         Err(error) => Some(Err(error)),
         Ok(found) if found.source == Source::Computed => {
             Some(Ok(Found { source: Source::Collapsed, kept: false, ..found }))

@@ -52,20 +52,28 @@ fn nanoseconds(duration: Duration) -> u64 {
 pub(super) struct Running<'a> {
     record: &'a Record,
     since: Instant,
+    /// What of that was spent on outputs that were there already.
+    postprocess: Duration,
     pub clock: Arc<Clock>,
 }
 
 impl<'a> Running<'a> {
     pub(super) fn new(record: &'a Record) -> Self {
-        Self { record, since: Instant::now(), clock: Arc::default() }
+        Self { record, since: Instant::now(), postprocess: Duration::ZERO, clock: Arc::default() }
+    }
+
+    /// Predictions were made of some outputs, while other runs went on or waited.
+    pub(super) fn postprocessed(&mut self, time: Duration) {
+        self.postprocess += time;
     }
 }
 
 impl Drop for Running<'_> {
     fn drop(&mut self) {
-        let (queued, ran) = self.clock.divide(self.since.elapsed());
+        let (queued, ran) = self.clock.divide(self.since.elapsed().saturating_sub(self.postprocess));
         self.record.add(Stage::Queue, queued);
         self.record.add(Stage::Inference, ran);
+        self.record.add(Stage::Postprocess, self.postprocess);
     }
 }
 

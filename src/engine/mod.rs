@@ -17,6 +17,7 @@ pub mod weights;
 pub mod words;
 
 use std::{
+    pin::pin,
     sync::{Arc, OnceLock},
     time::{Duration, Instant},
 };
@@ -27,6 +28,7 @@ use futures_util::{StreamExt, stream};
 use self::{
     clock::{Clock, Running},
     pool::{Admitted, PoolError},
+    queue::Full,
     words::RunError,
 };
 pub use intake::Intake;
@@ -38,7 +40,7 @@ pub use stub::Stub;
 use crate::{
     error::{Error, Violation},
     model::{Input, ModelId, Prediction, Tensor, Value, conform::Item},
-    telemetry::{labels::Stage, metrics::ModelMetrics, record::Record},
+    telemetry::{metrics::ModelMetrics, record::Record},
 };
 
 /// What computes the outputs.
@@ -109,45 +111,43 @@ impl Model {
         let _ = self.metrics.set(metrics);
     }
 
-    /// One prediction, or the reason for none, per item, in order. Nothing is run after `deadline`, and nothing at all
-    /// when there is no place for all of it. A bad item costs its neighbours nothing. Dropping the future ends what it
-    /// asked for.
+    /// Tells one prediction, or the reason for none, per item, by its position and as soon as it is known. Nothing is run
+    /// after `deadline`, and nothing at all when there is no place for all of it. A bad item costs its neighbours nothing.
+    /// Dropping the future ends what it asked for.
     pub async fn infer(
         &self,
         items: Vec<Item>,
         deadline: Instant,
         record: &Record,
-    ) -> Vec<Result<Prediction, InferError>> {
+        tell: &(dyn Fn(usize, Result<Prediction, InferError>) + Sync),
+    ) {
         let wholes: Vec<bool> = items.iter().map(|item| item.whole).collect();
         let runs = batch::plan(items, self.max_batch_size);
-        let mut outputs = match self.run_all(runs, deadline, record).await {
-            Ok(outputs) => outputs,
-            Err(refused) => return wholes.iter().map(|_| Err(InferError::Other(refused.clone()))).collect(),
+        let mut running = Running::new(record);
+        let entry = match self.enter(runs.len(), deadline, &running.clock) {
+            Ok(entry) => entry,
+            Err(refused) => {
+                return (0..wholes.len()).for_each(|position| tell(position, Err(InferError::Other(refused.clone()))));
+            }
         };
-        let _watch = record.watch(Stage::Postprocess);
-        outputs.sort_unstable_by_key(|(position, _)| *position);
+        let mut done = pin!(stream::iter(runs).map(|run| self.run(run, &entry)).buffer_unordered(entry.at_once()));
         let batched = self.intake.has_batch_dimension();
-        let prediction = |((_, values), whole): ((usize, Result<Vec<Value>, InferError>), bool)| {
-            self.postprocess.prediction(values?, batched && !whole).map_err(|error| self.internal(error))
-        };
-        let predictions: Vec<_> = outputs.into_iter().zip(wholes).map(prediction).collect();
-        if let Some(metrics) = self.metrics.get() {
-            let nonfinite = predictions.iter().flatten().filter(|prediction| !prediction.is_finite()).count();
-            metrics.nonfinite.inc_by(nonfinite as u64);
+        while let Some(outputs) = done.next().await {
+            let started = Instant::now();
+            for (position, values) in outputs {
+                let whole = wholes.get(position).copied().unwrap_or_default();
+                tell(position, values.and_then(|values| self.prediction(values, batched && !whole)));
+            }
+            running.postprocessed(started.elapsed());
         }
-        predictions
     }
 
-    /// The outputs of all members of all runs, in any order; or why none was begun.
-    async fn run_all(&self, runs: Vec<batch::Run>, deadline: Instant, record: &Record) -> Result<Vec<Outputs>, Error> {
-        let running = Running::new(record);
-        let entry = &self.enter(runs.len(), deadline, &running.clock)?;
-        let at_once = match entry {
-            Entry::Pool(pool, _) => pool.instances(),
-            Entry::Stub(..) => 1,
-        };
-        let outputs = stream::iter(runs).map(|run| self.run(run, entry)).buffer_unordered(at_once);
-        Ok(outputs.flat_map(stream::iter).collect().await)
+    fn prediction(&self, values: Vec<Value>, one_row: bool) -> Result<Prediction, InferError> {
+        let prediction = self.postprocess.prediction(values, one_row).map_err(|error| self.internal(error))?;
+        if let Some(metrics) = self.metrics.get().filter(|_| !prediction.is_finite()) {
+            metrics.nonfinite.inc();
+        }
+        Ok(prediction)
     }
 
     fn enter(&self, runs: usize, deadline: Instant, clock: &Arc<Clock>) -> Result<Entry<'_>, Error> {
@@ -155,10 +155,11 @@ impl Model {
             Backend::Stub(stub) => Ok(Entry::Stub(stub, Arc::clone(clock))),
             Backend::Pool(pool) => match pool.admit(runs, deadline, clock) {
                 Ok(admitted) => Ok(Entry::Pool(pool, admitted)),
-                Err(full) => Err(Error::Overloaded {
-                    what: format!("the queue of model '{}'", self.id.name),
-                    retry_after: Some(full.retry_after),
-                }),
+                Err(Full { retry_after, hasty: true }) => Err(Error::TooHasty { retry_after }),
+                Err(Full { retry_after, hasty: false }) => {
+                    let what = format!("the queue of model '{}'", self.id.name);
+                    Err(Error::Overloaded { what, retry_after: Some(retry_after) })
+                }
             },
         }
     }
@@ -235,6 +236,16 @@ impl Model {
 enum Entry<'a> {
     Pool(&'a Pool, Admitted),
     Stub(&'a Stub, Arc<Clock>),
+}
+
+impl Entry<'_> {
+    /// Runs that are worth having at the same time.
+    const fn at_once(&self) -> usize {
+        match self {
+            Self::Pool(pool, _) => pool.instances(),
+            Self::Stub(..) => 1,
+        }
+    }
 }
 
 /// An item's position, and what the graph gave for it.

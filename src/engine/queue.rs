@@ -17,6 +17,10 @@ use std::{
 
 use self::forecast::Forecast;
 
+/// How often a session that has nothing to do looks again before it sleeps, letting others run in between: under load the
+/// next run is a few microseconds away.
+const LOOKS: usize = 8;
+
 /// How long the lines may become.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
@@ -31,6 +35,8 @@ pub struct Limits {
 pub(super) struct Queue<T> {
     state: Mutex<State<T>>,
     arrived: Condvar,
+    /// Runs that wait, for a look without the lock.
+    waiting: AtomicUsize,
     limits: Limits,
 }
 
@@ -44,6 +50,8 @@ struct State<T> {
     batch_is_next: bool,
     forecast: Forecast,
     last: u64,
+    /// Sessions that have to be woken up, which costs as much as a small model's run.
+    asleep: usize,
     closed: bool,
 }
 
@@ -60,6 +68,8 @@ struct Line<T> {
 pub(super) struct Full {
     /// When it would have been its turn, as measured run times tell.
     pub retry_after: Duration,
+    /// Whether others would have been let in, who have more time.
+    pub hasty: bool,
 }
 
 /// A request that was let in. What it has not begun is given up when this is dropped.
@@ -88,9 +98,10 @@ impl<T> Queue<T> {
             batch_is_next: false,
             forecast: Forecast::new(sessions),
             last: 0,
+            asleep: 0,
             closed: false,
         };
-        Arc::new(Self { state: Mutex::new(state), arrived: Condvar::new(), limits })
+        Arc::new(Self { state: Mutex::new(state), arrived: Condvar::new(), waiting: AtomicUsize::new(0), limits })
     }
 
     /// Lets a request of so many `runs` in.
@@ -106,10 +117,11 @@ impl<T> Queue<T> {
         let waiting = state.singles.left.len() + state.batches.left.len();
         // Some of them are about to be taken.
         let places = self.limits.capacity + state.forecast.idle();
-        let in_time = begins_in <= self.limits.max_wait && Instant::now() + done_in <= deadline;
+        let full = waiting >= places || begins_in > self.limits.max_wait;
+        let hasty = Instant::now() + done_in > deadline;
         // An idle session takes the next run whatever was foreseen.
-        if !state.has_idle_session() && (waiting >= places || !in_time) {
-            return Err(Full { retry_after: begins_in });
+        if !state.has_idle_session() && (full || hasty) {
+            return Err(Full { retry_after: begins_in, hasty: !full });
         }
         state.last += 1;
         let number = state.last;
@@ -123,13 +135,24 @@ impl<T> Queue<T> {
         let mut state = self.lock();
         loop {
             if let Some(item) = state.take() {
+                self.waiting.fetch_sub(1, Ordering::Relaxed);
                 state.forecast.began(session);
                 return Some(item);
             }
             if state.closed {
                 return None;
             }
-            state = self.arrived.wait(state).unwrap_or_else(PoisonError::into_inner);
+            drop(state);
+            let came = (0..LOOKS).any(|_| {
+                std::thread::yield_now();
+                self.waiting.load(Ordering::Relaxed) > 0
+            });
+            state = self.lock();
+            if !came && state.is_empty() && !state.closed {
+                state.asleep += 1;
+                state = self.arrived.wait(state).unwrap_or_else(PoisonError::into_inner);
+                state.asleep -= 1;
+            }
         }
     }
 
@@ -167,8 +190,12 @@ impl<T> Ticket<T> {
         // More runs than were announced: a batch that the graph refused is tried item by item.
         line.left.entry(self.number).or_insert(1);
         line.waiting.insert((self.number, run), item);
+        self.queue.waiting.fetch_add(1, Ordering::Relaxed);
+        let asleep = state.asleep > 0;
         drop(state);
-        self.queue.arrived.notify_one();
+        if asleep {
+            self.queue.arrived.notify_one();
+        }
         Place { ticket: self, run }
     }
 }
@@ -183,6 +210,10 @@ impl<T> State<T> {
         let item = self.line(single).take()?;
         self.batch_is_next = single;
         Some(item)
+    }
+
+    fn is_empty(&self) -> bool {
+        self.singles.waiting.is_empty() && self.batches.waiting.is_empty()
     }
 
     fn has_idle_session(&self) -> bool {
@@ -233,6 +264,9 @@ impl<T> Drop for Place<'_, T> {
     fn drop(&mut self) {
         let Self { ticket, run } = *self;
         let left = ticket.queue.lock().line(ticket.single).waiting.remove(&(ticket.number, run));
+        if left.is_some() {
+            ticket.queue.waiting.fetch_sub(1, Ordering::Relaxed);
+        }
         // Not under the lock: an item may be large.
         drop(left);
     }

@@ -1,6 +1,9 @@
 //! Golden samples: inputs and the answers that the training side gave. A version that answers otherwise is not served.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::{Mutex, PoisonError},
+    time::{Duration, Instant},
+};
 
 use anyhow::Context;
 use serde::Deserialize;
@@ -79,8 +82,11 @@ async fn predict(model: &Model, input: Input) -> anyhow::Result<Prediction> {
         let details: Vec<_> = violations.into_iter().map(|violation| violation.detail).collect();
         anyhow::anyhow!(details.join("; "))
     })?;
-    let predictions = model.infer(vec![item], Instant::now() + TIME_LIMIT, &Record::new()).await;
-    let prediction = predictions.into_iter().next().context("there is no prediction")?;
+    let prediction = Mutex::new(None);
+    let tell = |_, result| *prediction.lock().unwrap_or_else(PoisonError::into_inner) = Some(result);
+    model.infer(vec![item], Instant::now() + TIME_LIMIT, &Record::new(), &tell).await;
+    let prediction =
+        prediction.into_inner().unwrap_or_else(PoisonError::into_inner).context("there is no prediction")?;
     prediction.map_err(|error| match error {
         InferError::Rejected => anyhow::anyhow!("the graph rejects its input"),
         InferError::Other(Error::Internal(source)) => anyhow::anyhow!("{source:#}"),
