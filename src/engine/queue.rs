@@ -5,9 +5,9 @@
 //! twice as long at most, and they make it last twice as long.
 
 mod forecast;
+mod line;
 
 use std::{
-    collections::BTreeMap,
     sync::{
         Arc, Condvar, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicUsize, Ordering},
@@ -15,7 +15,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use self::forecast::Forecast;
+use self::{forecast::Forecast, line::Line};
 
 /// How often a session that has nothing to do looks again before it sleeps, letting others run in between: under load the
 /// next run is a few microseconds away.
@@ -53,14 +53,6 @@ struct State<T> {
     /// Sessions that have to be woken up, which costs as much as a small model's run.
     asleep: usize,
     closed: bool,
-}
-
-#[derive(Debug)]
-struct Line<T> {
-    /// By request, and by the number of the run in it.
-    waiting: BTreeMap<(u64, usize), T>,
-    /// Runs of each request that have not begun, whether they wait already or not.
-    left: BTreeMap<u64, usize>,
 }
 
 /// Why a request was not let in.
@@ -228,29 +220,6 @@ impl<T> State<T> {
         let begins_in = self.forecast.wait(own + other.min(own + 1));
         let last_begins_in = self.forecast.wait(own + runs - 1 + other.min(own + runs));
         (begins_in, last_begins_in + self.forecast.run_time())
-    }
-}
-
-impl<T> Line<T> {
-    fn take(&mut self) -> Option<T> {
-        let ((number, _), item) = self.waiting.pop_first()?;
-        if let Some(left) = self.left.get_mut(&number) {
-            *left = left.saturating_sub(1);
-            if *left == 0 {
-                self.left.remove(&number);
-            }
-        }
-        Some(item)
-    }
-
-    fn runs(&self) -> usize {
-        self.left.values().sum()
-    }
-}
-
-impl<T> Default for Line<T> {
-    fn default() -> Self {
-        Self { waiting: BTreeMap::new(), left: BTreeMap::new() }
     }
 }
 

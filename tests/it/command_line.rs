@@ -300,7 +300,7 @@ fn all_problems_are_reported_together_each_with_its_key_and_origin() {
     assert_eq!(lines.len(), 10, "{}", finished.stderr);
     for (key, message, origin) in [
         ("server.listen", "expected an address and a port", "0.toml"),
-        ("server.body_timeout", "must be longer than 0s", "0.toml"),
+        ("server.body_timeout", "must be from 1ms to 24h", "0.toml"),
         ("server.colour", "is not a known key", "0.toml"),
         ("runtime.delay", "is not a known key; did you mean drain.delay", "0.toml"),
         ("colours.red", "is not a known key", "0.toml"),

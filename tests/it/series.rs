@@ -78,7 +78,7 @@ fn serve(keys: &KeysFile) -> Command {
         ("server.listen", "127.0.0.1:0"),
         ("auth.keys_file", keys.path().to_str().unwrap()),
         // Answers are kept, but not so many that they could be taken for a leak.
-        ("cache.capacity", "256KiB"),
+        ("cache.capacity", "1MiB"),
     ] {
         command.env(variable(key), value);
     }
