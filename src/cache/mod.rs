@@ -246,6 +246,7 @@ mod tests {
         for (answer, first_round, again) in [
             (Err(Error::DeadlineExceeded), true, true),
             (Err(Error::DeadlineExceeded), false, true),
+            (Err(Error::TooHasty { retry_after: Duration::ZERO }), false, true),
             (overloaded(), true, true),
             (overloaded(), false, false),
             (Err(Error::Invalid(vec![])), true, false),
