@@ -199,7 +199,6 @@ impl Cache {
                 self.tiers.count_joined(led, wanted.len() - led);
             }
             drop(watch);
-            first_round = false;
 
             let mut waiting = own.is_none().then(|| record.watch(Stage::Cache));
             let own = async {
@@ -214,22 +213,47 @@ impl Cache {
                 found[open[index]] = Some(answer);
             }
             for (index, answer) in others.into_iter().flatten() {
-                found[open[index]] = follow(answer, max_age);
+                found[open[index]] = follow(answer, max_age, first_round);
             }
+            first_round = false;
         }
         found.into_iter().map(|found| found.unwrap_or_else(unanswered)).collect()
     }
 }
 
 /// What the answer of another's flight is to those who followed. Nothing when they have to try again: the deadline that
-/// passed was not theirs, or the answer is older than they allow.
-fn follow(answer: Answer, max_age: Duration) -> Option<Answer> {
+/// passed was not theirs, or the answer is older than they allow. Where a batch is refused, one item of it may be let in;
+/// but under a load that refuses everybody, it is not tried for ever.
+fn follow(answer: Answer, max_age: Duration, first_round: bool) -> Option<Answer> {
     match answer {
         Err(Error::DeadlineExceeded | Error::TooHasty { .. }) => None,
+        Err(Error::Overloaded { .. }) if first_round => None,
         Err(error) => Some(Err(error)),
         Ok(found) if found.source == Source::Computed => {
             Some(Ok(Found { source: Source::Collapsed, kept: false, ..found }))
         }
         Ok(found) => (found.stored.age() <= max_age).then_some(Ok(found)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_only_the_first_caller_met_is_tried_again_and_what_all_meet_is_told() {
+        let overloaded = || Err(Error::Overloaded { what: "a batch".to_owned(), retry_after: None });
+        for (answer, first_round, again) in [
+            (Err(Error::DeadlineExceeded), true, true),
+            (Err(Error::DeadlineExceeded), false, true),
+            (Err(Error::TooHasty { retry_after: Duration::ZERO }), false, true),
+            (overloaded(), true, true),
+            (overloaded(), false, false),
+            (Err(Error::Invalid(vec![])), true, false),
+            (unanswered(), true, false),
+        ] {
+            let told = format!("{answer:?}, {first_round}");
+            assert_eq!(follow(answer, Duration::MAX, first_round).is_none(), again, "{told}");
+        }
     }
 }

@@ -97,12 +97,24 @@ impl Connection {
         self.within(self.timeout, write).await
     }
 
-    /// The values of `keys`, in order. What is no string counts as absent, as Redis does it.
-    pub(super) async fn get(&self, keys: &[String]) -> Result<Vec<Option<Vec<u8>>>, Trouble> {
+    /// The values of `keys`, in order, each up to `most` bytes of it. What is empty or no string counts as absent.
+    pub(super) async fn get(&self, keys: &[String], most: usize) -> Result<Vec<Option<Vec<u8>>>, Trouble> {
+        let mut pipeline = pipe();
+        for key in keys {
+            // Whatever lies there, no more is sent than an answer may be long.
+            pipeline.cmd("GETRANGE").arg(key).arg(0).arg(most.saturating_sub(1));
+        }
         let read = async |mut connection: MultiplexedConnection| {
-            cmd("MGET").arg(keys).query_async::<Vec<Option<Vec<u8>>>>(&mut connection).await
+            connection.req_packed_commands(&pipeline, 0, keys.len()).await
         };
-        let values = self.within(self.timeout, read).await?;
+        let value = |answer| match answer {
+            Value::BulkString(bytes) => Ok(Some(bytes).filter(|bytes| !bytes.is_empty())),
+            Value::ServerError(error) if error.code() == "WRONGTYPE" => Ok(None),
+            Value::ServerError(error) => Err(trouble(&error.into())),
+            _ => Err(Trouble::Failing),
+        };
+        let values: Vec<_> =
+            self.within(self.timeout, read).await?.into_iter().map(value).collect::<Result<_, Trouble>>()?;
         if values.len() == keys.len() { Ok(values) } else { Err(Trouble::Failing) }
     }
 

@@ -115,7 +115,8 @@ impl Remote {
     async fn get_chunk(&self, connection: &Connection, keys: &[Key], terms: &Terms) -> Vec<Option<Stored>> {
         let names: Vec<String> = keys.iter().map(|key| self.name(key)).collect();
         let started = Instant::now();
-        let result = connection.get(&names).await;
+        // One more than is believed: what is too long is seen to be.
+        let result = connection.get(&names, MOST_BYTES + 1).await;
         self.metrics.cache.operated(Tier::Redis, CacheOperation::Get, started.elapsed());
         self.reads.note(&result);
         let Ok(values) = result else {

@@ -7,7 +7,7 @@ use reqwest::Method;
 use serde_json::json;
 use tokio::task::JoinSet;
 
-use super::{Loop, Seen, keep_in, lookups, predict, predict_batch, predicted, until_looked_up};
+use super::{Loop, Seen, keep_in, lookups, predict, predict_batch, predict_with, predicted, until_looked_up};
 use crate::support::{Caller, Redis, TestApp};
 
 /// Counting so far takes a good part of a second.
@@ -145,6 +145,37 @@ async fn batches_that_wait_for_each_other_end_and_share_their_runs() {
         done.unwrap();
     }
     assert_eq!(predicted(&app, "computed").await, 40.0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_item_that_is_computed_in_a_batch_is_answered_before_the_batch_is() {
+    let app = Arc::new(Loop::new().serve(|config| config.runtime.threads = 1).await);
+    let mut batch = JoinSet::new();
+    batch.spawn({
+        let app = Arc::clone(&app);
+        async move { predict_batch(&app, &json!({"inputs": [SLOW, ENDLESS, ENDLESS + 1]})).await }
+    });
+    until_looked_up(&app, "memory", "miss", 3.0).await;
+    let alone = tokio::time::timeout(Duration::from_secs(20), predict(&app, &json!({"input": SLOW}))).await;
+    let alone = alone.expect("nobody has to wait for the rest");
+    assert_eq!((alone.status, &alone.body["prediction"]), (200, &json!(SLOW)));
+    assert!(batch.try_join_next().is_none(), "the batch goes on");
+    assert_eq!(predicted(&app, "computed").await, 0.0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_batch_computed_before_its_deadline_is_kept() {
+    let app = Loop::new().serve(|config| config.runtime.threads = 1).await;
+    for (first, cache_control) in [(10, "max-age=60"), (20, "no-cache")] {
+        let batch = app.request(Method::POST, "/v1/predict_batch").header("X-Request-Timeout", "3s");
+        let batch = batch.header("Cache-Control", cache_control);
+        let seen = Seen::of(batch.json(&json!({"inputs": [first, first + 1, ENDLESS, first + 2]}))).await;
+        assert_eq!((seen.status, &seen.body["code"]), (504, &json!("deadline_exceeded")), "{cache_control}");
+        for (turns, status) in [(first, 200), (first + 1, 200), (first + 2, 504)] {
+            let seen = predict_with(&app, "only-if-cached", &json!({"input": turns})).await;
+            assert_eq!(seen.status, status, "{cache_control}, {turns}: {seen:?}");
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -39,6 +39,24 @@ async fn servers_that_share_a_redis_find_each_others_answers() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_redis_user_that_may_do_only_what_is_needed_is_enough() {
+    let redis = Redis::start();
+    redis.ask(&["ACL", "SETUSER", "glass", "on", ">pane", "~glassbox:*", "-@all", "+ping", "+getrange", "+set"]);
+    let app = TestApp::with(|config| {
+        keep_in(config, CacheMode::Redis, &redis);
+        config.redis.url = format!("redis://glass:pane@{}", redis.addr);
+    })
+    .await;
+    for _ in 0..1000 {
+        if predict(&app, &doubler(json!([1]))).await.says("glassbox-redis; hit") {
+            return;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    }
+    panic!("the answer is not kept: {}", app.get("/readyz").await.1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_batch_takes_each_item_from_where_it_is() {
     let redis = Redis::start();
     let one = TestApp::with(|config| keep_in(config, CacheMode::Tiered, &redis)).await;
@@ -70,6 +88,7 @@ async fn what_lies_under_a_key_is_checked_before_it_is_believed() {
     for (name, spoil) in [
         ("garbage", &(|| redis.set_bytes(&key, b"garbage")) as &dyn Fn()),
         ("nothing", &|| redis.set_bytes(&key, b"")),
+        ("64 megabytes of nothing", &|| drop(redis.ask(&["SETRANGE", &key, "67108864", "x"]))),
         ("the magic alone", &|| redis.set_bytes(&key, b"GBX1")),
         ("a megabyte of ones", &|| redis.set_bytes(&key, &vec![255; 1 << 20])),
         ("a changed byte", &|| drop(redis.ask(&["SETRANGE", &key, "40", "x"]))),
@@ -97,10 +116,23 @@ async fn what_lies_under_a_key_is_checked_before_it_is_believed() {
         }
         assert!(mended, "{name}");
     }
-    // A list is no answer, which Redis itself says; all others were read and not believed.
+    // A list is no answer, which Redis itself says, and nothing is none; all others were read and not believed.
     assert!(lookups(&app, "redis", "error").await >= 8.0);
     assert_eq!(Metrics::of(&app).await.sum("cache_circuit_open", &[]), 0.0);
     assert_eq!(app.get("/readyz").await.1["status"], "ready");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_look_into_memory_is_measured_once_for_each_request() {
+    let app = TestApp::start().await;
+    let looks = async || {
+        let labels = ["tier=\"memory\"", "operation=\"get\""];
+        Metrics::of(&app).await.sum("cache_operation_seconds_count", &labels)
+    };
+    for (words, expected) in [("fwd=miss", 1.0), ("hit", 2.0)] {
+        assert!(predict(&app, &doubler(json!([1]))).await.says(words));
+        assert_eq!(looks().await, expected, "{words}");
+    }
 }
 
 /// Takes the last byte off a value.
