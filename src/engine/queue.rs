@@ -17,9 +17,9 @@ use std::{
 
 use self::{forecast::Forecast, line::Line};
 
-/// How often a session that has nothing to do looks again before it sleeps, letting others run in between: under load the
-/// next run is a few microseconds away.
-const LOOKS: usize = 8;
+/// How often a session that has nothing to do looks again before it sleeps: under load the next run is a microsecond or two
+/// away, and to wake somebody up costs several.
+const LOOKS: usize = 64;
 
 /// How long the lines may become.
 #[derive(Debug, Clone, Copy)]
@@ -136,7 +136,7 @@ impl<T> Queue<T> {
             }
             drop(state);
             let came = (0..LOOKS).any(|_| {
-                std::thread::yield_now();
+                std::hint::spin_loop();
                 self.waiting.load(Ordering::Relaxed) > 0
             });
             state = self.lock();
