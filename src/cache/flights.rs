@@ -82,9 +82,16 @@ impl Flights {
         Joined { own, others: others.into_values().collect() }
     }
 
-    /// Begins a flight of `count` answers that nobody else can join.
-    pub(super) fn alone(&self, count: usize, begin: impl FnOnce(Landing) -> BoxFuture<'static, ()>) -> Flight {
-        self.begin(0, Vec::new(), count, begin)
+    /// All answers of a flight of `count` that nobody else can join, and so is not shared.
+    pub(super) async fn alone<W: Future<Output = ()>>(
+        &self,
+        count: usize,
+        begin: impl FnOnce(Landing) -> W,
+    ) -> Vec<Answer> {
+        let answers: Arc<[SetOnce<Answer>]> = (0..count).map(|_| SetOnce::new()).collect();
+        let landing = Landing { flights: self.clone(), id: 0, keys: Vec::new(), answers: Arc::clone(&answers) };
+        begin(landing).await;
+        answers.iter().map(|answer| answer.get().cloned().unwrap_or_else(unanswered)).collect()
     }
 
     fn begin(
@@ -129,7 +136,7 @@ impl Flight {
             }
         };
         // Work that ends without an answer will not give it any more.
-        select(pin!(landed), self.work.clone()).await;
+        select(self.work.clone(), pin!(landed)).await;
         let answer = |position: &usize| self.answers[*position].get().cloned().unwrap_or_else(unanswered);
         positions.iter().map(answer).collect()
     }
@@ -178,8 +185,9 @@ impl Landing {
     /// Tells the answer at `position` to all who wait for it. It is kept by then: who comes later finds it there. Only
     /// the first answer counts.
     pub(super) fn land(&self, position: usize, answer: Answer) {
-        if self.answers.get(position).is_some_and(|slot| slot.set(answer).is_ok()) {
-            self.flights.remove(self.id, self.keys.get(position).into_iter());
+        let first = self.answers.get(position).is_some_and(|slot| slot.set(answer).is_ok());
+        if let Some(key) = self.keys.get(position).filter(|_| first) {
+            self.flights.remove(self.id, std::iter::once(key));
         }
     }
 }
@@ -187,7 +195,10 @@ impl Landing {
 impl Drop for Landing {
     fn drop(&mut self) {
         let left = self.keys.iter().zip(self.answers.iter()).filter(|(_, slot)| !slot.initialized());
-        self.flights.remove(self.id, left.map(|(key, _)| key));
+        let left: Vec<&Key> = left.map(|(key, _)| key).collect();
+        if !left.is_empty() {
+            self.flights.remove(self.id, left.into_iter());
+        }
     }
 }
 

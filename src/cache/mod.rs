@@ -153,9 +153,8 @@ impl Cache {
     /// Computes everything, for this caller alone. What has a key is kept under it.
     async fn run_alone(&self, batch: impl Iterator<Item = (Option<Key>, Item)>, compute: Compute) -> Vec<Answer> {
         let open: Vec<Open> = batch.enumerate().map(|(position, (key, item))| Open { position, key, item }).collect();
-        let (all, tiers) = ((0..open.len()).collect::<Vec<_>>(), Arc::clone(&self.tiers));
-        let begin = |landing| async move { tiers.run(open, &compute, landing).await }.boxed();
-        self.flights.alone(all.len(), begin).answers(&all).await
+        let (count, tiers) = (open.len(), Arc::clone(&self.tiers));
+        self.flights.alone(count, |landing| async move { tiers.run(open, &compute, landing).await }).await
     }
 
     async fn look_up(

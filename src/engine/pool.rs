@@ -127,8 +127,10 @@ impl Pool {
         let Admitted { ticket, deadline, clock } = admitted;
         let (deadline, clock) = (*deadline, Arc::clone(clock));
         let job = Job { inputs, rows, deadline, waits_since: Instant::now(), waits, clock, cancel, reply };
-        let _place = ticket.push(job);
-        answer.await.unwrap_or(Err(PoolError::Lost))
+        let place = ticket.push(job);
+        let outputs = answer.await.unwrap_or(Err(PoolError::Lost));
+        place.served();
+        outputs
     }
 }
 

@@ -6,6 +6,7 @@
 
 mod forecast;
 mod line;
+mod ticket;
 
 use std::{
     sync::{
@@ -15,6 +16,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+pub(super) use self::ticket::Ticket;
 use self::{forecast::Forecast, line::Line};
 
 /// How often a session that has nothing to do looks again before it sleeps: under load the next run is a microsecond or two
@@ -64,23 +66,6 @@ pub(super) struct Full {
     pub hasty: bool,
 }
 
-/// A request that was let in. What it has not begun is given up when this is dropped.
-#[derive(Debug)]
-pub(super) struct Ticket<T> {
-    queue: Arc<Queue<T>>,
-    number: u64,
-    single: bool,
-    /// Runs that were put into the line.
-    sent: AtomicUsize,
-}
-
-/// A place in the line, left when it is dropped.
-#[derive(Debug)]
-pub(super) struct Place<'a, T> {
-    ticket: &'a Ticket<T>,
-    run: usize,
-}
-
 impl<T> Queue<T> {
     /// Empty lines in front of so many sessions.
     pub(super) fn new(sessions: usize, limits: Limits) -> Arc<Self> {
@@ -118,7 +103,7 @@ impl<T> Queue<T> {
         state.last += 1;
         let number = state.last;
         state.line(single).left.insert(number, runs);
-        Ok(Ticket { queue: Arc::clone(self), number, single, sent: AtomicUsize::new(0) })
+        Ok(Ticket::new(Arc::clone(self), number, runs))
     }
 
     /// Waits for a run that is `session`'s to do; `None` when the queue is closed and empty. Who gets something says with
@@ -173,25 +158,6 @@ impl<T> Queue<T> {
     }
 }
 
-impl<T> Ticket<T> {
-    /// Puts the next run of this request into the line.
-    pub(super) fn push(&self, item: T) -> Place<'_, T> {
-        let run = self.sent.fetch_add(1, Ordering::Relaxed);
-        let mut state = self.queue.lock();
-        let line = state.line(self.single);
-        // More runs than were announced: a batch that the graph refused is tried item by item.
-        line.left.entry(self.number).or_insert(1);
-        line.waiting.insert((self.number, run), item);
-        self.queue.waiting.fetch_add(1, Ordering::Relaxed);
-        let asleep = state.asleep > 0;
-        drop(state);
-        if asleep {
-            self.queue.arrived.notify_one();
-        }
-        Place { ticket: self, run }
-    }
-}
-
 impl<T> State<T> {
     const fn line(&mut self, single: bool) -> &mut Line<T> {
         if single { &mut self.singles } else { &mut self.batches }
@@ -220,24 +186,6 @@ impl<T> State<T> {
         let begins_in = self.forecast.wait(own + other.min(own + 1));
         let last_begins_in = self.forecast.wait(own + runs - 1 + other.min(own + runs));
         (begins_in, last_begins_in + self.forecast.run_time())
-    }
-}
-
-impl<T> Drop for Ticket<T> {
-    fn drop(&mut self) {
-        self.queue.lock().line(self.single).left.remove(&self.number);
-    }
-}
-
-impl<T> Drop for Place<'_, T> {
-    fn drop(&mut self) {
-        let Self { ticket, run } = *self;
-        let left = ticket.queue.lock().line(ticket.single).waiting.remove(&(ticket.number, run));
-        if left.is_some() {
-            ticket.queue.waiting.fetch_sub(1, Ordering::Relaxed);
-        }
-        // Not under the lock: an item may be large.
-        drop(left);
     }
 }
 
