@@ -8,7 +8,7 @@ use serde_json::json;
 use tokio::task::JoinSet;
 
 use super::{Loop, Seen, keep_in, lookups, predict, predict_batch, predict_with, predicted, until_looked_up};
-use crate::support::{Caller, Redis, TestApp};
+use crate::support::{Caller, Proxy, Redis, TestApp, Weather};
 
 /// Counting so far takes a good part of a second.
 const SLOW: u64 = 1_000_000;
@@ -91,6 +91,37 @@ async fn a_deadline_that_passes_is_the_first_callers_alone() {
     assert_eq!(lookups(&app, "memory", "collapsed").await, 1.0);
     while let Some(hasty) = callers.join_next().await {
         assert_eq!(hasty.unwrap().status, 504);
+    }
+}
+
+/// Both share a flight while Redis is asked; then the first one's time is too short for the line, the second one's is not.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_caller_in_haste_is_refused_alone() {
+    let (model, redis) = (Loop::new(), Redis::start());
+    let proxy = Proxy::to(redis.addr);
+    let app = model.serve(|config| {
+        config.runtime.threads = 1;
+        config.runtime.max_queue_wait = Duration::from_secs(60);
+        config.cache.mode = CacheMode::Tiered;
+        config.redis.url = format!("redis://{}", proxy.addr);
+        config.redis.timeout = Duration::from_secs(10);
+    });
+    let app = app.await;
+    let within = |timeout: &str, turns: u64| {
+        let request = app.request(Method::POST, "/v1/predict").header("X-Request-Timeout", timeout);
+        Seen::of(request.json(&json!({"input": turns})))
+    };
+    let mut callers = JoinSet::new();
+    callers.spawn(within("4s", ENDLESS));
+    until_looked_up(&app, "memory", "miss", 1.0).await;
+    proxy.set(Weather::Delay(Duration::from_millis(300)));
+    let hasty = JoinSet::from_iter([within("1s", SLOW)]);
+    until_looked_up(&app, "memory", "miss", 2.0).await;
+    let patient = within("30s", SLOW).await;
+    assert_eq!((patient.status, &patient.body["prediction"]), (200, &json!(SLOW)), "{patient:?}");
+    assert_eq!(lookups(&app, "memory", "collapsed").await, 1.0);
+    for refused in hasty.join_all().await {
+        assert!([503, 504].contains(&refused.status), "{refused:?}");
     }
 }
 
