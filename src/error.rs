@@ -44,28 +44,6 @@ pub enum ErrorCode {
 }
 
 impl ErrorCode {
-    /// All of them.
-    pub const ALL: [Self; 18] = [
-        Self::MalformedRequest,
-        Self::InvalidInput,
-        Self::Unauthenticated,
-        Self::PermissionDenied,
-        Self::RateLimited,
-        Self::ModelNotFound,
-        Self::NotFound,
-        Self::MethodNotAllowed,
-        Self::RequestTimeout,
-        Self::PayloadTooLarge,
-        Self::UnsupportedMediaType,
-        Self::Internal,
-        Self::Overloaded,
-        Self::ModelNotReady,
-        Self::Draining,
-        Self::DeadlineExceeded,
-        Self::NotCached,
-        Self::CallerLeft,
-    ];
-
     /// The code as it stands in answers, logs and metrics.
     pub const fn as_str(self) -> &'static str {
         match self {

@@ -17,8 +17,8 @@ use crate::{
     telemetry::metrics::Metrics,
 };
 
-/// What the handlers share. One pointer: every layer of every request holds a clone of it, and counting several
-/// references in each of them was a third of a request's time.
+/// What the handlers share. One pointer: every layer of every request holds a clone of it, and so counts one reference
+/// instead of one per part.
 #[derive(Debug, Clone)]
 pub struct ApiState(Arc<Shared>);
 

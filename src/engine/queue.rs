@@ -19,8 +19,8 @@ use std::{
 pub(super) use self::ticket::Ticket;
 use self::{forecast::Forecast, line::Line};
 
-/// How often a session that has nothing to do looks again before it sleeps: under load the next run is a microsecond or two
-/// away, and to wake somebody up costs several.
+/// How often a session that has nothing to do looks again before it sleeps: under load the next run is near, and to
+/// sleep and be woken up are system calls.
 const LOOKS: usize = 64;
 
 /// How long the lines may become.
@@ -52,7 +52,7 @@ struct State<T> {
     batch_is_next: bool,
     forecast: Forecast,
     last: u64,
-    /// Sessions that have to be woken up, which costs as much as a small model's run.
+    /// Sessions that have to be woken up: nobody else is worth a system call.
     asleep: usize,
     closed: bool,
 }

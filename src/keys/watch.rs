@@ -1,5 +1,5 @@
 //! Notices that a file has become another one, by looking at it: no notification crosses every network file system and
-//! every swap of symbolic links, and a look costs some microseconds.
+//! every swap of symbolic links, and a look costs one system call.
 
 use std::{
     fs,

@@ -41,8 +41,8 @@ where
     }
 }
 
-/// One line that is being written. Written as text at once: a tree of values in between costs several times as much, for
-/// every request.
+/// One line that is being written. Written as text at once, because every request writes one: a tree of values in between
+/// would be made and taken down for nothing.
 struct Line {
     text: Vec<u8>,
     /// The object that fields go into; empty for the line itself.

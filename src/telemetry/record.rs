@@ -2,7 +2,6 @@
 //! are views of it. Never holds an input, a prediction or a key.
 
 use std::{
-    future::Future,
     net::IpAddr,
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
@@ -95,12 +94,6 @@ impl Record {
     /// Adds to the time of a stage.
     pub fn add(&self, stage: Stage, time: Duration) {
         self.note(|facts| *facts.timings.stages[stage as usize].get_or_insert_default() += time);
-    }
-
-    /// Adds the time that `work` takes to a stage; work that is given up counts to that moment.
-    pub async fn time<T>(&self, stage: Stage, work: impl Future<Output = T>) -> T {
-        let _watch = self.watch(stage);
-        work.await
     }
 
     /// Adds the time until the watch is dropped to a stage.

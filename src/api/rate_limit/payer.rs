@@ -15,7 +15,7 @@ use tower_governor::{GovernorError, key_extractor::KeyExtractor};
 use super::buckets::Buckets;
 use crate::api::{auth::Caller, client::Client};
 
-/// Addresses with a bucket of their own, about 4 MB. Further ones share.
+/// Addresses with a bucket of their own, about 4 MB by the size of their entries. Further ones share.
 pub(super) const MOST_ADDRESSES: usize = 64 * 1024;
 
 /// Buckets that the addresses beyond share.
