@@ -220,7 +220,7 @@ mod tests {
     }
 
     fn item(shape: &[usize], data: Data) -> Item {
-        Item { tensors: vec![Tensor::new(shape.to_vec(), data).unwrap()], rows: 1, whole: false }
+        Item { tensors: vec![Tensor::new(shape.to_vec(), data).unwrap()], rows: 1, whole: false, length: None }
     }
 
     #[test]

@@ -107,7 +107,7 @@ mod tests {
 
     fn item(values: &[i64]) -> Item {
         let tensor = Tensor::new(vec![1, values.len()], Data::Int64(values.to_vec())).unwrap();
-        Item { tensors: vec![tensor], rows: 1, whole: false }
+        Item { tensors: vec![tensor], rows: 1, whole: false, length: None }
     }
 
     #[test]

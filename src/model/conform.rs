@@ -38,6 +38,9 @@ pub struct Item {
     pub rows: usize,
     /// Whether the caller wrote the batch dimension, and so wants it in the answer.
     pub whole: bool,
+    /// How much of the second dimension is meant, where rows of other lengths may share a run: what is added to make them
+    /// equally long is taken off the outputs again. `None` where every element is meant.
+    pub length: Option<usize>,
 }
 
 impl Rules {
@@ -140,7 +143,7 @@ impl Rules {
                 return Err(Violation::new(pointer, "wrong_length", detail));
             }
         }
-        Ok(Item { tensors: fitted.into_iter().map(|fitted| fitted.tensor).collect(), rows, whole })
+        Ok(Item { tensors: fitted.into_iter().map(|fitted| fitted.tensor).collect(), rows, whole, length: None })
     }
 
     /// What the model takes, as far as it fits into a sentence.
