@@ -4,14 +4,21 @@
 //! waits for a free session, and makes predictions of the outputs.
 
 mod batch;
+mod callers;
 mod clock;
+mod inline;
 mod intake;
 pub mod library;
+mod operators;
 mod pool;
 mod postprocess;
 mod queue;
+mod runner;
 pub mod session;
+mod sessions;
+mod strategy;
 mod stub;
+mod together;
 pub mod warmup;
 pub mod weights;
 pub mod words;
@@ -22,32 +29,42 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::Context;
 use futures_util::{StreamExt, stream};
 
 use self::{
+    batch::Lot,
     clock::{Clock, Running},
+    inline::Inline,
     pool::{Admitted, PoolError},
     queue::Full,
+    together::Outputs,
     words::RunError,
 };
+pub use batch::{Padding, Sharing};
 pub use intake::Intake;
 pub use pool::Pool;
 pub use postprocess::Postprocess;
 pub use queue::Limits;
+pub use runner::{Runner, Tries};
+pub use sessions::Sessions;
+pub use strategy::{Choice, Tried};
 pub use stub::Stub;
 
 use crate::{
     error::{Error, Violation},
-    model::{Input, ModelId, Prediction, Tensor, Value, conform::Item},
-    telemetry::{metrics::ModelMetrics, record::Record},
+    model::{Input, ModelId, Prediction, Value, conform::Item},
+    telemetry::{
+        labels::{Release, Stage},
+        metrics::ModelMetrics,
+        record::Record,
+    },
 };
 
 /// What computes the outputs.
 #[derive(Debug)]
 pub enum Backend {
-    /// Threads that own ONNX Runtime sessions.
-    Pool(Pool),
+    /// ONNX Runtime.
+    Runner(Runner),
     /// Answers from the input's hash.
     Stub(Stub),
 }
@@ -57,8 +74,7 @@ pub enum Backend {
 pub struct Model {
     id: ModelId,
     intake: Intake,
-    /// Rows in one run; `None` runs every item by itself.
-    max_batch_size: Option<usize>,
+    sharing: Sharing,
     backend: Backend,
     postprocess: Postprocess,
     metrics: OnceLock<ModelMetrics>,
@@ -75,14 +91,8 @@ pub enum InferError {
 
 impl Model {
     /// Puts the parts of a model together.
-    pub fn new(
-        id: ModelId,
-        intake: Intake,
-        max_batch_size: Option<usize>,
-        backend: Backend,
-        postprocess: Postprocess,
-    ) -> Self {
-        Self { id, intake, max_batch_size, backend, postprocess, metrics: OnceLock::new() }
+    pub fn new(id: ModelId, intake: Intake, sharing: Sharing, backend: Backend, postprocess: Postprocess) -> Self {
+        Self { id, intake, sharing, backend, postprocess, metrics: OnceLock::new() }
     }
 
     /// Name and version.
@@ -105,8 +115,8 @@ impl Model {
 
     /// Measures all runs from here on.
     pub fn measure(&self, metrics: ModelMetrics) {
-        if let Backend::Pool(pool) = &self.backend {
-            pool.measure(metrics.clone());
+        if let Backend::Runner(runner) = &self.backend {
+            runner.pool.measure(metrics.clone());
         }
         let _ = self.metrics.set(metrics);
     }
@@ -114,139 +124,150 @@ impl Model {
     /// Tells one prediction, or the reason for none, per item, by its position and as soon as it is known. Nothing is run
     /// after `deadline`, and nothing at all when there is no place for all of it. A bad item costs its neighbours nothing.
     /// Dropping the future ends what it asked for.
-    pub async fn infer(
-        &self,
-        items: Vec<Item>,
-        deadline: Instant,
-        record: &Record,
-        tell: &(dyn Fn(usize, Result<Prediction, InferError>) + Sync),
-    ) {
-        let wholes: Vec<bool> = items.iter().map(|item| item.whole).collect();
-        let runs = batch::plan(items, self.max_batch_size);
-        let mut running = Running::new(record);
-        let entry = match self.enter(runs.len(), deadline, &running.clock) {
-            Ok(entry) => entry,
-            Err(refused) => {
-                return (0..wholes.len()).for_each(|position| tell(position, Err(InferError::Other(refused.clone()))));
+    pub async fn infer(&self, items: Vec<Item>, deadline: Instant, record: &Record, tell: Tell<'_>) {
+        let told = Told { model: self, wholes: items.iter().map(|item| item.whole).collect(), tell };
+        if Instant::now() >= deadline {
+            return told.all(&Error::DeadlineExceeded);
+        }
+        match &self.backend {
+            Backend::Stub(stub) => self.imitate(stub, items, record, &told),
+            Backend::Runner(runner) => {
+                let mut lots = self.sharing.plan(items, runner.rows_at_once());
+                if let Some(inline) = runner.inline(&lots) {
+                    lots = self.run_inline(inline, lots, record, &told);
+                }
+                if !lots.is_empty() {
+                    self.run_in_pool(&runner.pool, lots, deadline, record, &told).await;
+                }
             }
-        };
-        let mut done = pin!(stream::iter(runs).map(|run| self.run(run, &entry)).buffer_unordered(entry.at_once()));
-        let batched = self.intake.has_batch_dimension();
-        while let Some(outputs) = done.next().await {
-            let started = Instant::now();
-            for (position, values) in outputs {
-                let whole = wholes.get(position).copied().unwrap_or_default();
-                tell(position, values.and_then(|values| self.prediction(values, batched && !whole)));
-            }
-            running.postprocessed(started.elapsed());
         }
     }
 
-    fn prediction(&self, values: Vec<Value>, one_row: bool) -> Result<Prediction, InferError> {
-        let prediction = self.postprocess.prediction(values, one_row).map_err(|error| self.internal(error))?;
+    fn imitate(&self, stub: &Stub, items: Vec<Item>, record: &Record, told: &Told<'_>) {
+        for (position, item) in items.into_iter().enumerate() {
+            let started = Instant::now();
+            let outputs = stub.run(&item.tensors);
+            let time = started.elapsed();
+            if let Some(metrics) = self.metrics.get() {
+                metrics.waited(Duration::ZERO);
+                metrics.released(Release::Idle, Duration::ZERO);
+                metrics.ran(time, item.rows);
+            }
+            record.add(Stage::Queue, Duration::ZERO);
+            record.add(Stage::Inference, time);
+            record.add(Stage::Postprocess, told.outputs(&[position], vec![Ok(outputs)]));
+        }
+    }
+
+    /// Gives back what found no free session.
+    fn run_inline(
+        &self,
+        inline: &Inline,
+        lots: Vec<(Vec<usize>, Lot)>,
+        record: &Record,
+        told: &Told<'_>,
+    ) -> Vec<(Vec<usize>, Lot)> {
+        let mut lots = lots.into_iter();
+        while let Some((positions, lot)) = lots.next() {
+            let Some((outputs, spent)) = inline.run(&lot, self.metrics.get()) else {
+                return std::iter::once((positions, lot)).chain(lots).collect();
+            };
+            record.add(Stage::Queue, Duration::ZERO);
+            record.add(Stage::Inference, spent);
+            record.add(Stage::Postprocess, told.outputs(&positions, outputs));
+        }
+        Vec::new()
+    }
+
+    async fn run_in_pool(
+        &self,
+        pool: &Pool,
+        lots: Vec<(Vec<usize>, Lot)>,
+        deadline: Instant,
+        record: &Record,
+        told: &Told<'_>,
+    ) {
+        let mut running = Running::new(record);
+        let admitted = match self.admit(pool, lots.len(), deadline, &running.clock) {
+            Ok(admitted) => admitted,
+            Err(refused) => return lots.iter().for_each(|(positions, _)| told.refused(positions, &refused)),
+        };
+        let admitted = &admitted;
+        let run = |(positions, lot)| async move { (positions, pool.run(admitted, lot).await) };
+        // All of them stand in the line: what it knows of, it can put together.
+        let at_once = lots.len();
+        let mut done = pin!(stream::iter(lots).map(run).buffer_unordered(at_once));
+        while let Some((positions, outputs)) = done.next().await {
+            match outputs {
+                Ok(outputs) => running.postprocessed(told.outputs(&positions, outputs)),
+                Err(PoolError::Expired) => told.refused(&positions, &Error::DeadlineExceeded),
+                Err(PoolError::Lost) => {
+                    let lost = anyhow::anyhow!("model '{}' lost its inference thread", self.id);
+                    told.refused(&positions, &Error::internal(lost));
+                }
+            }
+        }
+    }
+
+    fn admit(&self, pool: &Pool, runs: usize, deadline: Instant, clock: &Arc<Clock>) -> Result<Admitted, Error> {
+        pool.admit(runs, deadline, clock).map_err(|Full { retry_after, hasty }| match hasty {
+            true => Error::TooHasty { retry_after },
+            false => {
+                let what = format!("the queue of model '{}'", self.id.name);
+                Error::Overloaded { what, retry_after: Some(retry_after) }
+            }
+        })
+    }
+
+    fn prediction(&self, outputs: Outputs, one_row: bool) -> Result<Prediction, InferError> {
+        let values: Vec<Value> = outputs.map_err(|error| self.explain(error))?;
+        let prediction = self
+            .postprocess
+            .prediction(values, one_row)
+            .map_err(|error| InferError::Other(Error::internal(error.context(format!("model '{}'", self.id)))))?;
         if let Some(metrics) = self.metrics.get().filter(|_| !prediction.is_finite()) {
             metrics.nonfinite.inc();
         }
         Ok(prediction)
     }
 
-    fn enter(&self, runs: usize, deadline: Instant, clock: &Arc<Clock>) -> Result<Entry<'_>, Error> {
-        match &self.backend {
-            Backend::Stub(stub) => Ok(Entry::Stub(stub, Arc::clone(clock))),
-            Backend::Pool(pool) => match pool.admit(runs, deadline, clock) {
-                Ok(admitted) => Ok(Entry::Pool(pool, admitted)),
-                Err(Full { retry_after, hasty: true }) => Err(Error::TooHasty { retry_after }),
-                Err(Full { retry_after, hasty: false }) => {
-                    let what = format!("the queue of model '{}'", self.id.name);
-                    Err(Error::Overloaded { what, retry_after: Some(retry_after) })
-                }
-            },
+    fn explain(&self, error: RunError) -> InferError {
+        if let RunError::Rejected(cause) = error {
+            tracing::warn!(model = %self.id, cause, "the graph rejected an input that fits its declaration");
+            return InferError::Rejected;
         }
-    }
-
-    async fn run(&self, run: batch::Run, entry: &Entry<'_>) -> Vec<Outputs> {
-        let (members, inputs) = run.into_parts();
-        let rows = members.iter().map(|member| member.rows).sum();
-        if let [only] = &*members {
-            return vec![(only.position, self.execute(inputs, rows, entry).await)];
-        }
-        let failed = |error: &InferError| members.iter().map(|member| (member.position, Err(error.clone()))).collect();
-        match self.execute(inputs.clone(), rows, entry).await {
-            Ok(values) => match batch::scatter(&members, &values) {
-                Ok(outputs) => outputs.into_iter().map(|(position, values)| (position, Ok(values))).collect(),
-                Err(error) => failed(&self.internal(error)),
-            },
-            Err(InferError::Rejected) => self.one_by_one(&members, &inputs, entry).await,
-            Err(error) => failed(&error),
-        }
-    }
-
-    /// Runs the members of a rejected run each alone: one of them may be to blame, or the graph takes fewer rows than
-    /// the model's batch size says.
-    async fn one_by_one(&self, members: &[batch::Member], inputs: &[Tensor], entry: &Entry<'_>) -> Vec<Outputs> {
-        let mut outputs = Vec::with_capacity(members.len());
-        for member in members {
-            let rows = |tensor: &Tensor| tensor.rows(member.from, member.rows);
-            let alone = inputs.iter().map(rows).collect::<Option<Vec<_>>>().context("rows are missing");
-            let result = match alone {
-                Ok(alone) => self.execute(alone, member.rows, entry).await,
-                Err(error) => Err(self.internal(error)),
-            };
-            outputs.push((member.position, result));
-        }
-        outputs
-    }
-
-    async fn execute(&self, inputs: Vec<Tensor>, rows: usize, entry: &Entry<'_>) -> Result<Vec<Value>, InferError> {
-        match entry {
-            Entry::Stub(stub, clock) => {
-                let started = Instant::now();
-                clock.started(Duration::ZERO);
-                let outputs = stub.run(&inputs);
-                clock.ran(started.elapsed());
-                if let Some(metrics) = self.metrics.get() {
-                    metrics.ran(Duration::ZERO, started.elapsed(), rows);
-                }
-                Ok(outputs)
-            }
-            Entry::Pool(pool, admitted) => pool.run(admitted, inputs, rows).await.map_err(|error| self.explain(error)),
-        }
-    }
-
-    fn explain(&self, error: PoolError) -> InferError {
-        InferError::Other(match error {
-            PoolError::Run(RunError::Rejected(cause)) => {
-                tracing::warn!(model = %self.id, cause, "the graph rejected an input that fits its declaration");
-                return InferError::Rejected;
-            }
-            PoolError::Expired => Error::DeadlineExceeded,
-            PoolError::Run(error @ RunError::Failed(_)) => {
-                Error::internal(anyhow::Error::new(error).context(format!("model '{}'", self.id)))
-            }
-            PoolError::Lost => Error::internal(anyhow::anyhow!("model '{}' lost its inference thread", self.id)),
-        })
-    }
-
-    fn internal(&self, error: anyhow::Error) -> InferError {
-        InferError::Other(Error::internal(error.context(format!("model '{}'", self.id))))
+        InferError::Other(Error::internal(anyhow::Error::new(error).context(format!("model '{}'", self.id))))
     }
 }
 
-/// What runs a request that was let in.
-enum Entry<'a> {
-    Pool(&'a Pool, Admitted),
-    Stub(&'a Stub, Arc<Clock>),
+/// Learns of each item's prediction, or why there is none.
+pub type Tell<'a> = &'a (dyn Fn(usize, Result<Prediction, InferError>) + Sync);
+
+/// Who is told, and what has to be known for it.
+struct Told<'a> {
+    model: &'a Model,
+    /// Whether the caller of each item wrote the batch dimension.
+    wholes: Vec<bool>,
+    tell: Tell<'a>,
 }
 
-impl Entry<'_> {
-    /// Runs that are worth having at the same time.
-    const fn at_once(&self) -> usize {
-        match self {
-            Self::Pool(pool, _) => pool.instances(),
-            Self::Stub(..) => 1,
+impl Told<'_> {
+    /// Tells what came out for the items at `positions`; returns how long it took to make predictions of it.
+    fn outputs(&self, positions: &[usize], outputs: Vec<Outputs>) -> Duration {
+        let started = Instant::now();
+        let batched = self.model.intake.has_batch_dimension();
+        for (position, outputs) in positions.iter().zip(outputs) {
+            let whole = self.wholes.get(*position).copied().unwrap_or_default();
+            (self.tell)(*position, self.model.prediction(outputs, batched && !whole));
         }
+        started.elapsed()
+    }
+
+    fn refused(&self, positions: &[usize], error: &Error) {
+        positions.iter().for_each(|position| (self.tell)(*position, Err(InferError::Other(error.clone()))));
+    }
+
+    fn all(&self, error: &Error) {
+        self.refused(&(0..self.wholes.len()).collect::<Vec<_>>(), error);
     }
 }
-
-/// An item's position, and what the graph gave for it.
-type Outputs = (usize, Result<Vec<Value>, InferError>);

@@ -1,8 +1,9 @@
 //! Inference threads: each owns one session, all of them share the lines of waiting runs and the model's weights.
+//!
+//! A thread that is free takes what has waited longest, and along with it what may share its run.
 
 use std::{
     fmt,
-    panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, OnceLock},
     time::{Duration, Instant},
 };
@@ -11,15 +12,14 @@ use anyhow::Context;
 use tokio::sync::oneshot;
 
 use super::{
+    batch::{Lot, Sharing},
+    callers::{Caller, Callers},
     clock::Clock,
-    queue::{Full, Limits, Queue, Ticket},
-    session::{Cancel, Session},
-    words::RunError,
+    queue::{Batch, Full, Limits, Queue, Ticket},
+    sessions::Sessions,
+    together::{Outputs, together},
 };
-use crate::{
-    model::{Tensor, Value},
-    telemetry::metrics::{ModelMetrics, WaitingRun},
-};
+use crate::telemetry::metrics::{ModelMetrics, WaitingRun};
 
 /// The inference threads of one model. They end when it is dropped and nobody waits.
 #[derive(Debug)]
@@ -29,13 +29,11 @@ pub struct Pool {
     metrics: Arc<OnceLock<ModelMetrics>>,
 }
 
-/// Why a run gave no outputs.
-#[derive(Debug)]
+/// Why nothing was run.
+#[derive(Debug, Clone, Copy)]
 pub(super) enum PoolError {
     /// The deadline passed while the run waited.
     Expired,
-    /// The run itself failed.
-    Run(RunError),
     /// The thread is gone.
     Lost,
 }
@@ -49,34 +47,34 @@ pub(super) struct Admitted {
 }
 
 struct Job {
-    inputs: Vec<Tensor>,
-    rows: usize,
+    lot: Lot,
     deadline: Instant,
     waits_since: Instant,
-    /// Counts this run among the waiting ones.
+    /// Counts this one among those that wait.
     waits: Option<WaitingRun>,
     clock: Arc<Clock>,
-    cancel: Arc<Cancel>,
+    caller: Arc<Caller>,
     /// Closed when the caller has left.
-    reply: oneshot::Sender<Result<Vec<Value>, PoolError>>,
+    reply: oneshot::Sender<Result<Vec<Outputs>, PoolError>>,
 }
 
 impl fmt::Debug for Job {
     /// Without the inputs: they are the caller's.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Job").field("rows", &self.rows).finish_non_exhaustive()
+        f.debug_struct("Job").field("load", &self.lot.load).finish_non_exhaustive()
     }
 }
 
 impl Pool {
-    /// Starts one thread per session. `name` shows in the list of threads. `run_time` is what a run took so far, if any
-    /// was tried: the first callers have to be told something.
+    /// Starts one thread per session. `name` shows in the list of threads. `sharing` says which requests may share a run;
+    /// `run_time` is what a run took so far, if any was tried: the first callers have to be told something.
     ///
     /// # Errors
     /// When the system gives no thread.
     pub fn start(
         name: &str,
-        sessions: Vec<Session>,
+        sessions: &Arc<Sessions>,
+        sharing: &Sharing,
         limits: Limits,
         run_time: Option<Duration>,
     ) -> anyhow::Result<Self> {
@@ -86,11 +84,12 @@ impl Pool {
         if let Some(run_time) = run_time {
             pool.queue.learn(run_time);
         }
-        for (number, session) in sessions.into_iter().enumerate() {
+        for number in 0..instances {
             let (queue, metrics) = (Arc::clone(&pool.queue), Arc::clone(&pool.metrics));
+            let worker = Worker { number, sessions: Arc::clone(sessions), sharing: sharing.clone(), queue, metrics };
             std::thread::Builder::new()
                 .name(format!("infer-{name}"))
-                .spawn(move || work(&queue, number, session, &metrics))
+                .spawn(move || worker.work())
                 .context("cannot start an inference thread")?;
         }
         Ok(pool)
@@ -112,21 +111,16 @@ impl Pool {
         Ok(Admitted { ticket, deadline, clock: Arc::clone(clock) })
     }
 
-    /// Runs the graph on the next free thread. Dropping the future frees its place: a run that waits is taken out of the
-    /// line then, and one that goes on is ended.
-    pub(super) async fn run(
-        &self,
-        admitted: &Admitted,
-        inputs: Vec<Tensor>,
-        rows: usize,
-    ) -> Result<Vec<Value>, PoolError> {
+    /// Runs a lot on the next free thread; what comes out is in the order of its items. Dropping the future frees its place:
+    /// what waits is taken out of the line then, and a run for which nobody waits any more is ended.
+    pub(super) async fn run(&self, admitted: &Admitted, lot: Lot) -> Result<Vec<Outputs>, PoolError> {
         let (reply, answer) = oneshot::channel();
-        let cancel = Arc::new(Cancel::new().map_err(PoolError::Run)?);
-        let _caller = Caller(Arc::clone(&cancel));
+        let caller = Arc::<Caller>::default();
+        let _waits = caller.wait();
         let waits = self.metrics.get().map(ModelMetrics::waits);
         let Admitted { ticket, deadline, clock } = admitted;
         let (deadline, clock) = (*deadline, Arc::clone(clock));
-        let job = Job { inputs, rows, deadline, waits_since: Instant::now(), waits, clock, cancel, reply };
+        let job = Job { lot, deadline, waits_since: Instant::now(), waits, clock, caller, reply };
         let place = ticket.push(job);
         let outputs = answer.await.unwrap_or(Err(PoolError::Lost));
         place.served();
@@ -140,39 +134,77 @@ impl Drop for Pool {
     }
 }
 
-/// Whoever waits for a run. When that ends, with an answer or without one, so does the run.
-struct Caller(Arc<Cancel>);
+struct Worker {
+    number: usize,
+    sessions: Arc<Sessions>,
+    sharing: Sharing,
+    queue: Arc<Queue<Job>>,
+    metrics: Arc<OnceLock<ModelMetrics>>,
+}
 
-impl Drop for Caller {
-    fn drop(&mut self) {
-        self.0.cancel();
+impl Worker {
+    fn work(&self) {
+        let companions = |first: &Job, others: &[&Job]| {
+            let others: Vec<&Lot> = others.iter().map(|job| &job.lot).collect();
+            self.sharing.companions(&first.lot, &others)
+        };
+        while let Some(Batch { items, reason }) = self.queue.pop(self.number, &companions) {
+            let started = Instant::now();
+            let jobs: Vec<Job> = items.into_iter().filter_map(|job| wanted(job, started)).collect();
+            if jobs.is_empty() {
+                self.queue.finished(self.number, None);
+                continue;
+            }
+            if let Some(metrics) = self.metrics.get() {
+                jobs.iter().for_each(|job| metrics.waited(started - job.waits_since));
+                let oldest = jobs.iter().map(|job| started - job.waits_since).max();
+                metrics.released(reason, oldest.unwrap_or_default());
+            }
+            let outputs = self.run(&jobs);
+            let ran = started.elapsed();
+            self.queue.finished(self.number, Some((ran, jobs.len())));
+            answer(jobs, outputs, ran);
+        }
+    }
+
+    /// One result per item of all jobs, in their order.
+    fn run(&self, jobs: &[Job]) -> Vec<Outputs> {
+        let items: Vec<_> = jobs.iter().flat_map(|job| &job.lot.items).collect();
+        let callers = match Callers::gather(jobs.iter().map(|job| &job.caller)) {
+            Ok(callers) => callers,
+            Err(error) => return items.iter().map(|_| Err(error.clone())).collect(),
+        };
+        let mut session = self.sessions.own(self.number);
+        together(&items, &self.sharing, &mut |inputs, rows| {
+            let started = Instant::now();
+            let outputs = session.run(inputs, callers.cancel());
+            if let Some(metrics) = self.metrics.get() {
+                metrics.ran(started.elapsed(), rows);
+            }
+            outputs
+        })
     }
 }
 
-fn work(queue: &Queue<Job>, number: usize, mut session: Session, metrics: &OnceLock<ModelMetrics>) {
-    while let Some(mut job) = queue.pop(number) {
-        drop(job.waits.take());
-        let started = Instant::now();
-        let queued = started - job.waits_since;
-        let mut run_time = None;
-        let result = if job.reply.is_closed() {
-            Err(PoolError::Lost)
-        } else if started >= job.deadline {
-            Err(PoolError::Expired)
-        } else {
-            job.clock.started(queued);
-            // A panic in the binding must cost one request, not the thread.
-            let outputs = catch_unwind(AssertUnwindSafe(|| session.run(&job.inputs, &job.cancel)))
-                .unwrap_or_else(|_| Err(RunError::Failed("the run panicked".to_owned())));
-            let ran = started.elapsed();
-            job.clock.ran(ran);
-            run_time = Some(ran);
-            if let Some(metrics) = metrics.get() {
-                metrics.ran(queued, ran, job.rows);
-            }
-            outputs.map_err(PoolError::Run)
-        };
-        queue.finished(number, run_time);
-        let _ = job.reply.send(result);
+/// Whether somebody waits for a job and has time; who has none is told so.
+fn wanted(mut job: Job, now: Instant) -> Option<Job> {
+    drop(job.waits.take());
+    if job.reply.is_closed() {
+        return None;
+    }
+    if now >= job.deadline {
+        let _ = job.reply.send(Err(PoolError::Expired));
+        return None;
+    }
+    job.clock.started(now - job.waits_since);
+    Some(job)
+}
+
+fn answer(jobs: Vec<Job>, outputs: Vec<Outputs>, ran: Duration) {
+    let mut outputs = outputs.into_iter();
+    for job in jobs {
+        job.clock.ran(ran);
+        let own = outputs.by_ref().take(job.lot.items.len()).collect();
+        let _ = job.reply.send(Ok(own));
     }
 }

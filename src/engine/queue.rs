@@ -2,7 +2,8 @@
 //!
 //! A request is let in as a whole or refused at once, and none of its runs is refused later. Requests of one run and
 //! requests of several stand in two lines, from which sessions take in turn: a large batch makes single requests wait
-//! twice as long at most, and they make it last twice as long.
+//! twice as long at most, and they make it last twice as long. A session that is free takes the run whose turn it is, and
+//! with it what may share that run.
 
 mod forecast;
 mod line;
@@ -18,6 +19,7 @@ use std::{
 
 pub(super) use self::ticket::Ticket;
 use self::{forecast::Forecast, line::Line};
+use crate::telemetry::labels::Release;
 
 /// How often a session that has nothing to do looks again before it sleeps: under load the next run is near, and to
 /// sleep and be woken up are system calls.
@@ -30,7 +32,25 @@ pub struct Limits {
     pub capacity: usize,
     /// How long a request may have to wait, as far as that can be foreseen.
     pub max_wait: Duration,
+    /// How long a run that is not full waits for more rows while another session is at work. Where none is, or this is
+    /// zero, it never does.
+    pub max_delay: Duration,
 }
+
+/// What a session takes.
+#[derive(Debug)]
+pub(super) struct Batch<T> {
+    /// What goes together; the first is the one whose turn it was.
+    pub items: Vec<T>,
+    /// Why it did not wait for more.
+    pub reason: Release,
+}
+
+/// Says which of those that wait go along with the one whose turn it is, and whether the run is full with them.
+pub(super) type Companions<'a, T> = &'a dyn Fn(&T, &[&T]) -> (Vec<usize>, bool);
+
+/// How many of those that wait are looked at for companions.
+const MOST_LOOKED_AT: usize = 512;
 
 /// The lines in front of some sessions, each in the order of arrival.
 #[derive(Debug)]
@@ -55,6 +75,14 @@ struct State<T> {
     /// Sessions that have to be woken up: nobody else is worth a system call.
     asleep: usize,
     closed: bool,
+}
+
+/// What there is to do for a session.
+enum Take<T> {
+    Now(Batch<T>),
+    /// A run that waits for so much longer, unless more comes.
+    Later(Duration),
+    Nothing,
 }
 
 /// Why a request was not let in.
@@ -108,13 +136,23 @@ impl<T> Queue<T> {
 
     /// Waits for a run that is `session`'s to do; `None` when the queue is closed and empty. Who gets something says with
     /// [`finished`](Self::finished) when it is done.
-    pub(super) fn pop(&self, session: usize) -> Option<T> {
+    pub(super) fn pop(&self, session: usize, companions: Companions<'_, T>) -> Option<Batch<T>> {
         let mut state = self.lock();
         loop {
-            if let Some(item) = state.take() {
-                self.waiting.fetch_sub(1, Ordering::Relaxed);
-                state.forecast.began(session);
-                return Some(item);
+            match state.take(self.limits.max_delay, companions) {
+                Take::Now(batch) => {
+                    self.waiting.fetch_sub(batch.items.len(), Ordering::Relaxed);
+                    state.forecast.began(session);
+                    return Some(batch);
+                }
+                Take::Later(delay) => {
+                    state.asleep += 1;
+                    let woken = self.arrived.wait_timeout(state, delay);
+                    (state, _) = woken.unwrap_or_else(PoisonError::into_inner);
+                    state.asleep -= 1;
+                    continue;
+                }
+                Take::Nothing => {}
             }
             if state.closed {
                 return None;
@@ -133,18 +171,24 @@ impl<T> Queue<T> {
         }
     }
 
-    /// What `session` took is done: a run of `time`, or nothing that needed one.
-    pub(super) fn finished(&self, session: usize, time: Option<Duration>) {
+    /// What `session` took is done: a run of `time` for so many of those that waited, or nothing that needed one.
+    pub(super) fn finished(&self, session: usize, spent: Option<(Duration, usize)>) {
         let mut state = self.lock();
         state.forecast.ended(session);
-        if let Some(time) = time {
-            state.forecast.learn(time);
+        if let Some((time, items)) = spent {
+            state.forecast.learn(time, items);
+        }
+        // A run that waits for more rows does so only while another one goes on.
+        let wake = state.asleep > 0 && !state.is_empty();
+        drop(state);
+        if wake {
+            self.arrived.notify_one();
         }
     }
 
     /// A run took so long, outside of the line.
     pub(super) fn learn(&self, time: Duration) {
-        self.lock().forecast.learn(time);
+        self.lock().forecast.learn(time, 1);
     }
 
     /// Lets nobody wait any more than there are already.
@@ -163,11 +207,31 @@ impl<T> State<T> {
         if single { &mut self.singles } else { &mut self.batches }
     }
 
-    fn take(&mut self) -> Option<T> {
+    /// The run whose turn it is, with its companions; or how much longer it may wait for some.
+    fn take(&mut self, max_delay: Duration, companions: Companions<'_, T>) -> Take<T> {
         let single = self.batches.waiting.is_empty() || (!self.batch_is_next && !self.singles.waiting.is_empty());
-        let item = self.line(single).take()?;
+        let (own, other) = if single { (&self.singles, &self.batches) } else { (&self.batches, &self.singles) };
+        let mut waiting = own.waiting.iter().chain(&other.waiting);
+        let Some((_, first)) = waiting.next() else { return Take::Nothing };
+        let (places, others): (Vec<_>, Vec<_>) =
+            waiting.take(MOST_LOOKED_AT).map(|(place, waiting)| (*place, &waiting.item)).unzip();
+        let (chosen, full) = companions(&first.item, &others);
+        let waited = first.since.elapsed();
+        let reason = match full {
+            true => Release::Full,
+            false if max_delay.is_zero() || !self.forecast.is_busy() => Release::Idle,
+            false if waited >= max_delay => Release::Delay,
+            false => return Take::Later(max_delay - waited),
+        };
+        let chosen: Vec<_> = chosen.into_iter().filter_map(|index| places.get(index).copied()).collect();
+        let mut items = Vec::with_capacity(chosen.len() + 1);
+        items.extend(self.line(single).take());
+        for place in chosen {
+            let item = self.singles.remove(place).or_else(|| self.batches.remove(place));
+            items.extend(item);
+        }
         self.batch_is_next = single;
-        Some(item)
+        Take::Now(Batch { items, reason })
     }
 
     fn is_empty(&self) -> bool {
@@ -190,105 +254,4 @@ impl<T> State<T> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const LIMITS: Limits = Limits { capacity: 2, max_wait: Duration::from_secs(1) };
-
-    fn after(ms: u64) -> Instant {
-        Instant::now() + Duration::from_millis(ms)
-    }
-
-    fn far() -> Instant {
-        after(3_600_000)
-    }
-
-    /// Lines whose only session has just begun a run; runs take so many milliseconds.
-    fn busy(run_time: u64, limits: Limits) -> Arc<Queue<u8>> {
-        let queue = Queue::new(1, limits);
-        queue.learn(Duration::from_millis(run_time));
-        let ticket = queue.admit(1, far()).unwrap();
-        let _place = ticket.push(0);
-        assert_eq!(queue.pop(0), Some(0));
-        queue
-    }
-
-    #[test]
-    fn a_line_is_served_in_order_and_bounded() {
-        let queue = busy(0, LIMITS);
-        let tickets = [1, 2].map(|_| queue.admit(1, far()).unwrap());
-        let places = [tickets[0].push(1), tickets[1].push(2)];
-        assert!(queue.admit(1, far()).is_err());
-        assert_eq!((queue.pop(0), queue.pop(0)), (Some(1), Some(2)));
-        drop(places);
-        queue.close();
-        assert_eq!(queue.pop(0), None);
-    }
-
-    #[test]
-    fn who_leaves_frees_a_place() {
-        let queue = busy(0, LIMITS);
-        let [first, second] = [1, 2].map(|_| queue.admit(1, far()).unwrap());
-        let (left, _place) = (first.push(1), second.push(2));
-        drop(left);
-        drop(first);
-        let third = queue.admit(1, far()).unwrap();
-        let _place = third.push(3);
-        assert_eq!((queue.pop(0), queue.pop(0)), (Some(2), Some(3)));
-        let state = queue.lock();
-        assert!(state.singles.waiting.is_empty() && state.singles.left.is_empty());
-    }
-
-    #[test]
-    fn what_would_wait_too_long_is_refused_with_the_time_that_it_takes() {
-        let queue = busy(800, LIMITS);
-        let _first = queue.admit(1, far()).unwrap();
-        let full = queue.admit(1, far()).unwrap_err();
-        assert!((1500..=1600).contains(&full.retry_after.as_millis()), "{full:?}");
-    }
-
-    #[test]
-    fn what_cannot_be_done_before_its_deadline_is_refused_at_once() {
-        // 0.8 s for the run before it, and 0.8 s for its own.
-        let queue = busy(800, LIMITS);
-        assert!(queue.admit(1, after(1400)).is_err());
-        assert!(queue.admit(1, after(1700)).is_ok());
-        assert!(queue.admit(3, after(3000)).is_err());
-        assert!(queue.admit(3, after(3400)).is_ok());
-    }
-
-    #[test]
-    fn an_idle_session_takes_a_run_however_long_the_last_ones_took() {
-        let queue = busy(60_000, LIMITS);
-        assert!(queue.admit(1, far()).is_err());
-        queue.finished(0, None);
-        let _first = queue.admit(1, after(10)).unwrap();
-        assert!(queue.admit(1, far()).is_err());
-    }
-
-    #[test]
-    fn the_lines_take_turns_and_the_oldest_batch_comes_first() {
-        let queue = busy(0, Limits { capacity: 9, ..LIMITS });
-        let [one, other] = [1, 2].map(|_| queue.admit(3, far()).unwrap());
-        let singles = [7, 8, 9].map(|_| queue.admit(1, far()).unwrap());
-        let _places = [other.push(20), other.push(21), one.push(10), one.push(11)];
-        let _more = [singles[0].push(7), singles[1].push(8), singles[2].push(9)];
-        let order: Vec<_> = (0..7).map(|_| queue.pop(0).unwrap()).collect();
-        assert_eq!(order, [10, 7, 11, 8, 20, 9, 21]);
-        // What is let in goes on, however many have come meanwhile.
-        let _place = one.push(12);
-        assert_eq!(queue.pop(0), Some(12));
-    }
-
-    #[test]
-    fn a_batch_is_one_request_with_all_its_runs() {
-        let queue = busy(100, Limits { capacity: 9, max_wait: Duration::from_millis(950) });
-        let batch = queue.admit(50, far()).unwrap();
-        // Behind the run that goes on and all of the batch; but one run needs to wait for the first of them only.
-        assert!((5000..=5100).contains(&queue.admit(2, far()).unwrap_err().retry_after.as_millis()));
-        let _singles: Vec<_> = (0..4).map(|_| queue.admit(1, far()).unwrap()).collect();
-        assert!(queue.admit(1, far()).is_err());
-        drop(batch);
-        assert!(queue.admit(1, far()).is_ok());
-    }
-}
+mod tests;

@@ -1,7 +1,11 @@
-//! The boundary to ONNX Runtime: the only file that names `ort`.
+//! The boundary to ONNX Runtime: the only place that names `ort`.
+
+mod specs;
+mod values;
 
 use std::{
-    borrow::Cow,
+    fmt,
+    panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
     sync::{Arc, OnceLock},
 };
@@ -12,20 +16,21 @@ use ort::{
     environment::Environment,
     logging::LogLevel,
     session::{
-        RunOptions, Session as OrtSession, SessionInputValue,
+        HasSelectedOutputs, OutputSelector, RunOptions, Session as OrtSession, SessionInputValue, SessionOutputs,
         builder::{PrepackedWeights, SessionBuilder},
     },
-    value::{
-        DynMap, DynMapValueType, DynSequenceValueType, DynValue, Outlet, Tensor as OrtTensor, TensorElementType,
-        TensorRef, ValueType,
-    },
+    value::DynValue,
 };
 
+use self::{
+    specs::{input_spec, output_spec},
+    values::{feed, own, read},
+};
 use super::{
     weights::Weight,
     words::{RunError, explain, load_error, version_of, without_values},
 };
-use crate::model::{Data, Datatype, Dim, Signature, Tensor, TensorSpec, Value};
+use crate::model::{Datatype, Signature, Tensor, Value};
 
 /// The oldest library that is accepted, as its minor version.
 pub const OLDEST_MINOR: u32 = ort::MINOR_VERSION;
@@ -113,10 +118,7 @@ impl Cancel {
     /// # Errors
     /// When ONNX Runtime has no memory for it.
     pub fn new() -> Result<Self, RunError> {
-        let mut options = RunOptions::new().map_err(failed)?;
-        // What goes wrong in a run is returned; logging it as well would put values of the input into the log.
-        options.set_log_level(LogLevel::Fatal).map_err(failed)?;
-        Ok(Self(options))
+        run_options().map(Self).map_err(failed)
     }
 
     /// Ends the run at its next node; runs that begin later end at once.
@@ -125,10 +127,24 @@ impl Cancel {
     }
 }
 
+impl fmt::Debug for Cancel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Cancel")
+    }
+}
+
 /// One loaded graph, run by one thread at a time.
 pub struct Session {
     session: OrtSession,
     signature: Arc<Signature>,
+    /// Made once, for runs that nobody ends.
+    selected: RunOptions<HasSelectedOutputs>,
+}
+
+impl fmt::Debug for Session {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Session")
+    }
 }
 
 impl Session {
@@ -144,7 +160,10 @@ impl Session {
             inputs: session.inputs().iter().map(input_spec).collect::<Result<_, _>>()?,
             outputs: session.outputs().iter().map(output_spec).collect::<Result<_, _>>()?,
         };
-        Ok(Self { session, signature: Arc::new(all.select(&options.outputs)?) })
+        let signature = all.select(&options.outputs)?;
+        let selector = signature.outputs.iter().fold(OutputSelector::no_default(), |all, spec| all.with(&*spec.name));
+        let selected = run_options()?.with_outputs(selector);
+        Ok(Self { session, signature: Arc::new(signature), selected })
     }
 
     /// What the graph takes, and gives of the selected outputs.
@@ -153,26 +172,58 @@ impl Session {
     }
 
     /// Runs the graph until it ends or `cancel` is used. `inputs` are in the order of the signature, and so are the
-    /// outputs.
+    /// outputs. All of the graph's outputs are computed: the binding cannot end a run that selects some.
     ///
     /// # Errors
     /// See [`RunError`]. The messages hold no value of the input.
     pub fn run(&mut self, inputs: &[Tensor], cancel: &Cancel) -> Result<Vec<Value>, RunError> {
-        let names = self.signature.inputs.iter().map(|spec| Cow::Borrowed(&*spec.name));
-        let feeds = inputs.iter().map(feed).collect::<Result<Vec<_>, _>>().map_err(failed)?;
-        let feeds: Vec<(Cow<'_, str>, SessionInputValue<'_>)> = names.zip(feeds).collect();
-        let mut outputs =
-            self.session.run_with_options(feeds, &cancel.0).map_err(|error| run_error(&error, &self.signature))?;
-        self.signature
-            .outputs
-            .iter()
-            .map(|spec| {
-                let value =
-                    outputs.remove(&*spec.name).ok_or_else(|| RunError::Failed(format!("no '{}'", spec.name)))?;
-                read(&value).map_err(|error| RunError::Failed(format!("output '{}': {error}", spec.name)))
-            })
-            .collect()
+        let Self { session, signature, .. } = self;
+        guarded(signature, inputs, |feeds| {
+            let outputs = session.run_with_options(feeds, &cancel.0)?;
+            Ok(read_all(signature, &outputs))
+        })
     }
+
+    /// Like [`run`](Self::run), without a way to end it: for graphs that end soon by themselves. Only what leads to the
+    /// selected outputs is computed.
+    ///
+    /// # Errors
+    /// See [`RunError`].
+    pub fn run_to_the_end(&mut self, inputs: &[Tensor]) -> Result<Vec<Value>, RunError> {
+        let Self { session, signature, selected } = self;
+        guarded(signature, inputs, |feeds| {
+            let outputs = session.run_with_options(feeds, selected)?;
+            Ok(read_all(signature, &outputs))
+        })
+    }
+}
+
+/// A panic in the binding must cost one run, and neither the thread nor the session.
+fn guarded(
+    signature: &Signature,
+    inputs: &[Tensor],
+    run: impl FnOnce(&[SessionInputValue<'_>]) -> ort::Result<Result<Vec<Value>, RunError>>,
+) -> Result<Vec<Value>, RunError> {
+    let guarded = AssertUnwindSafe(|| {
+        let feeds = inputs.iter().map(feed).collect::<Result<Vec<_>, _>>().map_err(failed)?;
+        run(&feeds).map_err(|error| run_error(&error, signature))?
+    });
+    catch_unwind(guarded).unwrap_or_else(|_| Err(RunError::Failed("the run panicked".to_owned())))
+}
+
+fn read_all(signature: &Signature, outputs: &SessionOutputs<'_>) -> Result<Vec<Value>, RunError> {
+    let one = |name: &str| {
+        let value = outputs.get(name).ok_or_else(|| RunError::Failed(format!("no '{name}'")))?;
+        read(value).map_err(|error| RunError::Failed(format!("output '{name}': {error}")))
+    };
+    signature.outputs.iter().map(|spec| one(&spec.name)).collect()
+}
+
+fn run_options() -> ort::Result<RunOptions> {
+    let mut options = RunOptions::new()?;
+    // What goes wrong in a run is returned; logging it as well would put values of the input into the log.
+    options.set_log_level(LogLevel::Fatal)?;
+    Ok(options)
 }
 
 fn builder(library: &Library, options: &Options, weights: &SharedWeights) -> ort::Result<SessionBuilder> {
@@ -190,146 +241,6 @@ fn builder(library: &Library, options: &Options, weights: &SharedWeights) -> ort
         builder = builder.with_initializer(name, Arc::clone(value))?;
     }
     Ok(builder)
-}
-
-fn input_spec(outlet: &Outlet) -> anyhow::Result<TensorSpec> {
-    tensor_spec(outlet)
-        .with_context(|| format!("input '{}' is a {}, not a tensor of a known datatype", outlet.name(), outlet.dtype()))
-}
-
-/// scikit-learn's exporter gives a classifier's probabilities as a sequence of maps: that becomes an FP32 table whose
-/// last dimension has keys.
-fn output_spec(outlet: &Outlet) -> anyhow::Result<TensorSpec> {
-    if is_sequence_of_maps(outlet.dtype()) {
-        let shape = vec![Dim::Dynamic(None), Dim::Dynamic(None)];
-        return Ok(TensorSpec { name: outlet.name().into(), datatype: Datatype::Fp32, shape });
-    }
-    tensor_spec(outlet)
-        .with_context(|| format!("output '{}' is a {}, which cannot be served", outlet.name(), outlet.dtype()))
-}
-
-fn is_sequence_of_maps(dtype: &ValueType) -> bool {
-    let ValueType::Sequence(inner) = dtype else { return false };
-    matches!(
-        **inner,
-        ValueType::Map { key: TensorElementType::Int64 | TensorElementType::String, value: TensorElementType::Float32 }
-    )
-}
-
-fn tensor_spec(outlet: &Outlet) -> Option<TensorSpec> {
-    let ValueType::Tensor { ty, shape, dimension_symbols } = outlet.dtype() else { return None };
-    let dim = |(index, size): (usize, &i64)| match usize::try_from(*size) {
-        Ok(size) => Dim::Fixed(size),
-        Err(_) => {
-            Dim::Dynamic(dimension_symbols.get(index).filter(|name| !name.is_empty()).map(|name| name.as_str().into()))
-        }
-    };
-    let shape = shape.iter().enumerate().map(dim).collect();
-    Some(TensorSpec { name: outlet.name().into(), datatype: datatype(*ty)?, shape })
-}
-
-const fn datatype(element: TensorElementType) -> Option<Datatype> {
-    Some(match element {
-        TensorElementType::Bool => Datatype::Bool,
-        TensorElementType::Uint8 => Datatype::Uint8,
-        TensorElementType::Uint16 => Datatype::Uint16,
-        TensorElementType::Uint32 => Datatype::Uint32,
-        TensorElementType::Uint64 => Datatype::Uint64,
-        TensorElementType::Int8 => Datatype::Int8,
-        TensorElementType::Int16 => Datatype::Int16,
-        TensorElementType::Int32 => Datatype::Int32,
-        TensorElementType::Int64 => Datatype::Int64,
-        TensorElementType::Float16 => Datatype::Fp16,
-        TensorElementType::Bfloat16 => Datatype::Bf16,
-        TensorElementType::Float32 => Datatype::Fp32,
-        TensorElementType::Float64 => Datatype::Fp64,
-        TensorElementType::String => Datatype::Bytes,
-        _ => return None,
-    })
-}
-
-/// Lends a tensor's memory to ONNX Runtime; only strings are copied.
-fn feed(tensor: &Tensor) -> ort::Result<SessionInputValue<'_>> {
-    let shape = tensor.shape();
-    macro_rules! lend {
-        ($($variant:ident)*) => {
-            match tensor.data() {
-                $(Data::$variant(values) => TensorRef::from_array_view((shape, values.as_slice()))?.into(),)*
-                Data::Bytes(values) => OrtTensor::from_string_array((shape, values.as_slice()))?.into(),
-            }
-        };
-    }
-    Ok(lend!(Bool Uint8 Uint16 Uint32 Uint64 Int8 Int16 Int32 Int64 Fp16 Bf16 Fp32 Fp64))
-}
-
-/// Gives a tensor's memory to ONNX Runtime.
-fn own(tensor: Tensor) -> ort::Result<DynValue> {
-    let (shape, data) = tensor.into_parts();
-    macro_rules! give {
-        ($($variant:ident)*) => {
-            match data {
-                $(Data::$variant(values) => OrtTensor::from_array((shape, values))?.into_dyn(),)*
-                Data::Bytes(values) => OrtTensor::from_string_array((shape, values.as_slice()))?.into_dyn(),
-            }
-        };
-    }
-    Ok(give!(Bool Uint8 Uint16 Uint32 Uint64 Int8 Int16 Int32 Int64 Fp16 Bf16 Fp32 Fp64))
-}
-
-fn read(value: &DynValue) -> anyhow::Result<Value> {
-    match value.dtype() {
-        ValueType::Tensor { ty, .. } => Ok(Value { tensor: read_tensor(value, *ty)?, keys: None }),
-        dtype if is_sequence_of_maps(dtype) => read_maps(value),
-        dtype => anyhow::bail!("a {dtype} cannot be served"),
-    }
-}
-
-fn read_tensor(value: &DynValue, element: TensorElementType) -> anyhow::Result<Tensor> {
-    macro_rules! copy {
-        ($($element:ident $variant:ident)*) => {
-            match element {
-                $(TensorElementType::$element => {
-                    let (shape, values) = value.try_extract_tensor()?;
-                    (shape, Data::$variant(values.to_vec()))
-                })*
-                TensorElementType::String => {
-                    let (shape, values) = value.try_extract_strings()?;
-                    (shape, Data::Bytes(values))
-                }
-                other => anyhow::bail!("datatype {other} cannot be served"),
-            }
-        };
-    }
-    let (shape, data) = copy!(Bool Bool Uint8 Uint8 Uint16 Uint16 Uint32 Uint32 Uint64 Uint64 Int8 Int8 Int16 Int16
-        Int32 Int32 Int64 Int64 Float16 Fp16 Bfloat16 Bf16 Float32 Fp32 Float64 Fp64);
-    let shape = shape.iter().map(|size| usize::try_from(*size)).collect::<Result<_, _>>()?;
-    Tensor::new(shape, data).context("its elements do not fill its shape")
-}
-
-/// Rows of maps become one table; every row must have the same keys.
-fn read_maps(value: &DynValue) -> anyhow::Result<Value> {
-    let sequence = value.view().downcast::<DynSequenceValueType>()?;
-    let (mut keys, mut values) = (Vec::new(), Vec::new());
-    let maps = sequence.try_extract_sequence::<DynMapValueType>()?;
-    for (row, map) in maps.iter().enumerate() {
-        let (row_keys, row_values) = read_map(map)?;
-        anyhow::ensure!(row == 0 || row_keys == keys, "its rows have different keys");
-        keys = row_keys;
-        values.extend(row_values);
-    }
-    let tensor = Tensor::new(vec![maps.len(), keys.len()], Data::Fp32(values)).context("its rows differ in length")?;
-    Ok(Value { tensor, keys: Some(keys.into()) })
-}
-
-fn read_map(map: &DynMap) -> anyhow::Result<(Vec<String>, Vec<f32>)> {
-    if let ValueType::Map { key: TensorElementType::Int64, .. } = map.dtype() {
-        let mut pairs = map.try_extract_key_values::<i64, f32>()?;
-        pairs.sort_by_key(|(key, _)| *key);
-        return Ok(pairs.into_iter().map(|(key, value)| (key.to_string(), value)).unzip());
-    }
-    let mut pairs = map.try_extract_key_values::<String, f32>()?;
-    pairs.sort_by(|(a, _), (b, _)| a.cmp(b));
-    Ok(pairs.into_iter().unzip())
 }
 
 fn failed(error: ort::Error) -> RunError {

@@ -8,6 +8,7 @@ use std::{
 
 use super::{
     session::{Cancel, Session},
+    strategy::{self, Tried},
     words::RunError,
 };
 use crate::model::{Data, Datatype, Dim, Signature, Tensor, TensorSpec, Value};
@@ -31,6 +32,43 @@ pub struct Warm {
     pub outputs: Vec<Value>,
     /// How long it took.
     pub time: Duration,
+    values: Values,
+}
+
+/// The time for finding out what runs take. A model that is slower than this is measured by a single run.
+const MEASURING: Duration = Duration::from_millis(100);
+
+/// Runs that are enough to tell.
+const MOST_RUNS: usize = 20;
+
+/// What runs of one row and of several take on inputs like those of `warm`: the shortest, as anything else on the machine
+/// makes them longer only.
+pub fn measure(session: &mut Session, cancel: &Cancel, warm: &Warm) -> Tried {
+    let length = LENGTHS.into_iter().find(|(length, _)| *length == warm.length).unwrap_or(LENGTHS[0]);
+    let signature = session.signature().clone();
+    let row = inputs(&signature, warm.values, &[0], length);
+    let bytes = row.iter().flatten().map(Tensor::bytes).sum();
+    let rows: Vec<usize> = (0..strategy::ROWS).map(|row| row % ROWS.len()).collect();
+    let several = signature.could_batch().then(|| inputs(&signature, warm.values, &rows, length)).flatten();
+    let single = shortest(session, cancel, row);
+    let slow = single.is_none_or(|time| time * 2 > MEASURING);
+    let eight = several.filter(|_| !slow).and_then(|inputs| shortest(session, cancel, Some(inputs)));
+    Tried { single, eight, bytes }
+}
+
+fn shortest(session: &mut Session, cancel: &Cancel, inputs: Option<Vec<Tensor>>) -> Option<Duration> {
+    let (inputs, started) = (inputs?, Instant::now());
+    let mut shortest = None;
+    for _ in 0..MOST_RUNS {
+        let run = Instant::now();
+        session.run(&inputs, cancel).ok()?;
+        let time = run.elapsed();
+        shortest = Some(shortest.map_or(time, |shortest: Duration| shortest.min(time)));
+        if started.elapsed() > MEASURING {
+            break;
+        }
+    }
+    shortest
 }
 
 /// Lets `work` try runs for as long as `limit`; those that go on are ended then, and later ones at once. A graph that never
@@ -59,13 +97,12 @@ pub fn run_once(session: &mut Session, cancel: &Cancel) -> Option<Warm> {
     let signature = session.signature().clone();
     LENGTHS.into_iter().find_map(|length| {
         let inputs = |values| inputs(&signature, values, &[0], length);
-        let mut tries = [Values::Small, Values::Wide].into_iter().filter_map(inputs);
-        let (outputs, time) = tries.find_map(|inputs| {
+        let mut tries = [Values::Small, Values::Wide].into_iter().filter_map(|values| Some((values, inputs(values)?)));
+        tries.find_map(|(values, inputs)| {
             let started = Instant::now();
             let outputs = session.run(&inputs, cancel).ok().filter(|outputs| !all_empty(outputs))?;
-            Some((outputs, started.elapsed()))
-        })?;
-        Some(Warm { length: length.0, outputs, time })
+            Some(Warm { length: length.0, outputs, time: started.elapsed(), values })
+        })
     })
 }
 

@@ -16,7 +16,7 @@ pub(super) fn version_of(path: &Path, build_info: &str) -> String {
 }
 
 /// Why a run gave no outputs.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 pub enum RunError {
     /// The graph cannot take these inputs, though they fit its declaration.
     #[error("the model cannot take this input: {0}")]

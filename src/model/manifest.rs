@@ -1,5 +1,7 @@
 //! `model.toml`: what the graph cannot say about a model. Every part of it is optional.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 use super::{signature::Dim, signature::TensorSpec, tensor::Datatype};
@@ -112,6 +114,40 @@ pub enum Activation {
 pub struct Batching {
     /// Rows in one run. 1 switches batching off; absent, the server tries at load whether rows are independent.
     pub max_batch_size: Option<usize>,
+    /// How long a run that is not full waits for more rows while another one of this model goes on; when none does, it
+    /// never waits. Zero when absent.
+    #[serde(with = "humantime_serde")]
+    pub max_queue_delay: Option<Duration>,
+    /// How much of a run may be what makes texts of different length equally long, from 0 (only texts of equal length
+    /// share a run) to 1; 0.2 when absent.
+    pub max_padding: Option<f64>,
+}
+
+/// How a model's runs get a thread.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Strategy {
+    /// What the first runs suggest.
+    #[default]
+    Auto,
+    /// On the thread that holds the request: for runs of some tens of microseconds.
+    Inline,
+    /// On inference threads, each with a session of its own.
+    Pool,
+    /// Like `pool`; and requests that wait at the same time share a run.
+    Batched,
+}
+
+impl Strategy {
+    /// The name in answers and log lines.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Inline => "inline",
+            Self::Pool => "pool",
+            Self::Batched => "batched",
+        }
+    }
 }
 
 /// `[cache]`
@@ -142,6 +178,8 @@ pub struct Versions {
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Execution {
+    /// How runs get a thread.
+    pub strategy: Strategy,
     /// Sessions of this model that can run at the same time; one per inference thread when absent.
     pub instances: Option<usize>,
     /// Threads inside one session; 1 when absent.
@@ -170,6 +208,9 @@ impl From<&DeclaredTensor> for TensorSpec {
         }
     }
 }
+
+/// Whoever waits for companions has to be answered, too.
+const LONGEST_DELAY: Duration = Duration::from_secs(1);
 
 impl Manifest {
     /// Reads a manifest and checks what can be checked without the graph.
@@ -204,6 +245,12 @@ impl Manifest {
         if let Some((key, _)) = positive.iter().find(|(_, value)| matches!(value, Some(0) | Some(65_536..))) {
             return Err(format!("'{key}' must be from 1 to 65535"));
         }
+        if self.batching.max_queue_delay.is_some_and(|delay| delay > LONGEST_DELAY) {
+            return Err(format!("'batching.max_queue_delay' must be at most {LONGEST_DELAY:?}"));
+        }
+        if self.batching.max_padding.is_some_and(|most| !(0.0..=1.0).contains(&most)) {
+            return Err("'batching.max_padding' must be from 0 to 1".to_owned());
+        }
         match self.provider {
             Provider::Onnxruntime if !self.inputs.is_empty() || !self.outputs.is_empty() => {
                 Err("'inputs' and 'outputs' are read from the graph; declare them for provider \"stub\" only"
@@ -235,6 +282,9 @@ mod tests {
             ("labels = [\"a\"]", "task \"classification\""),
             ("task = \"classification\"\nlabels = [\"a\", \"a\"]", "twice"),
             ("[batching]\nmax_batch_size = 0", "batching.max_batch_size"),
+            ("[batching]\nmax_queue_delay = \"2s\"", "max_queue_delay"),
+            ("[batching]\nmax_padding = 1.5", "max_padding"),
+            ("[execution]\nstrategy = \"fast\"", "unknown variant"),
             ("provider = \"stub\"", "[[inputs]]"),
             ("[[inputs]]\nname = \"x\"\ndatatype = \"FP32\"\nshape = [-1]", "read from the graph"),
         ];

@@ -13,7 +13,7 @@ mod signature;
 mod tensor;
 
 pub use input::Input;
-pub use manifest::{Activation, Manifest, Provider, Task};
+pub use manifest::{Activation, Manifest, Provider, Strategy, Task};
 pub use name::{ModelId, ModelName, ModelRef, Version};
 pub use prediction::{Classes, Prediction, Value};
 pub use signature::{Dim, Signature, TensorSpec};

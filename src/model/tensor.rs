@@ -193,6 +193,14 @@ impl Tensor {
         &self.data
     }
 
+    /// What the elements take in memory, in bytes.
+    pub fn bytes(&self) -> usize {
+        match &self.data {
+            Data::Bytes(texts) => texts.iter().map(|text| text.len() + size_of::<String>()).sum(),
+            data => for_each_datatype!(data, values => size_of_val(values.as_slice())),
+        }
+    }
+
     /// Shape and elements, taken apart.
     pub fn into_parts(self) -> (Vec<usize>, Data) {
         (self.shape, self.data)
@@ -214,6 +222,53 @@ impl Tensor {
             stacked.data.extend(&tensor.data);
         }
         Some(stacked)
+    }
+
+    /// Like [`stack`](Self::stack) for integers whose second dimension, the last one, may differ: shorter rows are filled up
+    /// to `length` with `value`. `None` for other datatypes and ranks, or a row that is longer than that.
+    pub fn stack_padded<'a>(
+        tensors: impl Iterator<Item = &'a Self> + Clone,
+        length: usize,
+        value: i64,
+    ) -> Option<Self> {
+        let count: usize = tensors.clone().map(|tensor| tensor.shape.first().copied().unwrap_or(0)).sum();
+        let first = &tensors.clone().next()?.data;
+        macro_rules! fill {
+            ($($variant:ident)*) => {
+                match first {
+                    $(Data::$variant(_) => {
+                        let mut values = Vec::with_capacity(count.checked_mul(length)?);
+                        for tensor in tensors {
+                            let ([_, own], Data::$variant(elements)) = (&tensor.shape[..], &tensor.data) else { return None };
+                            for row in elements.chunks((*own).max(1)) {
+                                values.extend_from_slice(row);
+                                let missing = length.checked_sub(*own)?;
+                                values.resize(values.len() + missing, value.try_into().ok()?);
+                            }
+                        }
+                        Data::$variant(values)
+                    })*
+                    _ => return None,
+                }
+            };
+        }
+        Self::new(vec![count, length], fill!(Int64 Int32))
+    }
+
+    /// The first `length` elements along the second dimension. `None` when there are not more than that.
+    pub fn cut(&self, length: usize) -> Option<Self> {
+        let [rows, own, rest @ ..] = &self.shape[..] else { return None };
+        let width: usize = rest.iter().product();
+        if length >= *own {
+            return None;
+        }
+        let data = map_each_datatype!(&self.data, values => {
+            let row = |row: usize| &values[row * own * width..(row * own + length) * width];
+            (0..*rows).map(row).collect::<Vec<_>>().concat()
+        });
+        let mut shape = self.shape.clone();
+        shape[1] = length;
+        Some(Self { shape, data })
     }
 
     /// Copies `count` rows of the first dimension from row `from`. `None` when there are not so many.
@@ -254,6 +309,16 @@ mod tests {
         assert_eq!(stacked.rows(0, 1), Some(a));
         assert_eq!(stacked.rows(1, 2), Some(b));
         assert_eq!(stacked.rows(2, 2), None);
+    }
+
+    #[test]
+    fn shorter_rows_are_filled_up_and_cut_back() {
+        let (a, b) = (tensor(&[1, 1], &[1]), tensor(&[2, 2], &[3, 4, 5, 6]));
+        let stacked = Tensor::stack_padded([&a, &b].into_iter(), 3, 9).unwrap();
+        assert_eq!(stacked, tensor(&[3, 3], &[1, 9, 9, 3, 4, 9, 5, 6, 9]));
+        assert_eq!(stacked.rows(1, 2).unwrap().cut(2), Some(b.clone()));
+        assert_eq!(tensor(&[1, 3, 2], &[1, 2, 3, 4, 5, 6]).cut(2), Some(tensor(&[1, 2, 2], &[1, 2, 3, 4])));
+        assert_eq!(Tensor::stack_padded([&b].into_iter(), 1, 9), None);
     }
 
     #[test]

@@ -15,12 +15,11 @@ use crate::{
     cache::{Fingerprint, Form},
     config::RuntimeConfig,
     engine::{
-        Backend, Intake, Limits, Model, Pool, Postprocess, Stub,
+        Backend, Choice, Intake, Limits, Model, Postprocess, Runner, Sharing, Stub, Tries,
         session::{Cancel, Library, Options, Session, SharedWeights},
-        warmup::{self, Warm},
-        weights,
+        warmup, weights,
     },
-    model::{Manifest, ModelId, Provider, Signature, Task, conform::Rules},
+    model::{Manifest, ModelId, Provider, Signature, Strategy, Task, Value, conform::Rules},
     telemetry::{
         metrics::{Metrics, ModelMetrics},
         millis,
@@ -71,6 +70,8 @@ pub struct Loaded {
     pub max_batch_size: Option<usize>,
     /// Why the batch size is what it is.
     pub batching_reason: &'static str,
+    /// How runs get a thread, and why.
+    pub choice: Choice,
     /// Sessions, and threads inside each.
     pub instances: usize,
     /// Threads inside one session.
@@ -106,7 +107,8 @@ impl Loader {
         if let Some(library) = library {
             metrics.server.onnxruntime(library.version());
         }
-        let limits = Limits { capacity: config.queue_capacity, max_wait: config.max_queue_wait };
+        let limits =
+            Limits { capacity: config.queue_capacity, max_wait: config.max_queue_wait, max_delay: Duration::ZERO };
         Self { library, threads, limits, max_text_chars, metrics }
     }
 
@@ -149,11 +151,9 @@ impl Loader {
         };
         let lowercase = manifest.text.as_ref().is_some_and(|text| text.lowercase);
         let postprocess = Postprocess::new(&manifest, &parts.signature)?;
-        if let Some(run) = &parts.first_run {
-            postprocess.check(&run.outputs)?;
-        }
+        postprocess.check(&parts.first_outputs)?;
         let intake = Intake::new(rules, lowercase);
-        let mut model = Model::new(id.clone(), intake, parts.max_batch_size, parts.backend, postprocess);
+        let mut model = Model::new(id.clone(), intake, parts.sharing, parts.backend, postprocess);
 
         let (digest, size) = digest(&version.source, &manifest)?;
         let mut golden_samples = 0;
@@ -170,11 +170,11 @@ impl Loader {
         let quality = companion(&version.source, "metrics.json")?
             .map(|text| serde_json::from_str(&text).context("metrics.json cannot be read"))
             .transpose()?;
-        let batching = (parts.batch_dimension, parts.max_batch_size);
-        let first_outputs = parts.first_run.as_ref().map_or(&[][..], |run| &run.outputs);
+        let max_batch_size = parts.max_batch_size;
+        let batching = (parts.batch_dimension, max_batch_size);
         Ok(Loaded {
             fingerprint: Fingerprint::new(id, &digest, &manifest, &parts.signature, batching),
-            form: Arc::new(Form::new(&manifest, &parts.signature, parts.batch_dimension, first_outputs)),
+            form: Arc::new(Form::new(&manifest, &parts.signature, parts.batch_dimension, &parts.first_outputs)),
             model,
             manifest,
             signature: parts.signature,
@@ -185,9 +185,10 @@ impl Loader {
             batch_dimension: parts.batch_dimension,
             max_batch_size: parts.max_batch_size,
             batching_reason: parts.batching_reason,
+            choice: parts.choice,
             instances: parts.instances,
             intra_threads: parts.intra_threads,
-            example_length: parts.first_run.map(|run| run.length),
+            example_length: parts.example_length,
             load_time: started.elapsed(),
             golden_samples,
         })
@@ -207,31 +208,40 @@ impl Loader {
         let signature = Arc::clone(sessions.first().context("a model needs a session")?.signature());
 
         let started = Instant::now();
-        let ((max_batch_size, batching_reason), warm) = warmup::within(WARMUP_LIMIT, |cancel| {
+        let ((max_batch_size, batching_reason), warm, tried) = warmup::within(WARMUP_LIMIT, |cancel| {
             let batching = batching(manifest, &mut sessions[0], cancel)?;
             let warm: Vec<_> = sessions.iter_mut().map(|session| warmup::run_once(session, cancel)).collect();
-            anyhow::Ok((batching, warm))
+            let first = warm.iter().flatten().next();
+            let tried = first.map(|warm| warmup::measure(&mut sessions[0], cancel, warm)).unwrap_or_default();
+            anyhow::Ok((batching, warm, tried))
         })??;
         let all_warm = warm.iter().all(Option::is_some);
-        // The shortest: a session's very first run is slower than all that follow.
-        let run_time = warm.iter().flatten().map(|run| run.time).min();
         let first_run = warm.into_iter().next().flatten();
         let (model, warmup_ms) = (id.to_string(), millis(started.elapsed()));
         tracing::debug!(model, warm = all_warm, warmup_ms, max_batch_size, batching_reason, "sessions are open");
 
-        let pool = Pool::start(id.name.as_str(), sessions, self.limits, run_time)?;
-        let backend = Backend::Pool(pool);
+        let sharing = Sharing { max_batch_size, padding: None };
+        let limits = Limits { max_delay: manifest.batching.max_queue_delay.unwrap_or_default(), ..self.limits };
+        let tries = Tries { graph: &graph, wanted: manifest.execution.strategy, tried };
+        let runner = Runner::start(id.name.as_str(), sessions, &sharing, limits, &tries)?;
+        let choice = runner.choice().clone();
+        let Choice { strategy, reason } = &choice;
+        tracing::info!(model, strategy = strategy.as_str(), reason, "execution strategy chosen");
+        let backend = Backend::Runner(runner);
         // How an input is written must not depend on what the tries showed.
         let batch_dimension = max_batch_size.is_some() || signature.has_batch_dimension();
         Ok(Parts {
             backend,
+            sharing,
+            choice,
             signature,
             batch_dimension,
             max_batch_size,
             batching_reason,
             instances,
             intra_threads,
-            first_run,
+            example_length: first_run.as_ref().map(|run| run.length),
+            first_outputs: first_run.map(|run| run.outputs).unwrap_or_default(),
         })
     }
 }
@@ -248,28 +258,36 @@ fn check_file(graph: &Path) -> anyhow::Result<()> {
 
 struct Parts {
     backend: Backend,
+    sharing: Sharing,
+    choice: Choice,
     signature: Arc<Signature>,
     batch_dimension: bool,
     max_batch_size: Option<usize>,
     batching_reason: &'static str,
     instances: usize,
     intra_threads: usize,
-    /// `None` when the graph took no made-up input.
-    first_run: Option<Warm>,
+    /// A length of dynamic dimensions that the graph took; `None` when it took no made-up input.
+    example_length: Option<usize>,
+    /// What it gave for that.
+    first_outputs: Vec<Value>,
 }
 
 fn stub(manifest: &Manifest) -> anyhow::Result<Parts> {
     let signature = Stub::signature(manifest);
     anyhow::ensure!(signature.could_batch(), "a stub's inputs and outputs start with a dynamic dimension, -1");
+    let max_batch_size = Some(manifest.batching.max_batch_size.unwrap_or(warmup::DEFAULT_BATCH_SIZE));
     Ok(Parts {
         backend: Backend::Stub(Stub::new(manifest.task, &signature)),
+        sharing: Sharing { max_batch_size, padding: None },
+        choice: Choice { strategy: Strategy::Inline, reason: "a stub runs no graph".to_owned() },
         signature: Arc::new(signature),
         batch_dimension: true,
-        max_batch_size: Some(manifest.batching.max_batch_size.unwrap_or(warmup::DEFAULT_BATCH_SIZE)),
+        max_batch_size,
         batching_reason: "declared",
         instances: 1,
         intra_threads: 1,
-        first_run: Some(Warm { length: 1, outputs: Vec::new(), time: Duration::ZERO }),
+        example_length: Some(1),
+        first_outputs: Vec::new(),
     })
 }
 

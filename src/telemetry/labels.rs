@@ -26,6 +26,15 @@ macro_rules! labels {
 }
 
 labels! {
+    /// Why a run did not wait for more rows.
+    Release {
+        /// It had as many as it may have.
+        Full = "full",
+        /// Its oldest item had waited as long as it may.
+        Delay = "delay",
+        /// Nothing else was going on, or nothing may be waited for.
+        Idle = "idle",
+    }
     /// A part of the time that a request takes.
     Stage {
         /// Who calls, and whether they may.

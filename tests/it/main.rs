@@ -16,6 +16,8 @@ mod access_log;
 #[cfg(test)]
 mod bad_input;
 #[cfg(test)]
+mod batching;
+#[cfg(test)]
 mod browsers;
 #[cfg(test)]
 mod cache;

@@ -93,7 +93,7 @@ fn details(loaded: &Loaded) -> Value {
         "inputs": loaded.signature.inputs.iter().map(tensor).collect::<Vec<_>>(),
         "outputs": loaded.signature.outputs.iter().map(tensor).collect::<Vec<_>>(),
         "batching": {"batch_dimension": loaded.batch_dimension, "max_batch_size": loaded.max_batch_size.unwrap_or(1), "reason": loaded.batching_reason},
-        "execution": {"instances": loaded.instances, "intra_threads": loaded.intra_threads},
+        "execution": {"strategy": loaded.choice.strategy.as_str(), "reason": loaded.choice.reason, "instances": loaded.instances, "intra_threads": loaded.intra_threads},
         "digest": format!("sha256:{}", loaded.digest),
         "size_bytes": loaded.size,
         "load_ms": millis(loaded.load_time),

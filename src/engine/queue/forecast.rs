@@ -7,6 +7,8 @@ use std::time::{Duration, Instant};
 pub(super) struct Forecast {
     /// Mean time of the last runs; zero before the first.
     run_time: Duration,
+    /// The same, divided by what went together in each of them.
+    share: Duration,
     /// Runs that were measured.
     runs: u32,
     /// Since when each session has been at its run; `None` while it has none.
@@ -16,7 +18,7 @@ pub(super) struct Forecast {
 impl Forecast {
     /// Of so many idle sessions.
     pub(super) fn new(sessions: usize) -> Self {
-        Self { run_time: Duration::ZERO, runs: 0, busy_since: vec![None; sessions] }
+        Self { run_time: Duration::ZERO, share: Duration::ZERO, runs: 0, busy_since: vec![None; sessions] }
     }
 
     /// A session begins with something.
@@ -29,12 +31,14 @@ impl Forecast {
         self.busy_since[session] = None;
     }
 
-    /// A run took so long. The mean is that of all runs at first, so that one good sample is worth something; later it
+    /// A run for so many of those that waited took so long. The mean is that of all runs at first, so that one good sample is worth something; later it
     /// moves with the last ten or so: it follows a change within some runs and forgets a single slow one.
-    pub(super) fn learn(&mut self, time: Duration) {
+    pub(super) fn learn(&mut self, time: Duration, items: usize) {
         self.runs = self.runs.saturating_add(1);
         let weight = f64::from(self.runs).recip().max(0.1);
+        let share = time / u32::try_from(items).unwrap_or(u32::MAX).max(1);
         self.run_time = self.run_time.mul_f64(1.0 - weight) + time.mul_f64(weight);
+        self.share = self.share.mul_f64(1.0 - weight) + share.mul_f64(weight);
     }
 
     /// Mean time of the last runs.
@@ -47,6 +51,11 @@ impl Forecast {
         self.busy_since.iter().filter(|since| since.is_none()).count()
     }
 
+    /// Whether any session is at work.
+    pub(super) fn is_busy(&self) -> bool {
+        self.busy_since.iter().any(Option::is_some)
+    }
+
     /// How long it takes until `ahead` runs have been given to sessions and one is free for the next.
     ///
     /// Sessions become free one after the other, and work off the line together from then on. The time that is looked for
@@ -56,7 +65,7 @@ impl Forecast {
         let now = Instant::now();
         let mut free_in: Vec<_> = self.busy_since.iter().map(|since| self.rest(*since, now)).collect();
         free_in.sort_unstable();
-        let mut work = self.run_time.saturating_mul(u32::try_from(ahead).unwrap_or(u32::MAX));
+        let mut work = self.share.saturating_mul(u32::try_from(ahead).unwrap_or(u32::MAX));
         let mut wait = Duration::ZERO;
         for (index, free) in free_in.iter().enumerate() {
             work = work.saturating_add(*free);
@@ -81,7 +90,7 @@ mod tests {
     /// Sessions that have been at their runs for so many milliseconds, of which the mean takes 100.
     fn forecast(busy_for: &[Option<u64>]) -> Forecast {
         let mut forecast = Forecast::new(busy_for.len());
-        forecast.learn(Duration::from_millis(100));
+        forecast.learn(Duration::from_millis(100), 1);
         let since = |ms: Option<u64>| Some(Instant::now() - Duration::from_millis(ms?));
         forecast.busy_since = busy_for.iter().map(|ms| since(*ms)).collect();
         forecast
@@ -115,13 +124,13 @@ mod tests {
         let mut forecast = Forecast::new(1);
         assert_eq!(forecast.run_time(), Duration::ZERO);
         for (time, mean) in [(100, 100), (300, 200), (200, 200)] {
-            forecast.learn(Duration::from_millis(time));
+            forecast.learn(Duration::from_millis(time), 1);
             assert_eq!(forecast.run_time().as_millis(), mean);
         }
         for _ in 0..50 {
-            forecast.learn(Duration::from_millis(200));
+            forecast.learn(Duration::from_millis(200), 1);
         }
-        forecast.learn(Duration::from_millis(1200));
+        forecast.learn(Duration::from_millis(1200), 1);
         assert_eq!(forecast.run_time().as_millis(), 300);
     }
 }

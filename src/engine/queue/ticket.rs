@@ -1,11 +1,14 @@
 //! A request that was let into the line, and the places of its runs there.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicUsize, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Instant,
 };
 
-use super::Queue;
+use super::{Queue, line::Waiting};
 
 /// A request that was let in. What it has not begun is given up when this is dropped.
 #[derive(Debug)]
@@ -42,9 +45,7 @@ impl<T> Ticket<T> {
         let run = self.sent.fetch_add(1, Ordering::Relaxed);
         let mut state = self.queue.lock();
         let line = state.line(self.is_single());
-        // More runs than were announced: a batch that the graph refused is tried item by item.
-        line.left.entry(self.number).or_insert(1);
-        line.waiting.insert((self.number, run), item);
+        line.waiting.insert((self.number, run), Waiting { since: Instant::now(), item });
         self.queue.waiting.fetch_add(1, Ordering::Relaxed);
         let asleep = state.asleep > 0;
         drop(state);

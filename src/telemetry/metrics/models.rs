@@ -7,7 +7,7 @@ use prometheus::{GaugeVec, Histogram, HistogramVec, IntCounter, IntCounterVec, I
 use super::family::{Families, each};
 use crate::{
     error::ErrorCode,
-    telemetry::labels::{Attempt, Label, Source},
+    telemetry::labels::{Attempt, Label, Release, Source},
 };
 
 /// Rows in one run.
@@ -19,6 +19,8 @@ pub(super) struct ModelFamilies {
     nonfinite: IntCounterVec,
     inference_latency: HistogramVec,
     batch_size: HistogramVec,
+    batches: IntCounterVec,
+    batch_wait: HistogramVec,
     queue_depth: IntGaugeVec,
     queue_seconds: HistogramVec,
     info: IntGaugeVec,
@@ -57,6 +59,8 @@ pub struct ModelMetrics {
     queue_depth: IntGauge,
     inference_latency: Histogram,
     batch_size: Histogram,
+    batches: Vec<IntCounter>,
+    batch_wait: Histogram,
     queue_seconds: Histogram,
 }
 
@@ -84,10 +88,24 @@ impl ModelFamilies {
                 &["model"],
                 &ROWS,
             )?,
-            queue_depth: families.gauges("inference_queue_depth", "Runs that wait for a session.", &["model"])?,
+            batches: families.counters(
+                "inference_batches_total",
+                "Runs of a model, by the reason for which they did not wait for more rows.",
+                &["model", "reason"],
+            )?,
+            batch_wait: families.latencies(
+                "inference_batch_wait_seconds",
+                "Time that the oldest item of a run had waited when the run began.",
+                &["model"],
+            )?,
+            queue_depth: families.gauges(
+                "inference_queue_depth",
+                "Requests' runs that wait for a session.",
+                &["model"],
+            )?,
             queue_seconds: families.latencies(
                 "inference_queue_seconds",
-                "Time that runs waited for a session.",
+                "Time that a request's run waited for a session.",
                 &["model"],
             )?,
             info: families.gauges(
@@ -124,6 +142,11 @@ impl ModelFamilies {
             queue_depth: self.queue_depth.with_label_values(&[model]),
             inference_latency: self.inference_latency.with_label_values(&[model, version, provider]),
             batch_size: self.batch_size.with_label_values(&[model]),
+            batches: Release::ALL
+                .iter()
+                .map(|reason| self.batches.with_label_values(&[model, reason.as_str()]))
+                .collect(),
+            batch_wait: self.batch_wait.with_label_values(&[model]),
             queue_seconds: self.queue_seconds.with_label_values(&[model]),
         }
     }
@@ -157,9 +180,21 @@ impl Outcomes {
 }
 
 impl ModelMetrics {
-    /// A run waited for `queued` and took `time` for so many rows.
-    pub fn ran(&self, queued: Duration, time: Duration, rows: usize) {
-        self.queue_seconds.observe(queued.as_secs_f64());
+    /// What a request asked for waited so long for a session.
+    pub fn waited(&self, time: Duration) {
+        self.queue_seconds.observe(time.as_secs_f64());
+    }
+
+    /// A run begins, whose oldest item has waited so long.
+    pub fn released(&self, reason: Release, oldest: Duration) {
+        if let Some(counter) = self.batches.get(reason as usize) {
+            counter.inc();
+        }
+        self.batch_wait.observe(oldest.as_secs_f64());
+    }
+
+    /// A run of so many rows took `time`.
+    pub fn ran(&self, time: Duration, rows: usize) {
         self.inference_latency.observe(time.as_secs_f64());
         self.batch_size.observe(rows as f64);
     }

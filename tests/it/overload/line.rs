@@ -10,7 +10,7 @@ use reqwest::{Client, Method, Response};
 use serde_json::{Value, json};
 use tokio::task::{AbortHandle, JoinSet};
 
-use crate::support::{Loop, Metrics, TestApp};
+use crate::support::{Loop, Metrics, TestApp, eventually};
 
 /// Counting so far takes longer than any test waits.
 const ENDLESS: u64 = 1_000_000_000_000;
@@ -62,7 +62,7 @@ impl Callers {
     async fn occupy(&mut self) -> AbortHandle {
         let caller = self.ask(ENDLESS, "30s");
         // Whoever comes then has to wait.
-        until("the run has begun", async || {
+        eventually("the run has begun", async || {
             predict(&self.app, 0).header("X-Request-Timeout", "50ms").send().await.unwrap().status() != 200
         })
         .await;
@@ -72,7 +72,7 @@ impl Callers {
     /// Waits until so many are in line.
     async fn until_waiting(&self, count: u32) {
         let what = format!("{count} wait");
-        until(&what, async || waiting(&self.app).await == f64::from(count)).await;
+        eventually(&what, async || waiting(&self.app).await == f64::from(count)).await;
     }
 
     async fn next(&mut self) -> (u64, u16, Value) {
@@ -91,14 +91,6 @@ async fn waiting(app: &TestApp) -> f64 {
 /// Runs that have ended.
 async fn runs(app: &TestApp) -> f64 {
     Metrics::of(app).await.sum("inference_batch_size_count", &[])
-}
-
-async fn until(what: &str, mut condition: impl AsyncFnMut() -> bool) {
-    let end = Instant::now() + Duration::from_secs(30);
-    while !condition().await {
-        assert!(Instant::now() < end, "not within 30 s: {what}");
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
 }
 
 /// A refusal's `Retry-After`.
@@ -194,7 +186,7 @@ async fn retry_after_is_what_the_line_takes() {
         assert!(range.contains(&(told as f64)), "{told} s for {length} runs of {:?}", slow.mean);
         callers.tasks.shutdown().await;
         callers.until_waiting(0).await;
-        until("the session is free", async || predict(&app, 1).send().await.unwrap().status() == 200).await;
+        eventually("the session is free", async || predict(&app, 1).send().await.unwrap().status() == 200).await;
     }
 }
 
@@ -207,7 +199,7 @@ async fn nobody_is_let_in_behind_a_run_that_does_not_end() {
     }
     let mut callers = Callers::of(&app);
     let occupier = callers.occupy().await;
-    until("callers are refused", async || {
+    eventually("callers are refused", async || {
         let request = predict(&app, 1).header("X-Request-Timeout", "2s");
         let (asked, response) = (Instant::now(), request.send().await.unwrap());
         let refused = response.status() == 503;
@@ -216,7 +208,7 @@ async fn nobody_is_let_in_behind_a_run_that_does_not_end() {
     })
     .await;
     occupier.abort();
-    until("the session is free", async || predict(&app, 1).send().await.unwrap().status() == 200).await;
+    eventually("the session is free", async || predict(&app, 1).send().await.unwrap().status() == 200).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -228,7 +220,7 @@ async fn a_batch_that_was_let_in_is_done_however_many_come_meanwhile_and_they_do
     let runs_before = runs(&app).await;
     let mut asking = JoinSet::new();
     asking.spawn(TestApp::json(batch));
-    until("the batch has begun", async || runs(&app).await > runs_before).await;
+    eventually("the batch has begun", async || runs(&app).await > runs_before).await;
     // Many who ask again and again: the line in front of the batch's next run is always full.
     let mut callers = Callers::of(&app);
     (0..6).for_each(|n| drop(callers.ask(slow.turns + 100 + n, "30s")));

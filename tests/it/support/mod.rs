@@ -17,7 +17,7 @@ pub use caller::{Answer, Caller};
 pub use close::assert_close;
 pub use exposition::Metrics;
 pub use keys::{Key, KeysFile};
-pub use process::{Finished, Server, children, glassbox, run, run_with_input, until, variable};
+pub use process::{Finished, Server, children, eventually, glassbox, run, run_with_input, until, variable};
 pub use proxy::{Proxy, Weather};
 pub use python::python;
 pub use repository::Repository;

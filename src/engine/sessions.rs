@@ -1,0 +1,40 @@
+//! All sessions of one model: each inference thread has its own, and who runs inline borrows one that is free.
+
+use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
+
+use super::session::Session;
+
+/// The sessions of one model, at least one.
+#[derive(Debug)]
+pub struct Sessions(Vec<Mutex<Session>>);
+
+impl Sessions {
+    /// Takes over what was opened.
+    pub fn new(sessions: Vec<Session>) -> Self {
+        Self(sessions.into_iter().map(Mutex::new).collect())
+    }
+
+    /// How many there are.
+    pub const fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether there is none, with which nothing can be run.
+    pub const fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The session of one inference thread; waits for who has borrowed it, some microseconds.
+    pub(super) fn own(&self, number: usize) -> MutexGuard<'_, Session> {
+        self.0[number].lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A session that nobody uses.
+    pub(super) fn borrow(&self) -> Option<MutexGuard<'_, Session>> {
+        self.0.iter().find_map(|session| match session.try_lock() {
+            Ok(session) => Some(session),
+            Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
+            Err(TryLockError::WouldBlock) => None,
+        })
+    }
+}

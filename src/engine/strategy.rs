@@ -1,0 +1,138 @@
+//! How a model's runs get a thread, decided from what its first runs took.
+
+use std::time::Duration;
+
+use super::operators::Unbounded;
+use crate::model::Strategy;
+
+/// A run that is shorter than this is not worth another thread. To hand it over and to be woken up by it takes about
+/// 20 µs of two cores, and a thread that holds requests can spare some tens of microseconds.
+const SHORT: Duration = Duration::from_micros(100);
+
+/// Rows of the run that shows what sharing one saves.
+pub(super) const ROWS: usize = 8;
+
+/// Sharing runs pays when a row costs less than this part of what it costs alone.
+const WORTH_SHARING: f64 = 0.9;
+
+/// What first runs on made-up inputs took; nothing where the graph took none of them.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Tried {
+    /// One row.
+    pub single: Option<Duration>,
+    /// Eight rows in one run.
+    pub eight: Option<Duration>,
+    /// The size of one row's inputs in bytes.
+    pub bytes: usize,
+}
+
+/// How a model is run, and why.
+#[derive(Debug, Clone)]
+pub struct Choice {
+    /// Never `Auto`.
+    pub strategy: Strategy,
+    /// In words for people.
+    pub reason: String,
+}
+
+/// Decides for a model that allows `most` rows in a run. `unbounded` looks into the graph.
+///
+/// # Errors
+/// When the manifest wants what the graph does not allow.
+pub(super) fn choose(
+    wanted: Strategy,
+    most: Option<usize>,
+    tried: &Tried,
+    unbounded: impl FnOnce() -> anyhow::Result<Option<Unbounded>>,
+) -> anyhow::Result<Choice> {
+    let declared = |strategy| Ok(Choice { strategy, reason: "declared".to_owned() });
+    match wanted {
+        Strategy::Pool => declared(Strategy::Pool),
+        Strategy::Batched => {
+            anyhow::ensure!(
+                most.is_some(),
+                "execution.strategy is \"batched\", but rows of different callers may not share a run: \
+                 batching.max_batch_size says how many may"
+            );
+            declared(Strategy::Batched)
+        }
+        Strategy::Inline => {
+            if let Some(Unbounded { operator, endless: true }) = unbounded()? {
+                anyhow::bail!(
+                    "execution.strategy is \"inline\", but the graph has a {operator}, which may never end, and a run \
+                     without a thread of its own cannot be ended"
+                );
+            }
+            declared(Strategy::Inline)
+        }
+        Strategy::Auto => automatic(most, tried, unbounded),
+    }
+}
+
+fn automatic(
+    most: Option<usize>,
+    tried: &Tried,
+    unbounded: impl FnOnce() -> anyhow::Result<Option<Unbounded>>,
+) -> anyhow::Result<Choice> {
+    let chosen = |strategy, reason: String| Ok(Choice { strategy, reason });
+    let Some(single) = tried.single else {
+        let strategy = if most.is_some() { Strategy::Batched } else { Strategy::Pool };
+        return chosen(strategy, "the graph took none of the inputs that were tried".to_owned());
+    };
+    if single <= SHORT {
+        return match unbounded()? {
+            None => chosen(Strategy::Inline, format!("measured: a run takes {single:.1?}")),
+            Some(Unbounded { operator, .. }) => {
+                let reason = format!("measured: a run takes {single:.1?}, but {operator} can make it any time");
+                chosen(Strategy::Pool, reason)
+            }
+        };
+    }
+    match (most, tried.eight) {
+        (None, _) => chosen(Strategy::Pool, format!("measured: a run takes {single:.1?}; rows cannot share one")),
+        (Some(_), None) => chosen(Strategy::Batched, format!("measured: a run takes {single:.1?}")),
+        (Some(_), Some(eight)) => {
+            let part = eight.as_secs_f64() / (ROWS as f64 * single.as_secs_f64());
+            let reason = format!("measured: a run takes {single:.1?}, one of {ROWS} rows {eight:.1?}");
+            chosen(if part < WORTH_SHARING { Strategy::Batched } else { Strategy::Pool }, reason)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn first_runs_decide() {
+        let tried = |single, eight| {
+            let time = |micros: u64| (micros > 0).then(|| Duration::from_micros(micros));
+            Tried { single: time(single), eight: time(eight), bytes: 0 }
+        };
+        let growing = Some(Unbounded { operator: "Range", endless: false });
+        for (most, tried, unbounded, expected) in [
+            (Some(8), tried(20, 60), None, Strategy::Inline),
+            (None, tried(20, 0), None, Strategy::Inline),
+            (None, tried(20, 0), growing, Strategy::Pool),
+            (Some(8), tried(2000, 8000), None, Strategy::Batched),
+            (Some(8), tried(2000, 16000), None, Strategy::Pool),
+            (Some(8), tried(2000, 0), None, Strategy::Batched),
+            (None, tried(2000, 0), None, Strategy::Pool),
+            (Some(8), tried(0, 0), None, Strategy::Batched),
+            (None, tried(0, 0), None, Strategy::Pool),
+        ] {
+            let choice = choose(Strategy::Auto, most, &tried, || Ok(unbounded)).unwrap();
+            assert_eq!(choice.strategy, expected, "{most:?} {tried:?}: {}", choice.reason);
+        }
+    }
+
+    #[test]
+    fn what_a_graph_does_not_allow_is_refused() {
+        let choose = |wanted, most, unbounded| choose(wanted, most, &Tried::default(), || Ok(unbounded));
+        let endless = Some(Unbounded { operator: "Loop", endless: true });
+        assert!(choose(Strategy::Inline, None, endless).is_err());
+        assert!(choose(Strategy::Inline, None, None).is_ok());
+        assert!(choose(Strategy::Batched, None, None).is_err());
+        assert!(choose(Strategy::Pool, None, endless).is_ok());
+    }
+}
