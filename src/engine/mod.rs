@@ -12,6 +12,7 @@ mod postprocess;
 mod queue;
 pub mod session;
 mod stub;
+mod text;
 pub mod warmup;
 pub mod weights;
 pub mod words;
@@ -36,11 +37,12 @@ pub use pool::Pool;
 pub use postprocess::Postprocess;
 pub use queue::Limits;
 pub use stub::Stub;
+pub use text::{TextEncoder, TextFiles};
 
 use crate::{
     error::{Error, Violation},
     model::{Input, ModelId, Prediction, Tensor, Value, conform::Item},
-    telemetry::{metrics::ModelMetrics, record::Record},
+    telemetry::{labels::Stage, metrics::ModelMetrics, record::Record},
 };
 
 /// What computes the outputs.
@@ -57,6 +59,8 @@ pub enum Backend {
 pub struct Model {
     id: ModelId,
     intake: Intake,
+    /// What makes tokens of texts, where the graph takes tokens.
+    encoder: Option<TextEncoder>,
     /// Rows in one run; `None` runs every item by itself.
     max_batch_size: Option<usize>,
     backend: Backend,
@@ -82,7 +86,7 @@ impl Model {
         backend: Backend,
         postprocess: Postprocess,
     ) -> Self {
-        Self { id, intake, max_batch_size, backend, postprocess, metrics: OnceLock::new() }
+        Self { id, intake, encoder: None, max_batch_size, backend, postprocess, metrics: OnceLock::new() }
     }
 
     /// Name and version.
@@ -103,6 +107,16 @@ impl Model {
         self.intake.limit_texts(max_chars);
     }
 
+    /// Sets what makes tokens of texts.
+    pub fn encode_texts(&mut self, encoder: Option<TextEncoder>) {
+        self.encoder = encoder;
+    }
+
+    /// What makes tokens of texts, where the graph takes tokens.
+    pub const fn encoder(&self) -> Option<&TextEncoder> {
+        self.encoder.as_ref()
+    }
+
     /// Measures all runs from here on.
     pub fn measure(&self, metrics: ModelMetrics) {
         if let Backend::Pool(pool) = &self.backend {
@@ -121,22 +135,41 @@ impl Model {
         record: &Record,
         tell: &(dyn Fn(usize, Result<Prediction, InferError>) + Sync),
     ) {
-        let wholes: Vec<bool> = items.iter().map(|item| item.whole).collect();
+        let Some(encoder) = &self.encoder else { return self.infer_tensors(items, deadline, record, tell).await };
+        let (positions, items) = encode(encoder, items, record, tell).await;
+        let tell = |index: usize, result| {
+            if let Some(position) = positions.get(index) {
+                tell(*position, result);
+            }
+        };
+        self.infer_tensors(items, deadline, record, &tell).await;
+    }
+
+    async fn infer_tensors(
+        &self,
+        items: Vec<Item>,
+        deadline: Instant,
+        record: &Record,
+        tell: &(dyn Fn(usize, Result<Prediction, InferError>) + Sync),
+    ) {
+        let batched = self.intake.has_batch_dimension();
+        // The answer to a text has no batch dimension, however the graph is declared.
+        let one_rows: Vec<bool> = items.iter().map(|item| (batched || item.length.is_some()) && !item.whole).collect();
         let runs = batch::plan(items, self.max_batch_size);
         let mut running = Running::new(record);
         let entry = match self.enter(runs.len(), deadline, &running.clock) {
             Ok(entry) => entry,
             Err(refused) => {
-                return (0..wholes.len()).for_each(|position| tell(position, Err(InferError::Other(refused.clone()))));
+                return (0..one_rows.len())
+                    .for_each(|position| tell(position, Err(InferError::Other(refused.clone()))));
             }
         };
         let mut done = pin!(stream::iter(runs).map(|run| self.run(run, &entry)).buffer_unordered(entry.at_once()));
-        let batched = self.intake.has_batch_dimension();
         while let Some(outputs) = done.next().await {
             let started = Instant::now();
             for (position, values) in outputs {
-                let whole = wholes.get(position).copied().unwrap_or_default();
-                tell(position, values.and_then(|values| self.prediction(values, batched && !whole)));
+                let one_row = one_rows.get(position).copied().unwrap_or_default();
+                tell(position, values.and_then(|values| self.prediction(values, one_row)));
             }
             running.postprocessed(started.elapsed());
         }
@@ -230,6 +263,27 @@ impl Model {
     fn internal(&self, error: anyhow::Error) -> InferError {
         InferError::Other(Error::internal(error.context(format!("model '{}'", self.id))))
     }
+}
+
+/// Makes tokens of the items that are texts, and tells of those that have none. The others keep their positions.
+async fn encode(
+    encoder: &TextEncoder,
+    items: Vec<Item>,
+    record: &Record,
+    tell: &(dyn Fn(usize, Result<Prediction, InferError>) + Sync),
+) -> (Vec<usize>, Vec<Item>) {
+    let _watch = record.watch(Stage::Preprocess);
+    let mut kept = (Vec::with_capacity(items.len()), Vec::with_capacity(items.len()));
+    for (position, item) in encoder.encode(items).await.into_iter().enumerate() {
+        match item {
+            Ok(item) => {
+                kept.0.push(position);
+                kept.1.push(item);
+            }
+            Err(error) => tell(position, Err(InferError::Other(error))),
+        }
+    }
+    kept
 }
 
 /// What runs a request that was let in.

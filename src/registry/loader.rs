@@ -9,8 +9,9 @@ use std::{
 };
 
 use anyhow::Context;
+use tokio::sync::Semaphore;
 
-use super::{ModelSource, Source, VersionSource, digest::digest, golden::Golden};
+use super::{ModelSource, Source, VersionSource, digest::digest, golden::Golden, text};
 use crate::{
     cache::{Fingerprint, Form},
     config::RuntimeConfig,
@@ -28,7 +29,7 @@ use crate::{
 };
 
 /// Files of people's own writing are bounded, as everything is.
-const SMALL_FILE: u64 = 16 * 1024 * 1024;
+pub(super) const SMALL_FILE: u64 = 16 * 1024 * 1024;
 
 /// More sessions than this help a small model little, and cost memory each. A manifest can ask for more.
 const MOST_INSTANCES: usize = 8;
@@ -43,6 +44,8 @@ pub struct Loader {
     threads: usize,
     limits: Limits,
     max_text_chars: usize,
+    /// One permit per text that may be tokenised at the same time, whatever its model.
+    tokenizing: Arc<Semaphore>,
     metrics: Arc<Metrics>,
 }
 
@@ -107,7 +110,7 @@ impl Loader {
             metrics.server.onnxruntime(library.version());
         }
         let limits = Limits { capacity: config.queue_capacity, max_wait: config.max_queue_wait };
-        Self { library, threads, limits, max_text_chars, metrics }
+        Self { library, threads, limits, max_text_chars, tokenizing: Arc::new(Semaphore::new(threads)), metrics }
     }
 
     /// How many versions are worth loading at the same time.
@@ -139,12 +142,12 @@ impl Loader {
             Provider::Onnxruntime => catch_unwind(AssertUnwindSafe(|| self.sessions(id, &manifest, version)))
                 .unwrap_or_else(|_| Err(anyhow::anyhow!("the graph has inputs or outputs of an unknown kind")))?,
         };
-        let text_input = manifest.text.as_ref().map(|text| text_input(&text.input, &parts.signature)).transpose()?;
+        let (text, encoder) = text::intake(&manifest, &version.source, &parts.signature, &self.tokenizing)?;
         let rules = Rules {
             signature: Arc::clone(&parts.signature),
             batched: parts.batch_dimension,
             several_rows: manifest.task != Task::Classification,
-            text_input,
+            text,
             max_text_chars: usize::MAX,
         };
         let lowercase = manifest.text.as_ref().is_some_and(|text| text.lowercase);
@@ -154,6 +157,9 @@ impl Loader {
         }
         let intake = Intake::new(rules, lowercase);
         let mut model = Model::new(id.clone(), intake, parts.max_batch_size, parts.backend, postprocess);
+        // The answer to a text has no batch dimension, however the graph is declared.
+        let batch_dimension = parts.batch_dimension || encoder.is_some();
+        model.encode_texts(encoder);
 
         let (digest, size) = digest(&version.source, &manifest)?;
         let mut golden_samples = 0;
@@ -174,7 +180,7 @@ impl Loader {
         let first_outputs = parts.first_run.as_ref().map_or(&[][..], |run| &run.outputs);
         Ok(Loaded {
             fingerprint: Fingerprint::new(id, &digest, &manifest, &parts.signature, batching),
-            form: Arc::new(Form::new(&manifest, &parts.signature, parts.batch_dimension, first_outputs)),
+            form: Arc::new(Form::new(&manifest, &parts.signature, batch_dimension, first_outputs)),
             model,
             manifest,
             signature: parts.signature,
@@ -296,18 +302,16 @@ fn batching(
     })
 }
 
-fn text_input(name: &str, signature: &Signature) -> anyhow::Result<usize> {
-    let index = signature.inputs.iter().position(|spec| *spec.name == *name);
-    let index = index.with_context(|| format!("text.input '{name}' is not an input of the graph"))?;
-    let datatype = signature.inputs[index].datatype;
-    anyhow::ensure!(datatype == crate::model::Datatype::Bytes, "text.input '{name}' is {datatype}, not BYTES");
-    Ok(index)
-}
-
 /// Reads a file that may lie beside the graph.
 pub(super) fn companion(source: &Source, name: &str) -> anyhow::Result<Option<String>> {
+    companion_up_to(SMALL_FILE, source, name)
+}
+
+/// The same for a file of at most `limit` bytes.
+pub(super) fn companion_up_to(limit: u64, source: &Source, name: &str) -> anyhow::Result<Option<String>> {
     let Some(path) = source.companion(name).filter(|path| path.exists()) else { return Ok(None) };
-    let size = path.metadata().with_context(|| format!("'{name}' cannot be read"))?.len();
-    anyhow::ensure!(size <= SMALL_FILE, "'{name}' is larger than {SMALL_FILE} bytes");
+    let metadata = path.metadata().with_context(|| format!("'{name}' cannot be read"))?;
+    anyhow::ensure!(metadata.is_file(), "'{name}' is not a file");
+    anyhow::ensure!(metadata.len() <= limit, "'{name}' is larger than {limit} bytes");
     std::fs::read_to_string(&path).map(Some).with_context(|| format!("'{name}' cannot be read"))
 }
