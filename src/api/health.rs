@@ -34,9 +34,11 @@ pub(super) async fn ready(State(state): State<ApiState>, operator: Option<Extens
     } else if let [first, ..] = &required[..] {
         Error::ModelNotReady { model: first.model.clone(), reason: first.reason.clone() }
     } else {
+        let lost = lost_parts(&state);
+        let faulty = lost.is_some() || degraded.iter().any(NotReady::is_fault);
         let mut reasons = reasons(&degraded);
-        reasons.extend(lost_parts(&state));
-        let status = if reasons.is_empty() { "ready" } else { "degraded" };
+        reasons.extend(lost);
+        let status = if faulty { "degraded" } else { "ready" };
         return Json(json!({"status": status, "reasons": reasons})).into_response();
     };
     let mut members = Map::new();
@@ -46,7 +48,8 @@ pub(super) async fn ready(State(state): State<ApiState>, operator: Option<Extens
 
 fn without_name(item: &mut NotReady) {
     item.model = "*".to_owned();
-    item.reason = format!("a model is {}; the log, and server.metrics_listen, say which and why", item.state);
+    let state = item.state.replace('_', " ");
+    item.reason = format!("a model is {state}; the log, and server.metrics_listen, say which and why");
 }
 
 /// Parts without which predictions go on.

@@ -3,7 +3,9 @@
 
 use std::sync::Arc;
 
-use crate::model::{Activation, Classes, Dim, Manifest, Prediction, Signature, Task, TensorSpec, Value};
+use crate::model::{
+    Activation, Classes, Dim, Manifest, MultiLabel, Pooling, Prediction, Signature, Task, TensorSpec, Value,
+};
 
 /// What the answers of a version look like.
 #[derive(Debug)]
@@ -19,6 +21,9 @@ enum Kind {
         /// None when only the graph names the classes, and it was not run yet.
         labels: Option<Arc<[String]>>,
         activation: Activation,
+        /// Whether labels do not exclude each other; none when that depends on how many numbers the graph gives.
+        multi_label: Option<bool>,
+        threshold: f32,
     },
     Value(Output),
     Named(Vec<Output>),
@@ -38,13 +43,19 @@ impl Form {
     pub fn new(manifest: &Manifest, signature: &Signature, batch_dimension: bool, first_run: &[Value]) -> Self {
         let output = |(index, spec): (usize, &TensorSpec)| {
             let first = first_run.get(index);
-            Output { spec: spec.clone(), keys: first.and_then(|value| value.keys.clone()), ran: first.is_some() }
+            Output {
+                spec: of_answers(spec, manifest),
+                keys: first.and_then(|value| value.keys.clone()),
+                ran: first.is_some(),
+            }
         };
         let mut outputs: Vec<Output> = signature.outputs.iter().enumerate().map(output).collect();
         let kind = match outputs.pop() {
             Some(only) if outputs.is_empty() && manifest.task == Task::Classification => Kind::Classification {
                 labels: if manifest.labels.is_empty() { only.keys } else { Some(manifest.labels.clone().into()) },
                 activation: manifest.output.activation,
+                multi_label: multi_label(manifest, &only.spec),
+                threshold: manifest.output.least_probability(),
             },
             Some(only) if outputs.is_empty() => Kind::Value(only),
             last => {
@@ -58,9 +69,15 @@ impl Form {
     /// Whether the version could have given this answer.
     pub fn admits(&self, prediction: &Prediction) -> bool {
         match (&self.kind, prediction) {
-            (Kind::Classification { labels, activation }, Prediction::Classification(classes)) => {
-                let named = labels.as_ref().is_none_or(|labels| *labels == classes.labels);
-                named && !classes.labels.is_empty() && in_range(*activation, classes)
+            (Kind::Classification { labels, activation, multi_label, .. }, Prediction::Classification(classes)) => {
+                *multi_label != Some(true) && named(labels.as_ref(), classes) && in_range(*activation, classes)
+            }
+            (
+                Kind::Classification { labels, activation, multi_label, threshold },
+                Prediction::MultiLabel(MultiLabel { classes, threshold: used }),
+            ) => {
+                let possible = *multi_label != Some(false) && used == threshold;
+                possible && named(labels.as_ref(), classes) && in_range(*activation, classes)
             }
             (Kind::Value(output), Prediction::Value(value)) => self.fits(output, value),
             (Kind::Named(outputs), Prediction::Named(values)) => {
@@ -86,6 +103,33 @@ impl Form {
         let known = !output.ran || output.keys == value.keys;
         value.tensor.data().datatype() == output.spec.datatype && shaped && keyed && known
     }
+}
+
+/// What is answered of an output `[batch, sequence, …]` to a text: one vector, or as many as it has tokens, however many
+/// the graph gives.
+fn of_answers(spec: &TensorSpec, manifest: &Manifest) -> TensorSpec {
+    let mut spec = spec.clone();
+    let tokens = manifest.text.as_ref().is_some_and(|text| text.tokenizer.is_some());
+    if spec.shape.len() >= 3 && manifest.output.pooling != Pooling::None {
+        spec.shape.remove(1);
+    } else if spec.shape.len() >= 3 && tokens {
+        spec.shape[1] = Dim::Dynamic(None);
+    }
+    spec
+}
+
+fn multi_label(manifest: &Manifest, spec: &TensorSpec) -> Option<bool> {
+    match (manifest.output.activation, spec.shape.last()) {
+        (activation @ Activation::Sigmoid, Some(Dim::Fixed(logits))) => {
+            Some(activation.is_multi_label(*logits, manifest.labels.len()))
+        }
+        (Activation::Sigmoid, _) => None,
+        _ => Some(false),
+    }
+}
+
+fn named(labels: Option<&Arc<[String]>>, classes: &Classes) -> bool {
+    !classes.labels.is_empty() && labels.is_none_or(|labels| *labels == classes.labels)
 }
 
 /// What an activation makes lies between 0 and 1; NaN comes of NaN. Without one, the graph's numbers stand as they are.
@@ -140,6 +184,36 @@ mod tests {
         ] {
             assert!(!plain.admits(&other), "{other:?}");
         }
+    }
+
+    #[test]
+    fn labels_exclude_each_other_or_not_as_the_graph_has_logits() {
+        let manifest = "task = \"classification\"\nlabels = [\"a\", \"b\"]\n\
+                        output = { activation = \"sigmoid\", threshold = 0.25 }";
+        let (excluding, Prediction::Classification(inner)) =
+            (classes(&["a", "b"], &[0.5; 2]), classes(&["a", "b"], &[0.5; 2]))
+        else {
+            panic!()
+        };
+        let own = |threshold| Prediction::MultiLabel(MultiLabel { classes: inner.clone(), threshold });
+        for (logits, one, several) in [(1, true, false), (2, false, true), (-1, true, true)] {
+            let form = form(manifest, &[("p", &[-1, logits])], &[]);
+            assert_eq!((form.admits(&excluding), form.admits(&own(0.25))), (one, several), "{logits}");
+            assert!(!form.admits(&own(0.5)));
+        }
+        let plain = form("task = \"classification\"\nlabels = [\"a\", \"b\"]", &[("p", &[-1, 2])], &[]);
+        assert!(!plain.admits(&own(0.5)));
+    }
+
+    #[test]
+    fn a_pooled_output_has_no_sequence_and_another_one_is_as_long_as_its_text() {
+        let shape: &[i64] = &[-1, 128, 3];
+        let pooled = form("task = \"embedding\"\noutput.pooling = \"mean\"", &[("y", shape)], &[]);
+        assert!(pooled.admits(&Prediction::Value(value(&[3]))) && !pooled.admits(&Prediction::Value(value(&[128, 3]))));
+        let tokens = form("text.tokenizer = \"t\"\ntask = \"embedding\"", &[("y", shape)], &[]);
+        assert!(
+            tokens.admits(&Prediction::Value(value(&[5, 3]))) && !tokens.admits(&Prediction::Value(value(&[5, 4])))
+        );
     }
 
     #[test]

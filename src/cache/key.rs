@@ -7,10 +7,14 @@ use std::fmt;
 
 use sha2::{Digest, Sha256};
 
-use crate::model::{Data, Datatype, Manifest, ModelId, Signature, TensorSpec, conform::Item, manifest::Text};
+use crate::model::{
+    Data, Datatype, Manifest, ModelId, Signature, TensorSpec,
+    conform::Item,
+    manifest::{Output, Text, TokenInputs},
+};
 
 /// Raised whenever this server computes something else from the same files and inputs, or writes keys otherwise.
-const SCHEME: u8 = 1;
+const SCHEME: u8 = 2;
 
 /// Finds an answer.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -73,6 +77,7 @@ impl Fingerprint {
             cache: _,
             versions: _,
             execution: _,
+            source: _,
             inputs: _,
             outputs: _,
         } = manifest;
@@ -84,12 +89,8 @@ impl Fingerprint {
         hash.text(format!("{task:?}"));
         hash.text(provider.as_str());
         hash.list(labels, Hasher::text);
-        hash.list(text.as_ref(), |hash, Text { input, lowercase }| {
-            hash.text(input);
-            hash.byte(u8::from(*lowercase));
-        });
-        hash.list(output.name.as_ref(), Hasher::text);
-        hash.text(format!("{:?}", output.activation));
+        hash.list(text.as_ref(), Hasher::manifest_text);
+        hash.output(output);
         hash.list(&signature.inputs, Hasher::spec);
         hash.list(&signature.outputs, Hasher::spec);
         hash.byte(u8::from(batch_dimension));
@@ -154,6 +155,23 @@ impl Hasher {
         let list = list.into_iter();
         self.number(list.clone().count());
         list.for_each(|item| one(self, item));
+    }
+
+    fn manifest_text(&mut self, Text { input, tokenizer, max_tokens, inputs, lowercase }: &Text) {
+        let TokenInputs { input_ids, attention_mask, token_type_ids } = inputs;
+        for name in [input, tokenizer, input_ids, attention_mask, token_type_ids] {
+            self.list(name.as_ref(), Self::text);
+        }
+        self.list(*max_tokens, Self::number);
+        self.byte(u8::from(*lowercase));
+    }
+
+    fn output(&mut self, Output { name, activation, threshold, pooling, normalize }: &Output) {
+        self.list(name.as_ref(), Self::text);
+        self.text(format!("{activation:?}"));
+        self.list(*threshold, |hash, threshold| hash.0.update(threshold.to_le_bytes()));
+        self.text(format!("{pooling:?}"));
+        self.byte(u8::from(*normalize));
     }
 
     fn spec(&mut self, spec: &TensorSpec) {
@@ -238,6 +256,15 @@ mod tests {
             "output.name = \"x\"",
             "text.input = \"x\"",
             "text = { input = \"x\", lowercase = true }",
+            "text.tokenizer = \"x\"",
+            "text = { tokenizer = \"x\", max_tokens = 8 }",
+            "text = { tokenizer = \"x\", inputs.input_ids = \"x\" }",
+            "text = { tokenizer = \"x\", inputs.token_type_ids = \"x\" }",
+            "task = \"embedding\"\noutput.pooling = \"cls\"",
+            "task = \"embedding\"\noutput.pooling = \"mean\"",
+            "task = \"embedding\"\noutput.normalize = true",
+            &format!("{classifier}output.activation = \"sigmoid\""),
+            &format!("{classifier}output = {{ activation = \"sigmoid\", threshold = 0.7 }}"),
         ];
         let item = item(&[2], Data::Fp32(vec![1.0, 2.0]));
         let mut keys = HashSet::new();

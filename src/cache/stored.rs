@@ -15,7 +15,7 @@ use sha2::{Digest, Sha256};
 use self::body::{Reader, Writer};
 use super::form::Form;
 use super::key::Key;
-use crate::model::{Prediction, Tensor, Value};
+use crate::model::{MultiLabel, Prediction, Tensor, Value};
 
 /// Names the form and its version. Another version of the server may read another form: it is then a miss.
 const MAGIC: [u8; 4] = *b"GBX1";
@@ -57,7 +57,9 @@ impl Stored {
     pub fn bytes(&self) -> usize {
         let texts = |texts: &[String]| texts.iter().map(|text| text.len() + size_of::<String>()).sum::<usize>();
         let own = match &*self.prediction {
-            Prediction::Classification(classes) => classes.probabilities.len() * 4 + texts(&classes.labels),
+            Prediction::Classification(classes) | Prediction::MultiLabel(MultiLabel { classes, .. }) => {
+                classes.probabilities.len() * 4 + texts(&classes.labels)
+            }
             Prediction::Value(value) => bytes_of(value, texts),
             Prediction::Named(values) => {
                 let one = |(name, value): &(Arc<str>, Value)| name.len() + size_of::<Value>() + bytes_of(value, texts);
@@ -176,7 +178,11 @@ mod tests {
             Prediction::Value(keyed),
             Prediction::Value(value(&[], Data::Int64(vec![1]))),
             Prediction::Value(value(&[0, 4], Data::Fp32(vec![]))),
-            Prediction::Classification(Classes { labels, probabilities: vec![0.1, 0.9] }),
+            Prediction::Classification(Classes { labels: Arc::clone(&labels), probabilities: vec![0.1, 0.9] }),
+            Prediction::MultiLabel(MultiLabel {
+                classes: Classes { labels, probabilities: vec![0.7, 0.9] },
+                threshold: 0.5,
+            }),
         ]);
         let stored = |prediction| Stored::now(prediction, Duration::from_nanos(123_456_789));
         predictions.into_iter().map(stored).collect()

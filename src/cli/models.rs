@@ -27,21 +27,23 @@ fn table(registry: &Registry) -> (String, bool) {
         .load_style(UTF8_FULL_CONDENSED)
         .set_content_arrangement(ContentArrangement::Dynamic)
         .set_header(["name", "version", "state", "task", "inputs", "outputs", "digest", "size"]);
-    let mut reasons = Vec::new();
+    let (mut reasons, mut broken) = (Vec::new(), false);
     for (name, entry) in &snapshot.models {
         if let Some(fault) = &entry.fault {
             table.add_row([name.as_str(), "", "failed"]);
+            broken = true;
             reasons.push(format!("{name}: {fault}"));
         }
         for (version, state) in &entry.versions {
             table.add_row(row(name, entry, version, state));
-            if let State::Failed(reason) = state {
+            broken |= matches!(state, State::Failed(_));
+            if let State::Failed(reason) | State::NotBuilt(reason) = state {
                 reasons.push(format!("{name}/{version}: {reason}"));
             }
         }
     }
     let text = std::iter::once(table.to_string()).chain(reasons.iter().cloned()).map(|line| line + "\n").collect();
-    (text, !reasons.is_empty())
+    (text, broken)
 }
 
 fn row(name: &ModelName, entry: &ModelEntry, version: &Version, state: &State) -> Vec<String> {

@@ -4,7 +4,7 @@ use crate::{
     error::Violation,
     model::{
         Data, Input,
-        conform::{Item, Rules},
+        conform::{Item, Rules, TextIntake},
     },
 };
 
@@ -16,7 +16,7 @@ pub struct Intake {
 }
 
 impl Intake {
-    /// `lowercase` applies to the text input that `rules` name.
+    /// `lowercase` applies to the texts that `rules` take.
     pub const fn new(rules: Rules, lowercase: bool) -> Self {
         Self { rules, lowercase }
     }
@@ -37,7 +37,11 @@ impl Intake {
     /// All violations of what the model declares.
     pub fn check(&self, input: Input, pointer: &str) -> Result<Item, Vec<Violation>> {
         let mut item = self.rules.conform(input, pointer)?;
-        let text = self.rules.text_input.filter(|_| self.lowercase).and_then(|index| item.tensors.get_mut(index));
+        let index = match self.rules.text {
+            Some(TextIntake::Input(index)) => index,
+            Some(TextIntake::Tokens) | None => 0,
+        };
+        let text = item.tensors.get_mut(index).filter(|_| self.lowercase);
         if let Some(Data::Bytes(texts)) = text.map(crate::model::Tensor::data_mut) {
             // Unicode's rules, the same under every locale: the graph must not lower-case by itself.
             texts.iter_mut().for_each(|text| *text = text.to_lowercase());

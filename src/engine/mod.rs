@@ -18,6 +18,7 @@ pub mod session;
 mod sessions;
 mod strategy;
 mod stub;
+mod text;
 mod together;
 pub mod warmup;
 pub mod weights;
@@ -49,6 +50,7 @@ pub use runner::{Runner, Tries};
 pub use sessions::Sessions;
 pub use strategy::{Choice, Tried};
 pub use stub::Stub;
+pub use text::{TextEncoder, TextFiles};
 
 use crate::{
     error::{Error, Violation},
@@ -74,6 +76,8 @@ pub enum Backend {
 pub struct Model {
     id: ModelId,
     intake: Intake,
+    /// What makes tokens of texts, where the graph takes tokens.
+    encoder: Option<TextEncoder>,
     sharing: Sharing,
     backend: Backend,
     postprocess: Postprocess,
@@ -91,8 +95,14 @@ pub enum InferError {
 
 impl Model {
     /// Puts the parts of a model together.
-    pub fn new(id: ModelId, intake: Intake, sharing: Sharing, backend: Backend, postprocess: Postprocess) -> Self {
-        Self { id, intake, sharing, backend, postprocess, metrics: OnceLock::new() }
+    pub fn new(
+        id: ModelId,
+        (intake, encoder): (Intake, Option<TextEncoder>),
+        sharing: Sharing,
+        backend: Backend,
+        postprocess: Postprocess,
+    ) -> Self {
+        Self { id, intake, encoder, sharing, backend, postprocess, metrics: OnceLock::new() }
     }
 
     /// Name and version.
@@ -113,6 +123,11 @@ impl Model {
         self.intake.limit_texts(max_chars);
     }
 
+    /// What makes tokens of texts, where the graph takes tokens.
+    pub const fn encoder(&self) -> Option<&TextEncoder> {
+        self.encoder.as_ref()
+    }
+
     /// Measures all runs from here on.
     pub fn measure(&self, metrics: ModelMetrics) {
         if let Backend::Runner(runner) = &self.backend {
@@ -125,7 +140,21 @@ impl Model {
     /// after `deadline`, and nothing at all when there is no place for all of it. A bad item costs its neighbours nothing.
     /// Dropping the future ends what it asked for.
     pub async fn infer(&self, items: Vec<Item>, deadline: Instant, record: &Record, tell: Tell<'_>) {
-        let told = Told { model: self, wholes: items.iter().map(|item| item.whole).collect(), tell };
+        let Some(encoder) = &self.encoder else { return self.infer_tensors(items, deadline, record, tell).await };
+        let (positions, items) = encode(encoder, items, record, tell).await;
+        let tell = |index: usize, result| {
+            if let Some(position) = positions.get(index) {
+                tell(*position, result);
+            }
+        };
+        self.infer_tensors(items, deadline, record, &tell).await;
+    }
+
+    async fn infer_tensors(&self, items: Vec<Item>, deadline: Instant, record: &Record, tell: Tell<'_>) {
+        let batched = self.intake.has_batch_dimension();
+        // The answer to a text has no batch dimension, however the graph is declared.
+        let one_row = |item: &Item| (batched || item.length.is_some()) && !item.whole;
+        let told = Told { model: self, one_rows: items.iter().map(one_row).collect(), tell };
         if Instant::now() >= deadline {
             return told.all(&Error::DeadlineExceeded);
         }
@@ -240,14 +269,30 @@ impl Model {
     }
 }
 
+/// Makes tokens of the items that are texts, and tells of those that have none. The others keep their positions.
+async fn encode(encoder: &TextEncoder, items: Vec<Item>, record: &Record, tell: Tell<'_>) -> (Vec<usize>, Vec<Item>) {
+    let _watch = record.watch(Stage::Preprocess);
+    let mut kept = (Vec::with_capacity(items.len()), Vec::with_capacity(items.len()));
+    for (position, item) in encoder.encode(items).await.into_iter().enumerate() {
+        match item {
+            Ok(item) => {
+                kept.0.push(position);
+                kept.1.push(item);
+            }
+            Err(error) => tell(position, Err(InferError::Other(error))),
+        }
+    }
+    kept
+}
+
 /// Learns of each item's prediction, or why there is none.
 pub type Tell<'a> = &'a (dyn Fn(usize, Result<Prediction, InferError>) + Sync);
 
 /// Who is told, and what has to be known for it.
 struct Told<'a> {
     model: &'a Model,
-    /// Whether the caller of each item wrote the batch dimension.
-    wholes: Vec<bool>,
+    /// Whether the first dimension of each item's answer is the batch, which its caller left out.
+    one_rows: Vec<bool>,
     tell: Tell<'a>,
 }
 
@@ -255,10 +300,9 @@ impl Told<'_> {
     /// Tells what came out for the items at `positions`; returns how long it took to make predictions of it.
     fn outputs(&self, positions: &[usize], outputs: Vec<Outputs>) -> Duration {
         let started = Instant::now();
-        let batched = self.model.intake.has_batch_dimension();
         for (position, outputs) in positions.iter().zip(outputs) {
-            let whole = self.wholes.get(*position).copied().unwrap_or_default();
-            (self.tell)(*position, self.model.prediction(outputs, batched && !whole));
+            let one_row = self.one_rows.get(*position).copied().unwrap_or_default();
+            (self.tell)(*position, self.model.prediction(outputs, one_row));
         }
         started.elapsed()
     }
@@ -268,6 +312,6 @@ impl Told<'_> {
     }
 
     fn all(&self, error: &Error) {
-        self.refused(&(0..self.wholes.len()).collect::<Vec<_>>(), error);
+        self.refused(&(0..self.one_rows.len()).collect::<Vec<_>>(), error);
     }
 }

@@ -1,11 +1,14 @@
 //! From outputs to a prediction, as the manifest's task says.
 
+mod embedding;
+
 use std::sync::Arc;
 
 use anyhow::Context;
 
 use crate::model::{
-    Activation, Classes, Data, Datatype, Dim, Manifest, Prediction, Signature, Task, TensorSpec, Value,
+    Activation, Classes, Data, Datatype, Dim, Manifest, MultiLabel, Pooling, Prediction, Signature, Task, TensorSpec,
+    Value,
 };
 
 const NAMELESS: &str = "the manifest has no 'labels', and the graph does not name its classes";
@@ -19,6 +22,15 @@ pub enum Postprocess {
         labels: Arc<[String]>,
         /// What turns the numbers into probabilities.
         activation: Activation,
+        /// The least probability of a label that is named, where labels do not exclude each other.
+        threshold: f32,
+    },
+    /// One output holds vectors that are not the answer yet.
+    Embedding {
+        /// What makes one vector of one per token.
+        pooling: Pooling,
+        /// Whether vectors get length 1.
+        normalize: bool,
     },
     /// The only output.
     Value,
@@ -47,18 +59,34 @@ impl Postprocess {
             });
         }
         anyhow::ensure!(outputs.len() == 1, "'output.name' must say which of {} the task reads", names());
+        let TensorSpec { name, datatype, shape } = &outputs[0];
+        let fractions = matches!(datatype, Datatype::Fp16 | Datatype::Bf16 | Datatype::Fp32 | Datatype::Fp64);
+        let (pooling, normalize) = (manifest.output.pooling, manifest.output.normalize);
+        if pooling != Pooling::None || normalize {
+            anyhow::ensure!(fractions, "output '{name}' is {datatype}, and embeddings are FP16, BF16, FP32 or FP64");
+            let poolable = pooling == Pooling::None || matches!(shape.len(), 0 | 3);
+            anyhow::ensure!(
+                poolable,
+                "'output.pooling' needs [batch, sequence, hidden], and the graph has {}",
+                outputs[0]
+            );
+            return Ok(Self::Embedding { pooling, normalize });
+        }
         if manifest.task != Task::Classification {
             return Ok(Self::Value);
         }
-        let TensorSpec { name, datatype, shape } = &outputs[0];
-        let fractions = matches!(datatype, Datatype::Fp16 | Datatype::Bf16 | Datatype::Fp32 | Datatype::Fp64);
         anyhow::ensure!(fractions, "output '{name}' is {datatype}, and probabilities are FP16, BF16, FP32 or FP64");
         if let (Some(Dim::Fixed(classes)), labels) = (shape.last(), manifest.labels.len()) {
             anyhow::ensure!(labels > 0, NAMELESS);
-            let needed = if manifest.output.activation == Activation::Sigmoid && *classes == 1 { 2 } else { *classes };
+            let one_logit = manifest.output.activation == Activation::Sigmoid && *classes == 1 && labels != 1;
+            let needed = if one_logit { 2 } else { *classes };
             anyhow::ensure!(labels == needed, "the manifest has {labels} labels, the graph {needed} classes");
         }
-        Ok(Self::Classification { labels: manifest.labels.clone().into(), activation: manifest.output.activation })
+        Ok(Self::Classification {
+            labels: manifest.labels.clone().into(),
+            activation: manifest.output.activation,
+            threshold: manifest.output.least_probability(),
+        })
     }
 
     /// Checks against the outputs of a first run what a graph with dynamic dimensions does not declare.
@@ -96,14 +124,25 @@ impl Postprocess {
                 let value = values.into_iter().next().context("the model gave no output")?;
                 Ok(Prediction::Value(squeezed(value)))
             }
-            Self::Classification { labels, activation } => {
+            Self::Embedding { pooling, normalize } => {
+                let value = values.into_iter().next().context("the model gave no output")?;
+                let tensor = embedding::embed(value.tensor, *pooling, *normalize)?;
+                Ok(Prediction::Value(squeezed(Value { tensor, keys: None })))
+            }
+            Self::Classification { labels, activation, threshold } => {
                 let value = values.into_iter().next().context("the model gave no output")?;
                 let labels = if labels.is_empty() { value.keys.as_ref() } else { Some(labels) };
-                let labels = labels.context(NAMELESS)?;
-                let probabilities = activate(*activation, floats(value.tensor.data())?);
+                let labels = Arc::clone(labels.context(NAMELESS)?);
+                let numbers = floats(value.tensor.data())?;
+                let multi_label = activation.is_multi_label(numbers.len(), labels.len());
+                let probabilities = activate(*activation, multi_label, numbers);
                 let (classes, expected) = (probabilities.len(), labels.len());
                 anyhow::ensure!(classes == expected, "the model gave {classes} probabilities for {expected} labels");
-                Ok(Prediction::Classification(Classes { labels: Arc::clone(labels), probabilities }))
+                let classes = Classes { labels, probabilities };
+                Ok(match multi_label {
+                    true => Prediction::MultiLabel(MultiLabel { classes, threshold: *threshold }),
+                    false => Prediction::Classification(classes),
+                })
             }
         }
     }
@@ -120,12 +159,12 @@ fn floats(data: &Data) -> anyhow::Result<Vec<f32>> {
     })
 }
 
-fn activate(activation: Activation, mut values: Vec<f32>) -> Vec<f32> {
+fn activate(activation: Activation, multi_label: bool, mut values: Vec<f32>) -> Vec<f32> {
     match activation {
         Activation::None => values,
         Activation::Sigmoid => {
-            if let [logit] = values[..] {
-                let p = 1.0 / (1.0 + (-logit).exp());
+            if let ([logit], false) = (&values[..], multi_label) {
+                let p = 1.0 / (1.0 + (-*logit).exp());
                 return vec![1.0 - p, p];
             }
             values.iter_mut().for_each(|value| *value = 1.0 / (1.0 + (-*value).exp()));
@@ -148,9 +187,10 @@ mod tests {
 
     #[test]
     fn activations_give_probabilities() {
-        let softmax = activate(Activation::Softmax, vec![1000.0, 1000.0]);
+        let softmax = activate(Activation::Softmax, false, vec![1000.0, 1000.0]);
         assert_eq!(softmax, [0.5, 0.5]);
-        assert_eq!(activate(Activation::Sigmoid, vec![0.0]), [0.5, 0.5]);
-        assert_eq!(activate(Activation::None, vec![0.2, 0.8]), [0.2, 0.8]);
+        assert_eq!(activate(Activation::Sigmoid, false, vec![0.0]), [0.5, 0.5]);
+        assert_eq!(activate(Activation::Sigmoid, true, vec![0.0]), [0.5]);
+        assert_eq!(activate(Activation::None, false, vec![0.2, 0.8]), [0.2, 0.8]);
     }
 }

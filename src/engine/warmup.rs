@@ -9,6 +9,7 @@ use std::{
 use super::{
     session::{Cancel, Session},
     strategy::{self, Tried},
+    text::inputs::Part,
     words::RunError,
 };
 use crate::model::{Data, Datatype, Dim, Signature, Tensor, TensorSpec, Value};
@@ -186,7 +187,10 @@ fn inputs(
     let elements = |shape: &Vec<usize>| shape.iter().try_fold(1_usize, |product, size| product.checked_mul(*size));
     let total = shapes.iter().try_fold(0_usize, |sum, shape| sum.checked_add(elements(shape)?))?;
     let pairs = signature.inputs.iter().zip(shapes);
-    let input = |(number, (spec, shape)): (usize, (&TensorSpec, _))| input(spec.datatype, shape, values, number, rows);
+    let input = |(number, (spec, shape)): (usize, (&TensorSpec, Vec<usize>))| match of_tokens(spec, &shape) {
+        Some(tensor) => Some(tensor),
+        None => input(spec.datatype, shape, values, number, rows),
+    };
     if total > most { None } else { pairs.enumerate().map(input).collect() }
 }
 
@@ -197,6 +201,22 @@ fn shape(spec: &TensorSpec, rows: usize, length: usize) -> Vec<usize> {
         shape[0] = rows;
     }
     shape
+}
+
+/// What goes with tokens in transformers: every token counts, and all are of the first segment. A row without any token
+/// that counts, or of a segment that is not there, says nothing about a model.
+fn of_tokens(spec: &TensorSpec, shape: &[usize]) -> Option<Tensor> {
+    let value = match Part::by_usual_name(&spec.name)? {
+        Part::Mask => 1,
+        Part::Types => 0,
+        Part::Ids => return None,
+    };
+    let elements = shape.iter().product();
+    match spec.datatype {
+        Datatype::Int64 => Tensor::new(shape.to_vec(), Data::Int64(vec![value; elements])),
+        Datatype::Int32 => Tensor::new(shape.to_vec(), Data::Int32(vec![i32::from(value == 1); elements])),
+        _ => None,
+    }
 }
 
 fn input(datatype: Datatype, shape: Vec<usize>, values: Values, number: usize, rows: &[usize]) -> Option<Tensor> {

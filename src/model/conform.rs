@@ -9,8 +9,8 @@ use self::fitting::{Fitted, Fitting};
 use super::{
     input::Input,
     nested::{Leaves, Nested},
-    signature::Signature,
-    tensor::Tensor,
+    signature::{Dim, Signature, TensorSpec},
+    tensor::{Datatype, Tensor},
 };
 use crate::error::{MOST_VIOLATIONS, Violation, pointer_segment};
 
@@ -23,10 +23,19 @@ pub struct Rules {
     pub batched: bool,
     /// Whether an item may bring several rows of its own.
     pub several_rows: bool,
-    /// The input that takes text, by its position.
-    pub text_input: Option<usize>,
+    /// Whether text is taken, and what becomes of it.
+    pub text: Option<TextIntake>,
     /// The longest text, in characters.
     pub max_text_chars: usize,
+}
+
+/// What becomes of a text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TextIntake {
+    /// It goes into the input at this position.
+    Input(usize),
+    /// It stays a text, the only tensor of its item, until tokens are made of it.
+    Tokens,
 }
 
 /// One item in the model's own terms.
@@ -49,6 +58,10 @@ impl Rules {
     /// # Errors
     /// One violation per input that does not fit, up to [`MOST_VIOLATIONS`].
     pub fn conform(&self, input: Input, pointer: &str) -> Result<Item, Vec<Violation>> {
+        let input = match (input, self.text) {
+            (Input::Text(text), Some(TextIntake::Tokens)) => return self.text_item(text, pointer),
+            (input, _) => input,
+        };
         let mut values = self.assign(input, pointer)?;
         let mut tensors = Vec::with_capacity(values.len());
         let mut violations = Vec::new();
@@ -58,7 +71,7 @@ impl Rules {
                 violations.push(Violation::new(pointer, "missing_input", detail));
                 continue;
             };
-            let limit = (self.text_input == Some(index)).then_some(self.max_text_chars);
+            let limit = (self.text == Some(TextIntake::Input(index))).then_some(self.max_text_chars);
             let fitting = Fitting { spec, batched: self.batched, pointer: &pointer, max_text_chars: limit };
             match fitting.tensor(nested) {
                 Ok(tensor) => tensors.push(tensor),
@@ -72,13 +85,23 @@ impl Rules {
         self.rows(tensors, pointer).map_err(|violation| vec![violation])
     }
 
+    /// The item of a text that tokens are made of later.
+    fn text_item(&self, text: String, pointer: &str) -> Result<Item, Vec<Violation>> {
+        let shape = vec![Dim::Dynamic(None), Dim::Fixed(1)];
+        let spec = TensorSpec { name: "text".into(), datatype: Datatype::Bytes, shape };
+        let fitting = Fitting { spec: &spec, batched: true, pointer, max_text_chars: Some(self.max_text_chars) };
+        let nested = Nested { leaves: Leaves::Texts(vec![text]), ..Nested::default() };
+        let fitted = fitting.tensor(nested).map_err(|violation| vec![violation])?;
+        Ok(Item { tensors: vec![fitted.tensor], rows: 1, whole: false, length: None })
+    }
+
     /// Sorts the values into the order of the signature, each with its pointer.
     fn assign(&self, input: Input, pointer: &str) -> Result<Vec<Option<(String, Nested)>>, Vec<Violation>> {
         let inputs = &self.signature.inputs;
         let mut values: Vec<Option<(String, Nested)>> = inputs.iter().map(|_| None).collect();
         match input {
             Input::Text(text) => {
-                let Some(index) = self.text_input else {
+                let Some(TextIntake::Input(index)) = self.text else {
                     let detail = format!("this model takes no text: send 'input' with {}", self.names());
                     return Err(vec![Violation::new(pointer, "no_text_input", detail)]);
                 };
@@ -158,10 +181,7 @@ impl Rules {
 
 #[cfg(test)]
 mod tests {
-    use super::{
-        super::{Data, Datatype, Dim, TensorSpec},
-        *,
-    };
+    use super::{super::Data, *};
 
     fn rules(inputs: &[(&str, Datatype, &[i64])], batched: bool) -> Rules {
         let dim = |size: &i64| usize::try_from(*size).map_or(Dim::Dynamic(None), Dim::Fixed);
@@ -171,7 +191,7 @@ mod tests {
             shape: shape.iter().map(dim).collect(),
         });
         let signature = Arc::new(Signature { inputs: inputs.collect(), outputs: Vec::new() });
-        Rules { signature, batched, several_rows: true, text_input: None, max_text_chars: 10 }
+        Rules { signature, batched, several_rows: true, text: None, max_text_chars: 10 }
     }
 
     fn conform(rules: &Rules, json: &str) -> Result<Item, (String, &'static str)> {
@@ -241,6 +261,20 @@ mod tests {
         let rules = rules(&[("x", Datatype::Int64, &[-1])], false);
         let item = conform(&rules, "[1.0, 9007199254740993, -2e3]").unwrap();
         assert_eq!(item.tensors[0].data(), &Data::Int64(vec![1, 9_007_199_254_740_993, -2000]));
+    }
+
+    #[test]
+    fn a_text_stays_a_text_where_tokens_are_made_of_it() {
+        let rules =
+            Rules { text: Some(TextIntake::Tokens), ..rules(&[("input_ids", Datatype::Int64, &[-1, -1])], true) };
+        let item = rules.conform(Input::Text("hi".to_owned()), "/text").unwrap();
+        let text = Tensor::new(vec![1, 1], Data::Bytes(vec!["hi".to_owned()])).unwrap();
+        assert_eq!(item, Item { tensors: vec![text], rows: 1, whole: false, length: None });
+        for (text, code) in [(" \n", "empty_text"), ("eleven char", "too_long"), ("a\0", "nul_character")] {
+            let violations = rules.conform(Input::Text(text.to_owned()), "/text").unwrap_err();
+            assert_eq!((violations[0].code, &*violations[0].pointer), (code, "/text"));
+        }
+        assert_eq!(conform(&rules, "[1, 2]").unwrap().tensors[0].shape(), [1, 2]);
     }
 
     #[test]

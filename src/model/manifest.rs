@@ -1,9 +1,16 @@
 //! `model.toml`: what the graph cannot say about a model. Every part of it is optional.
 
+mod output;
+mod text;
+
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+pub use self::{
+    output::{Activation, Output, Pooling},
+    text::{MOST_TOKENS, Text, TokenInputs},
+};
 use super::{signature::Dim, signature::TensorSpec, tensor::Datatype};
 
 /// A model's manifest, as it stands in its folder.
@@ -32,6 +39,8 @@ pub struct Manifest {
     pub versions: Versions,
     /// How the model is run.
     pub execution: Execution,
+    /// Where its files come from.
+    pub source: Origin,
     /// Declared inputs; for providers without a graph only.
     pub inputs: Vec<DeclaredTensor>,
     /// Declared outputs; for providers without a graph only.
@@ -72,40 +81,6 @@ impl Provider {
             Self::Stub => "stub",
         }
     }
-}
-
-/// `[text]`
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Text {
-    /// The input that receives the text.
-    pub input: String,
-    /// Lower-case the text first (Unicode, without regard to a locale).
-    #[serde(default)]
-    pub lowercase: bool,
-}
-
-/// `[output]`
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Output {
-    /// The output to read; not needed where there is only one, or for the task `tensor`, which reads all.
-    pub name: Option<String>,
-    /// What turns the numbers of a classifier into probabilities.
-    pub activation: Activation,
-}
-
-/// What turns the numbers of a classifier into probabilities.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Activation {
-    /// They are probabilities.
-    #[default]
-    None,
-    /// They are logits of classes that exclude each other.
-    Softmax,
-    /// One logit for two labels: the probability of the second.
-    Sigmoid,
 }
 
 /// `[batching]`
@@ -186,6 +161,15 @@ pub struct Execution {
     pub intra_threads: Option<usize>,
 }
 
+/// `[source]`
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Origin {
+    /// The command that makes the graphs, for models whose graphs are not kept beside their manifest. Until it has run, the
+    /// model is listed as not built.
+    pub build: Option<String>,
+}
+
 /// An input or output that a manifest declares.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -231,6 +215,8 @@ impl Manifest {
         if !classifies && (!self.labels.is_empty() || self.output.activation != Activation::None) {
             return Err("'labels' and 'output.activation' belong to task \"classification\"".to_owned());
         }
+        self.output.check(self.task)?;
+        self.text.as_ref().map_or(Ok(()), Text::check)?;
         let mut labels: Vec<_> = self.labels.iter().collect();
         labels.sort_unstable();
         labels.dedup();
@@ -286,6 +272,15 @@ mod tests {
             ("[batching]\nmax_padding = 1.5", "max_padding"),
             ("[execution]\nstrategy = \"fast\"", "unknown variant"),
             ("provider = \"stub\"", "[[inputs]]"),
+            ("[text]", "'input' or 'tokenizer'"),
+            ("text = { input = \"x\", tokenizer = \"tokenizer.json\" }", "exclude"),
+            ("text = { input = \"x\", max_tokens = 9 }", "'text.tokenizer'"),
+            ("text = { tokenizer = \"tokenizer.json\", max_tokens = 0 }", "text.max_tokens"),
+            ("text.tokenizer = \"../tokenizer.json\"", "without folders"),
+            ("output.pooling = \"mean\"", "task \"embedding\""),
+            ("output.normalize = true", "task \"embedding\""),
+            ("task = \"classification\"\noutput.threshold = 0.5", "\"sigmoid\""),
+            ("task = \"classification\"\noutput = { activation = \"sigmoid\", threshold = 2 }", "from 0 to 1"),
             ("[[inputs]]\nname = \"x\"\ndatatype = \"FP32\"\nshape = [-1]", "read from the graph"),
         ];
         for (text, expected) in cases {

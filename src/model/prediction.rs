@@ -14,6 +14,8 @@ use super::tensor::{Data, Tensor};
 pub enum Prediction {
     /// `{"label", "confidence", "probabilities": {label: probability}}`
     Classification(Classes),
+    /// `{"labels": [those that are named], "probabilities": {label: probability}}`: labels that do not exclude each other.
+    MultiLabel(MultiLabel),
     /// A number or a (nested) list: the one output of a regression, an embedding or a tensor model.
     Value(Value),
     /// An object of named values: a model with several outputs.
@@ -24,7 +26,7 @@ impl Prediction {
     /// How many numbers and strings it holds.
     pub fn elements(&self) -> usize {
         match self {
-            Self::Classification(classes) => classes.probabilities.len(),
+            Self::Classification(classes) | Self::MultiLabel(MultiLabel { classes, .. }) => classes.probabilities.len(),
             Self::Value(value) => value.tensor.data().len(),
             Self::Named(values) => values.iter().map(|(_, value)| value.tensor.data().len()).sum(),
         }
@@ -35,7 +37,9 @@ impl Prediction {
     /// Whether it holds no NaN and no infinity, which JSON has no word for.
     pub fn is_finite(&self) -> bool {
         match self {
-            Self::Classification(classes) => classes.probabilities.iter().all(|p| p.is_finite()),
+            Self::Classification(classes) | Self::MultiLabel(MultiLabel { classes, .. }) => {
+                classes.probabilities.iter().all(|p| p.is_finite())
+            }
             Self::Value(value) => value.is_finite(),
             Self::Named(values) => values.iter().all(|(_, value)| value.is_finite()),
         }
@@ -71,6 +75,23 @@ impl Classes {
     }
 }
 
+/// Probabilities of labels that do not exclude each other.
+#[derive(Debug, Clone, PartialEq)]
+pub struct MultiLabel {
+    /// Every label with a probability of its own.
+    pub classes: Classes,
+    /// The least probability of a label that is named.
+    pub threshold: f32,
+}
+
+impl MultiLabel {
+    /// The labels that reach the threshold, in the order of the manifest.
+    pub fn named(&self) -> impl Iterator<Item = &str> {
+        let pairs = self.classes.labels.iter().zip(&self.classes.probabilities);
+        pairs.filter(|(_, p)| **p >= self.threshold).map(|(label, _)| label.as_str())
+    }
+}
+
 /// One output tensor. `keys` names the entries of its last dimension: ONNX's map outputs arrive so.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Value {
@@ -84,6 +105,7 @@ impl Serialize for Prediction {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self {
             Self::Classification(classes) => classes.serialize(serializer),
+            Self::MultiLabel(labels) => labels.serialize(serializer),
             Self::Value(value) => value.serialize(serializer),
             Self::Named(values) => serializer.collect_map(values.iter().map(|(name, value)| (name.as_ref(), value))),
         }
@@ -97,6 +119,16 @@ impl Serialize for Classes {
         map.serialize_entry("label", &best.map(|(label, _)| label))?;
         map.serialize_entry("confidence", &best.map(|(_, confidence)| confidence))?;
         map.serialize_entry("probabilities", &Keyed { keys: &self.labels, values: &self.probabilities })?;
+        map.end()
+    }
+}
+
+impl Serialize for MultiLabel {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Classes { labels, probabilities } = &self.classes;
+        let mut map = serializer.serialize_map(Some(2))?;
+        map.serialize_entry("labels", &self.named().collect::<Vec<_>>())?;
+        map.serialize_entry("probabilities", &Keyed { keys: labels, values: probabilities })?;
         map.end()
     }
 }
@@ -198,5 +230,18 @@ mod tests {
         assert_eq!(serde_json::to_value(classes(vec![0.25, 0.75])).unwrap(), expected);
         let broken = json!({"label": null, "confidence": null, "probabilities": {"a": null, "b": null}});
         assert_eq!(serde_json::to_value(classes(vec![f32::NAN, f32::NAN])).unwrap(), broken);
+    }
+
+    #[test]
+    fn all_labels_that_reach_the_threshold_are_named() {
+        let labels: Arc<[String]> = ["a", "b", "c"].map(str::to_owned).into();
+        let classes = Classes { labels, probabilities: vec![0.5, f32::NAN, 0.25] };
+        let json = |threshold| {
+            serde_json::to_value(Prediction::MultiLabel(MultiLabel { classes: classes.clone(), threshold })).unwrap()
+        };
+        let probabilities = json!({"a": 0.5, "b": null, "c": 0.25});
+        for (threshold, named) in [(0.2, json!(["a", "c"])), (0.5, json!(["a"])), (0.6, json!([]))] {
+            assert_eq!(json(threshold), json!({"labels": named, "probabilities": probabilities}));
+        }
     }
 }

@@ -3,37 +3,27 @@
 use std::{
     num::NonZero,
     panic::{AssertUnwindSafe, catch_unwind},
-    path::Path,
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use anyhow::Context;
+use tokio::sync::Semaphore;
 
-use super::{ModelSource, Source, VersionSource, digest::digest, golden::Golden};
+use super::{ModelSource, Source, VersionSource, digest::digest, golden::Golden, opened, text};
 use crate::{
     cache::{Fingerprint, Form},
     config::RuntimeConfig,
-    engine::{
-        Backend, Choice, Intake, Limits, Model, Postprocess, Runner, Sharing, Stub, Tries,
-        session::{Cancel, Library, Options, Session, SharedWeights},
-        warmup, weights,
-    },
-    model::{Manifest, ModelId, Provider, Signature, Strategy, Task, Value, conform::Rules},
-    telemetry::{
-        metrics::{Metrics, ModelMetrics},
-        millis,
-    },
+    engine::{Choice, Intake, Limits, Model, Postprocess, Sharing, session::Library},
+    model::{Manifest, ModelId, Provider, Signature, Task, conform::Rules},
+    telemetry::metrics::{Metrics, ModelMetrics},
 };
 
 /// Files of people's own writing are bounded, as everything is.
-const SMALL_FILE: u64 = 16 * 1024 * 1024;
+pub(super) const SMALL_FILE: u64 = 16 * 1024 * 1024;
 
-/// More sessions than this help a small model little, and cost memory each. A manifest can ask for more.
-const MOST_INSTANCES: usize = 8;
-
-/// For all tries of one version. A model that is slower than this is served without having been warmed up.
-const WARMUP_LIMIT: Duration = Duration::from_secs(10);
+/// How much of a run may be padding, where the manifest does not say.
+const DEFAULT_PADDING: f64 = 0.2;
 
 /// What loading needs from the configuration and the machine.
 #[derive(Debug)]
@@ -42,6 +32,8 @@ pub struct Loader {
     threads: usize,
     limits: Limits,
     max_text_chars: usize,
+    /// One permit per text that may be tokenised at the same time, whatever its model.
+    tokenizing: Arc<Semaphore>,
     metrics: Arc<Metrics>,
 }
 
@@ -109,7 +101,7 @@ impl Loader {
         }
         let limits =
             Limits { capacity: config.queue_capacity, max_wait: config.max_queue_wait, max_delay: Duration::ZERO };
-        Self { library, threads, limits, max_text_chars, metrics }
+        Self { library, threads, limits, max_text_chars, tokenizing: Arc::new(Semaphore::new(threads)), metrics }
     }
 
     /// How many versions are worth loading at the same time.
@@ -136,24 +128,35 @@ impl Loader {
         let started = Instant::now();
         let manifest = source.manifest.clone();
         let parts = match manifest.provider {
-            Provider::Stub => stub(&manifest)?,
-            // The binding panics on types that it does not know; that must cost this model only.
-            Provider::Onnxruntime => catch_unwind(AssertUnwindSafe(|| self.sessions(id, &manifest, version)))
-                .unwrap_or_else(|_| Err(anyhow::anyhow!("the graph has inputs or outputs of an unknown kind")))?,
+            Provider::Stub => opened::stub(&manifest)?,
+            Provider::Onnxruntime => {
+                let library = self.library.context("ONNX Runtime is not loaded")?;
+                // The binding panics on types that it does not know; that must cost this model only.
+                let open = || opened::graph(library, self.threads, &manifest, version.source.graph());
+                catch_unwind(AssertUnwindSafe(open))
+                    .unwrap_or_else(|_| Err(anyhow::anyhow!("the graph has inputs or outputs of an unknown kind")))?
+            }
         };
-        let text_input = manifest.text.as_ref().map(|text| text_input(&text.input, &parts.signature)).transpose()?;
+        let (text, encoder) = text::intake(&manifest, &version.source, &parts.signature, &self.tokenizing)?;
         let rules = Rules {
             signature: Arc::clone(&parts.signature),
             batched: parts.batch_dimension,
             several_rows: manifest.task != Task::Classification,
-            text_input,
+            text,
             max_text_chars: usize::MAX,
         };
         let lowercase = manifest.text.as_ref().is_some_and(|text| text.lowercase);
         let postprocess = Postprocess::new(&manifest, &parts.signature)?;
         postprocess.check(&parts.first_outputs)?;
         let intake = Intake::new(rules, lowercase);
-        let mut model = Model::new(id.clone(), intake, parts.sharing, parts.backend, postprocess);
+        // The answer to a text has no batch dimension, however the graph is declared.
+        let batch_dimension = parts.batch_dimension || encoder.is_some();
+        let most = manifest.batching.max_padding.unwrap_or(DEFAULT_PADDING);
+        let padding = encoder.as_ref().and_then(|encoder| encoder.padding(&parts.signature, most));
+        let sharing = Sharing { max_batch_size: parts.max_batch_size, padding };
+        let limits = Limits { max_delay: manifest.batching.max_queue_delay.unwrap_or_default(), ..self.limits };
+        let (backend, choice) = parts.engine.start(id, manifest.execution.strategy, &sharing, limits)?;
+        let mut model = Model::new(id.clone(), (intake, encoder), sharing, backend, postprocess);
 
         let (digest, size) = digest(&version.source, &manifest)?;
         let mut golden_samples = 0;
@@ -174,7 +177,7 @@ impl Loader {
         let batching = (parts.batch_dimension, max_batch_size);
         Ok(Loaded {
             fingerprint: Fingerprint::new(id, &digest, &manifest, &parts.signature, batching),
-            form: Arc::new(Form::new(&manifest, &parts.signature, parts.batch_dimension, &parts.first_outputs)),
+            form: Arc::new(Form::new(&manifest, &parts.signature, batch_dimension, &parts.first_outputs)),
             model,
             manifest,
             signature: parts.signature,
@@ -185,7 +188,7 @@ impl Loader {
             batch_dimension: parts.batch_dimension,
             max_batch_size: parts.max_batch_size,
             batching_reason: parts.batching_reason,
-            choice: parts.choice,
+            choice,
             instances: parts.instances,
             intra_threads: parts.intra_threads,
             example_length: parts.example_length,
@@ -193,139 +196,18 @@ impl Loader {
             golden_samples,
         })
     }
-
-    fn sessions(&self, id: &ModelId, manifest: &Manifest, version: &VersionSource) -> anyhow::Result<Parts> {
-        let library = self.library.context("ONNX Runtime is not loaded")?;
-        let instances = manifest.execution.instances.unwrap_or_else(|| self.threads.min(MOST_INSTANCES));
-        let intra_threads = manifest.execution.intra_threads.unwrap_or(1);
-        let options = Options { intra_threads, outputs: Postprocess::wanted_outputs(manifest) };
-        let graph = version.source.graph();
-        check_file(&graph)?;
-        let weights = if instances > 1 { weights::read(&graph)? } else { Vec::new() };
-        let weights = SharedWeights::new(library, weights)?;
-        let open = |_| Session::open(library, &graph, &options, &weights);
-        let mut sessions = (0..instances).map(open).collect::<anyhow::Result<Vec<_>>>()?;
-        let signature = Arc::clone(sessions.first().context("a model needs a session")?.signature());
-
-        let started = Instant::now();
-        let ((max_batch_size, batching_reason), warm, tried) = warmup::within(WARMUP_LIMIT, |cancel| {
-            let batching = batching(manifest, &mut sessions[0], cancel)?;
-            let warm: Vec<_> = sessions.iter_mut().map(|session| warmup::run_once(session, cancel)).collect();
-            let first = warm.iter().flatten().next();
-            let tried = first.map(|warm| warmup::measure(&mut sessions[0], cancel, warm)).unwrap_or_default();
-            anyhow::Ok((batching, warm, tried))
-        })??;
-        let all_warm = warm.iter().all(Option::is_some);
-        let first_run = warm.into_iter().next().flatten();
-        let (model, warmup_ms) = (id.to_string(), millis(started.elapsed()));
-        tracing::debug!(model, warm = all_warm, warmup_ms, max_batch_size, batching_reason, "sessions are open");
-
-        let sharing = Sharing { max_batch_size, padding: None };
-        let limits = Limits { max_delay: manifest.batching.max_queue_delay.unwrap_or_default(), ..self.limits };
-        let tries = Tries { graph: &graph, wanted: manifest.execution.strategy, tried };
-        let runner = Runner::start(id.name.as_str(), sessions, &sharing, limits, &tries)?;
-        let choice = runner.choice().clone();
-        let Choice { strategy, reason } = &choice;
-        tracing::info!(model, strategy = strategy.as_str(), reason, "execution strategy chosen");
-        let backend = Backend::Runner(runner);
-        // How an input is written must not depend on what the tries showed.
-        let batch_dimension = max_batch_size.is_some() || signature.has_batch_dimension();
-        Ok(Parts {
-            backend,
-            sharing,
-            choice,
-            signature,
-            batch_dimension,
-            max_batch_size,
-            batching_reason,
-            instances,
-            intra_threads,
-            example_length: first_run.as_ref().map(|run| run.length),
-            first_outputs: first_run.map(|run| run.outputs).unwrap_or_default(),
-        })
-    }
-}
-
-/// Says what is wrong with a graph's file before anything opens it: opening a pipe would wait for ever.
-fn check_file(graph: &Path) -> anyhow::Result<()> {
-    let name = graph.file_name().unwrap_or_default().to_string_lossy();
-    let metadata = graph.metadata().with_context(|| format!("'{name}' cannot be read"))?;
-    anyhow::ensure!(!metadata.is_dir(), "'{name}' is a directory");
-    anyhow::ensure!(metadata.is_file(), "'{name}' is not a file");
-    anyhow::ensure!(metadata.len() > 0, "'{name}' is empty");
-    Ok(())
-}
-
-struct Parts {
-    backend: Backend,
-    sharing: Sharing,
-    choice: Choice,
-    signature: Arc<Signature>,
-    batch_dimension: bool,
-    max_batch_size: Option<usize>,
-    batching_reason: &'static str,
-    instances: usize,
-    intra_threads: usize,
-    /// A length of dynamic dimensions that the graph took; `None` when it took no made-up input.
-    example_length: Option<usize>,
-    /// What it gave for that.
-    first_outputs: Vec<Value>,
-}
-
-fn stub(manifest: &Manifest) -> anyhow::Result<Parts> {
-    let signature = Stub::signature(manifest);
-    anyhow::ensure!(signature.could_batch(), "a stub's inputs and outputs start with a dynamic dimension, -1");
-    let max_batch_size = Some(manifest.batching.max_batch_size.unwrap_or(warmup::DEFAULT_BATCH_SIZE));
-    Ok(Parts {
-        backend: Backend::Stub(Stub::new(manifest.task, &signature)),
-        sharing: Sharing { max_batch_size, padding: None },
-        choice: Choice { strategy: Strategy::Inline, reason: "a stub runs no graph".to_owned() },
-        signature: Arc::new(signature),
-        batch_dimension: true,
-        max_batch_size,
-        batching_reason: "declared",
-        instances: 1,
-        intra_threads: 1,
-        example_length: Some(1),
-        first_outputs: Vec::new(),
-    })
-}
-
-/// What the manifest says; without a word from it, what a try shows.
-fn batching(
-    manifest: &Manifest,
-    session: &mut Session,
-    cancel: &Cancel,
-) -> anyhow::Result<(Option<usize>, &'static str)> {
-    Ok(match manifest.batching.max_batch_size {
-        Some(1) => (None, "declared: off"),
-        Some(size) => {
-            let possible = session.signature().could_batch();
-            anyhow::ensure!(
-                possible,
-                "batching.max_batch_size is {size}, but not every input and output starts with a dynamic dimension"
-            );
-            (Some(size), "declared")
-        }
-        None => {
-            let (independent, reason) = warmup::rows_are_independent(session, cancel);
-            (independent.then_some(warmup::DEFAULT_BATCH_SIZE), reason)
-        }
-    })
-}
-
-fn text_input(name: &str, signature: &Signature) -> anyhow::Result<usize> {
-    let index = signature.inputs.iter().position(|spec| *spec.name == *name);
-    let index = index.with_context(|| format!("text.input '{name}' is not an input of the graph"))?;
-    let datatype = signature.inputs[index].datatype;
-    anyhow::ensure!(datatype == crate::model::Datatype::Bytes, "text.input '{name}' is {datatype}, not BYTES");
-    Ok(index)
 }
 
 /// Reads a file that may lie beside the graph.
 pub(super) fn companion(source: &Source, name: &str) -> anyhow::Result<Option<String>> {
+    companion_up_to(SMALL_FILE, source, name)
+}
+
+/// The same for a file of at most `limit` bytes.
+pub(super) fn companion_up_to(limit: u64, source: &Source, name: &str) -> anyhow::Result<Option<String>> {
     let Some(path) = source.companion(name).filter(|path| path.exists()) else { return Ok(None) };
-    let size = path.metadata().with_context(|| format!("'{name}' cannot be read"))?.len();
-    anyhow::ensure!(size <= SMALL_FILE, "'{name}' is larger than {SMALL_FILE} bytes");
+    let metadata = path.metadata().with_context(|| format!("'{name}' cannot be read"))?;
+    anyhow::ensure!(metadata.is_file(), "'{name}' is not a file");
+    anyhow::ensure!(metadata.len() <= limit, "'{name}' is larger than {limit} bytes");
     std::fs::read_to_string(&path).map(Some).with_context(|| format!("'{name}' cannot be read"))
 }

@@ -3,7 +3,9 @@
 mod digest;
 mod golden;
 mod loader;
+mod opened;
 mod repository;
+mod text;
 
 use std::{
     collections::BTreeMap,
@@ -62,6 +64,8 @@ pub enum State {
     Ready(Arc<Loaded>),
     /// Why not.
     Failed(Arc<str>),
+    /// Its graph is made by a command that has not run yet: which one.
+    NotBuilt(Arc<str>),
 }
 
 impl State {
@@ -71,9 +75,13 @@ impl State {
             Self::Loading => "loading",
             Self::Ready(_) => "ready",
             Self::Failed(_) => "failed",
+            Self::NotBuilt(_) => NOT_BUILT,
         }
     }
 }
+
+/// The word for a version whose graph is not there yet. It is told, and nothing waits for it unless it is required by name.
+const NOT_BUILT: &str = "not_built";
 
 impl ModelEntry {
     /// The state of the default version, in one word.
@@ -88,12 +96,19 @@ impl ModelEntry {
 pub struct NotReady {
     /// The model, with its version where one is meant.
     pub model: String,
-    /// `loading`, `failed` or `missing`.
+    /// `loading`, `failed`, `not_built` or `missing`.
     pub state: &'static str,
     /// Why, without paths of the machine.
     pub reason: String,
     /// Whether readiness waits for it.
     pub required: bool,
+}
+
+impl NotReady {
+    /// Whether something is out of order, rather than not there yet.
+    pub fn is_fault(&self) -> bool {
+        self.state != NOT_BUILT
+    }
 }
 
 impl Registry {
@@ -104,7 +119,11 @@ impl Registry {
     pub fn scan(config: &ModelsConfig) -> anyhow::Result<Self> {
         let sources = repository::scan(config)?;
         let entry = |source: &ModelSource| {
-            let versions = source.versions.iter().map(|version| (version.version.clone(), State::Loading)).collect();
+            let reason: Arc<str> = source.not_built_reason().into();
+            let not_built =
+                source.not_built.iter().map(|version| (version.clone(), State::NotBuilt(Arc::clone(&reason))));
+            let built = source.versions.iter().map(|version| (version.version.clone(), State::Loading));
+            let versions = built.chain(not_built).collect();
             let fault = source.fault.as_deref().map(Arc::from);
             let entry = ModelEntry { default_version: source.default_version(), versions, fault };
             (source.name.clone(), entry)
@@ -137,6 +156,11 @@ impl Registry {
         let permits = Arc::new(tokio::sync::Semaphore::new(loader.loads_at_once()));
         let (done, mut all_done) = tokio::sync::mpsc::channel::<()>(1);
         for source in self.sources.iter().cloned().map(Arc::new) {
+            if !source.not_built.is_empty() {
+                let versions: Vec<_> = source.not_built.iter().map(Version::as_str).collect();
+                let (model, versions) = (source.name.as_str(), versions.join(", "));
+                tracing::info!(model, versions, "model is not served: {}", source.not_built_reason());
+            }
             for version in source.versions.iter().cloned() {
                 let (registry, loader, source) = (Arc::clone(self), Arc::clone(loader), Arc::clone(&source));
                 let (permits, done) = (Arc::clone(&permits), done.clone());
@@ -215,6 +239,7 @@ impl Registry {
             State::Ready(loaded) => Ok(Arc::clone(loaded)),
             State::Loading => Err(not_ready("it is being loaded".to_owned())),
             State::Failed(reason) => Err(not_ready(format!("it could not be loaded: {reason}"))),
+            State::NotBuilt(reason) => Err(not_ready(reason.to_string())),
         }
     }
 
@@ -251,6 +276,10 @@ impl Registry {
                 State::Ready(_) => None,
                 State::Loading => Some(item(format!("{name}/{version}"), "loading", "it is being loaded")),
                 State::Failed(reason) => Some(item(format!("{name}/{version}"), "failed", reason)),
+                State::NotBuilt(reason) => {
+                    let required = self.required.iter().any(|required| required == name.as_str());
+                    Some(NotReady { required, ..item(format!("{name}/{version}"), NOT_BUILT, reason) })
+                }
             }));
         }
         let named = self.required.iter().map(String::as_str).filter(|name| *name != "*");

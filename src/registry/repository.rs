@@ -21,6 +21,8 @@ pub struct ModelSource {
     pub manifest: Manifest,
     /// The versions to serve.
     pub versions: Vec<VersionSource>,
+    /// Versions whose graph is made by a command that has not run yet.
+    pub not_built: Vec<Version>,
     /// Why none of them can be served.
     pub fault: Option<String>,
 }
@@ -65,12 +67,18 @@ impl ModelSource {
     /// The manifest's choice, or else the highest version.
     pub fn default_version(&self) -> Option<Version> {
         let chosen = self.manifest.versions.default.as_deref().and_then(Version::parse);
-        chosen.or_else(|| self.versions.iter().map(|version| version.version.clone()).max())
+        let built = self.versions.iter().map(|version| version.version.clone()).max();
+        chosen.or(built).or_else(|| self.not_built.iter().max().cloned())
     }
 
     /// Whether this model needs ONNX Runtime.
     pub fn needs_library(&self) -> bool {
-        self.fault.is_none() && self.manifest.provider == Provider::Onnxruntime
+        !self.versions.is_empty() && self.manifest.provider == Provider::Onnxruntime
+    }
+
+    /// Why versions are not built, for everybody.
+    pub fn not_built_reason(&self) -> String {
+        format!("it is not built yet: run '{}'", self.manifest.source.build.as_deref().unwrap_or_default())
     }
 
     /// Where it comes from, for whoever started the server.
@@ -82,7 +90,7 @@ impl ModelSource {
     }
 
     fn broken(name: ModelName, fault: String) -> Self {
-        Self { name, manifest: Manifest::default(), versions: Vec::new(), fault: Some(fault) }
+        Self { name, manifest: Manifest::default(), versions: Vec::new(), not_built: Vec::new(), fault: Some(fault) }
     }
 }
 
@@ -128,6 +136,7 @@ fn single_file(path: &Path) -> anyhow::Result<ModelSource> {
         name: ModelName::from_file_stem(&telling_name(&path)),
         manifest: Manifest::default(),
         versions: vec![VersionSource { version, source: Source::File(path) }],
+        not_built: Vec::new(),
         fault: None,
     })
 }
@@ -190,26 +199,46 @@ fn chosen(
     if let Some(other) = manifest.name.as_deref().filter(|other| *other != name.as_str()) {
         return Err(format!("model.toml: the name is '{other}', but the folder's is '{name}'"));
     }
+    let not_built = not_built(&manifest, &found, folder);
     let mut versions = found;
     if !manifest.versions.serve.is_empty() {
+        let is_built = |text: &&String| !not_built.iter().any(|version| version.as_str() == **text);
         versions = manifest
             .versions
             .serve
             .iter()
+            .filter(is_built)
             .map(|text| named(text, &versions, &manifest, folder))
             .collect::<Result<_, _>>()?;
     } else if manifest.provider == Provider::Stub && versions.is_empty() {
         versions = vec![named("1", &versions, &manifest, folder)?];
     }
-    if versions.is_empty() {
+    if versions.is_empty() && not_built.is_empty() {
         return Err("there is no version: no folder in it holds a 'model.onnx'".to_owned());
     }
     if let Some(default) = &manifest.versions.default
-        && !versions.iter().any(|version| version.version.as_str() == default)
+        && !versions.iter().map(|version| &version.version).chain(&not_built).any(|version| version.as_str() == default)
     {
         return Err(format!("model.toml: versions.default '{default}' is not served"));
     }
-    Ok(ModelSource { name: name.clone(), manifest, versions, fault: None })
+    Ok(ModelSource { name: name.clone(), manifest, versions, not_built, fault: None })
+}
+
+/// The versions that lack the graph which the manifest's command makes: those that the manifest names; and those that
+/// have a folder, for what describes them can lie there before.
+fn not_built(manifest: &Manifest, found: &[VersionSource], folder: &Path) -> Vec<Version> {
+    if manifest.source.build.is_none() || manifest.provider == Provider::Stub {
+        return Vec::new();
+    }
+    let mut versions: Vec<Version> = manifest.versions.serve.iter().filter_map(|text| Version::parse(text)).collect();
+    if versions.is_empty() {
+        versions = folders(folder).into_iter().map(|(version, _)| version).collect();
+        versions.extend(manifest.versions.default.as_deref().and_then(Version::parse));
+    }
+    versions.retain(|version| found.iter().all(|found| found.version != *version));
+    versions.sort();
+    versions.dedup();
+    if versions.is_empty() && found.is_empty() { Version::parse("1").into_iter().collect() } else { versions }
 }
 
 /// The version that `versions.serve` names. A stub needs no folder.
@@ -226,15 +255,19 @@ fn named(text: &str, found: &[VersionSource], manifest: &Manifest, folder: &Path
 
 /// Folders that hold a graph. A link that leads nowhere counts: it is reported when it is loaded.
 fn versions(folder: &Path) -> Vec<VersionSource> {
+    let mut folders = folders(folder);
+    folders.retain(|(_, path)| path.join(GRAPH).symlink_metadata().is_ok());
+    folders.into_iter().map(|(version, path)| VersionSource { version, source: Source::Folder(path) }).collect()
+}
+
+/// Folders that are called like a version, in order.
+fn folders(folder: &Path) -> Vec<(Version, PathBuf)> {
     let Ok(entries) = std::fs::read_dir(folder) else { return Vec::new() };
-    let mut versions: Vec<_> = entries
+    let mut folders: Vec<_> = entries
         .filter_map(|entry| entry.ok().map(|entry| entry.path()))
-        .filter(|path| path.join(GRAPH).symlink_metadata().is_ok())
-        .filter_map(|path| {
-            let version = Version::parse(&path.file_name()?.to_string_lossy())?;
-            Some(VersionSource { version, source: Source::Folder(path) })
-        })
+        .filter(|path| path.is_dir())
+        .filter_map(|path| Some((Version::parse(&path.file_name()?.to_string_lossy())?, path)))
         .collect();
-    versions.sort_by(|a, b| a.version.cmp(&b.version));
-    versions
+    folders.sort_by(|a, b| a.0.cmp(&b.0));
+    folders
 }

@@ -60,6 +60,7 @@ fn may_import(from: &str, to: &str) -> bool {
 fn what_has_one_place_has_no_other() {
     for (path, place) in [
         ("ort", "engine/session.rs"),
+        ("tokenizers", "engine/text/tokenizer.rs"),
         ("moka", "cache/memory.rs"),
         ("MultiplexedConnection", "cache/redis.rs"),
         ("std::env::vars_os", "config/load.rs"),

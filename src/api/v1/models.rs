@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use crate::{
     api::{auth::Caller, state::ApiState},
+    engine::TextEncoder,
     error::Error,
     model::{ModelName, TensorSpec, Version},
     registry::{Loaded, ModelEntry, State as VersionState, shorten},
@@ -89,7 +90,12 @@ fn details(loaded: &Loaded) -> Value {
         "task": manifest.task,
         "provider": manifest.provider.as_str(),
         "labels": manifest.labels,
-        "text_input": manifest.text.as_ref().map(|text| &text.input),
+        "text_input": manifest.text.as_ref().and_then(|text| text.input.as_ref()),
+        "text": manifest.text.as_ref().map(|text| json!({
+            "input": text.input,
+            "tokenizer": text.tokenizer,
+            "max_tokens": loaded.model.encoder().map(TextEncoder::max_tokens),
+        })),
         "inputs": loaded.signature.inputs.iter().map(tensor).collect::<Vec<_>>(),
         "outputs": loaded.signature.outputs.iter().map(tensor).collect::<Vec<_>>(),
         "batching": {"batch_dimension": loaded.batch_dimension, "max_batch_size": loaded.max_batch_size.unwrap_or(1), "reason": loaded.batching_reason},
@@ -116,7 +122,7 @@ fn versions(entry: &ModelEntry) -> Value {
 
 fn reason(entry: &ModelEntry, status: Option<&VersionState>) -> Option<String> {
     match status {
-        Some(VersionState::Failed(reason)) => Some(reason.to_string()),
+        Some(VersionState::Failed(reason) | VersionState::NotBuilt(reason)) => Some(reason.to_string()),
         _ => entry.fault.as_deref().map(str::to_owned),
     }
 }
@@ -124,6 +130,6 @@ fn reason(entry: &ModelEntry, status: Option<&VersionState>) -> Option<String> {
 fn loaded<'a>(entry: &'a ModelEntry, version: &Version) -> Option<&'a Loaded> {
     match entry.versions.get(version)? {
         VersionState::Ready(loaded) => Some(loaded),
-        VersionState::Loading | VersionState::Failed(_) => None,
+        VersionState::Loading | VersionState::Failed(_) | VersionState::NotBuilt(_) => None,
     }
 }

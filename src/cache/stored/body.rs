@@ -6,12 +6,13 @@ use half::{bf16, f16};
 
 use crate::{
     cache::key::datatype_code,
-    model::{Classes, Data, Datatype, Prediction, Tensor, Value},
+    model::{Classes, Data, Datatype, MultiLabel, Prediction, Tensor, Value},
 };
 
 const CLASSIFICATION: u8 = 1;
 const VALUE: u8 = 2;
 const NAMED: u8 = 3;
+const MULTI_LABEL: u8 = 4;
 
 /// ONNX knows no tensor of more dimensions that anything could compute.
 const MOST_DIMENSIONS: usize = 64;
@@ -51,9 +52,12 @@ impl Writer {
         match prediction {
             Prediction::Classification(classes) => {
                 self.put([CLASSIFICATION]);
-                self.texts(&classes.labels);
-                self.length(classes.probabilities.len());
-                classes.probabilities.iter().for_each(|probability| self.put(probability.to_le_bytes()));
+                self.classes(classes);
+            }
+            Prediction::MultiLabel(MultiLabel { classes, threshold }) => {
+                self.put([MULTI_LABEL]);
+                self.put(threshold.to_le_bytes());
+                self.classes(classes);
             }
             Prediction::Value(value) => {
                 self.put([VALUE]);
@@ -68,6 +72,12 @@ impl Writer {
                 }
             }
         }
+    }
+
+    fn classes(&mut self, classes: &Classes) {
+        self.texts(&classes.labels);
+        self.length(classes.probabilities.len());
+        classes.probabilities.iter().for_each(|probability| self.put(probability.to_le_bytes()));
     }
 
     fn value(&mut self, value: &Value) {
@@ -141,12 +151,10 @@ impl<'a> Reader<'a> {
 
     pub(super) fn prediction(&mut self) -> Option<Prediction> {
         match self.byte()? {
-            CLASSIFICATION => {
-                let labels = self.texts()?;
-                let count = self.length()?;
-                let probabilities = self.elements(count, f32::from_le_bytes)?;
-                (labels.len() == count)
-                    .then(|| Prediction::Classification(Classes { labels: labels.into(), probabilities }))
+            CLASSIFICATION => self.classes().map(Prediction::Classification),
+            MULTI_LABEL => {
+                let threshold = f32::from_le_bytes(self.array()?);
+                self.classes().map(|classes| Prediction::MultiLabel(MultiLabel { classes, threshold }))
             }
             VALUE => self.value().map(Prediction::Value),
             NAMED => {
@@ -156,6 +164,13 @@ impl<'a> Reader<'a> {
             }
             _ => None,
         }
+    }
+
+    fn classes(&mut self) -> Option<Classes> {
+        let labels = self.texts()?;
+        let count = self.length()?;
+        let probabilities = self.elements(count, f32::from_le_bytes)?;
+        (labels.len() == count).then(|| Classes { labels: labels.into(), probabilities })
     }
 
     fn value(&mut self) -> Option<Value> {
