@@ -1,0 +1,28 @@
+"""Writes results, and the tables of BENCHMARK.md between their markers."""
+
+import json
+import re
+
+from .services import ROOT
+
+RESULTS = ROOT / "benchmark/results"
+DOCUMENT = ROOT / "BENCHMARK.md"
+
+
+def keep(name, machine, options, data):
+    """One file per part, with what is needed to read it."""
+    RESULTS.mkdir(exist_ok=True)
+    document = {"part": name, **machine, "options": options, "data": data}
+    (RESULTS / f"{name}.json").write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n")
+
+
+def fill(tables):
+    """Puts each table between its markers; a table without a place there is a mistake."""
+    text = DOCUMENT.read_text()
+    for name, lines in tables.items():
+        pattern = re.compile(rf"(<!-- bench:{re.escape(name)} -->\n).*?(<!-- /bench:{re.escape(name)} -->)", re.DOTALL)
+        if not pattern.search(text):
+            raise SystemExit(f"BENCHMARK.md has no place for the table '{name}'")
+        content = "".join(f"{line}\n" for line in lines)
+        text = pattern.sub(lambda found: found[1] + content + found[2], text)
+    DOCUMENT.write_text(text)
