@@ -12,13 +12,15 @@ import tempfile
 import time
 from pathlib import Path
 
-from harness import machine, raw, report, targets
+from harness import connections, growth, machine, rates, raw, report, scaling, startup, targets
 from harness.bench import Bench
 from harness.processes import Children
 from harness.services import ROOT
 
-PARTS = {"targets": targets, "raw": raw}
-QUICK = ["targets"]
+# What takes longest comes last.
+PARTS = {"targets": targets, "startup": startup, "raw": raw, "connections": connections, "rates": rates,
+         "scaling": scaling, "growth": growth}
+QUICK = ["targets", "startup"]
 
 
 def main():
@@ -36,7 +38,9 @@ def main():
             bench.say(f"{name}: {time.monotonic() - started:.0f} s\n")
             if options.keep:
                 report.keep(name, where, settings(options), data)
-                report.fill(tables)
+                report.fill({**tables, f"{name}-where": report.where(where, settings(options))})
+        if options.keep:
+            report.draw()
 
 
 def arguments():
@@ -45,6 +49,7 @@ def arguments():
     parser.add_argument("--full", action="store_true", help="all parts, in their long form")
     parser.add_argument("--rounds", type=int, help="how often each comparison is made (5, or 7 with --full)")
     parser.add_argument("--seconds", type=int, help="how long each run lasts (2, or 4 with --full)")
+    parser.add_argument("--minutes", type=float, help="how long memory is watched (1, or 10 with --full)")
     parser.add_argument("--keep", action="store_true", help="write benchmark/results/ and the tables of BENCHMARK.md")
     parser.add_argument("--no-python", action="store_true", help="leave the FastAPI service out")
     parser.add_argument("--python-threads", type=int, default=1, help="threads of a run in the FastAPI service")
@@ -57,6 +62,7 @@ def arguments():
         parser.error(f"there is no part {', '.join(sorted(unknown))}")
     options.rounds = options.rounds or (7 if options.full else 5)
     options.seconds = options.seconds or (4 if options.full else 2)
+    options.minutes = options.minutes or (10 if options.full else 1)
     options.target = options.target.resolve()
     return options
 

@@ -2,8 +2,9 @@
 
 import json
 import re
+import subprocess
 
-from .services import ROOT
+from .services import PYTHON, ROOT
 
 RESULTS = ROOT / "benchmark/results"
 DOCUMENT = ROOT / "BENCHMARK.md"
@@ -26,3 +27,20 @@ def fill(tables):
         content = "".join(f"{line}\n" for line in lines)
         text = pattern.sub(lambda found: found[1] + content + found[2], text)
     DOCUMENT.write_text(text)
+
+
+def where(machine, options):
+    """One line under a heading: what its tables were measured on, and how."""
+    versions = machine["versions"]
+    python = f", FastAPI {versions['python fastapi']} on Python {versions['python']}" if "python" in versions else ""
+    return [f"*{machine['date']}, revision {machine['revision']}: {machine['cores']} cores of {machine['cpu']}, Linux "
+            f"{machine['kernel']}, ONNX Runtime {versions['onnxruntime']}{python}; {options['rounds']} rounds of "
+            f"{options['seconds']} s, load average before: {machine['load_before']}.*"]
+
+
+def draw():
+    """Charts of all results that there are. Drawn by the Python that has matplotlib."""
+    if not PYTHON.exists():
+        print("No charts: scripts/setup-bench.sh did not run")
+        return
+    subprocess.run([PYTHON, "-m", "harness.charts"], cwd=ROOT / "benchmark", check=True, timeout=120)

@@ -34,9 +34,10 @@ class Services:
         self.children, self.folder, self.target, self.models = children, folder, target, models
         self.running, self.key_count = {}, 0
 
-    def glassbox(self, cache="off", name=None, models=None, settings="", keys=None):
+    def glassbox(self, cache="off", name=None, models=None, capacity="256MiB", keys=None):
         """The server with all layers: key, quota, log into a file, metrics, request ids, validation. `cache` is its mode."""
-        return self._once(("glassbox", cache, name), lambda: self._glassbox(cache, models or self.models, settings, keys))
+        start = lambda: self._glassbox(cache, models or self.models, capacity, keys)  # noqa: E731
+        return self._once(("glassbox", cache, name), start)
 
     def ceiling(self):
         """The bare handler."""
@@ -78,14 +79,15 @@ class Services:
             self.running[key] = start()
         return self.running[key]
 
-    def _glassbox(self, cache, models, settings, keys):
+    def _glassbox(self, cache, models, capacity, keys):
         path, key = keys or self.make_key()
         port = free_port()
         redis = f'[redis]\nurl = "redis://{self.redis().address}"\n' if cache in ("redis", "tiered") else ""
         config = self.folder / f"glassbox-{port}.toml"
         config.write_text(
             f'[server]\nlisten = "127.0.0.1:{port}"\n[models]\nrepository = "{models}"\n'
-            f'[auth]\nkeys_file = "{path}"\n[cache]\nmode = "{cache}"\n[telemetry]\nlog_format = "json"\n{redis}{settings}')
+            f'[auth]\nkeys_file = "{path}"\n[cache]\nmode = "{cache}"\ncapacity = "{capacity}"\n'
+            f'[telemetry]\nlog_format = "json"\n{redis}')
         child = self.children.start(
             [self.binary(), "serve", "--config", config], log=self.folder / f"glassbox-{port}.log",
             env={"ORT_DYLIB_PATH": str(self.library())})
