@@ -55,7 +55,6 @@ def arguments():
     parser.add_argument("--python-threads", type=int, default=1, help="threads of a run in the FastAPI service")
     parser.add_argument("--target", type=Path, default=ROOT / "target", help="cargo's target folder")
     parser.add_argument("--minilm", type=Path, default=ROOT / "model/toxicity-minilm", help="the encoder's folder")
-    parser.add_argument("--minilm-version", default="1", help="which of its versions")
     options = parser.parse_args()
     options.parts = options.only.split(",") if options.only else list(PARTS) if options.full else QUICK
     if unknown := set(options.parts) - set(PARTS):

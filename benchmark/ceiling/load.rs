@@ -119,7 +119,9 @@ fn succeeded(stream: &mut TcpStream, answer: &mut Vec<u8>) -> anyhow::Result<boo
         let read = stream.read(&mut chunk)?;
         anyhow::ensure!(read > 0, "the server closed a connection");
         answer.extend_from_slice(&chunk[..read]);
-        if whole.is_none() && let Some(head) = answer.windows(4).position(|window| window == b"\r\n\r\n") {
+        if whole.is_none()
+            && let Some(head) = answer.windows(4).position(|window| window == b"\r\n\r\n")
+        {
             whole = Some(head + 4 + length(&answer[..head])?);
         }
     }

@@ -69,8 +69,10 @@ pub(crate) fn run(library: &Path, arguments: &RawArgs) -> anyhow::Result<()> {
             lines.sort_by_key(|line| line.matches(',').count());
         }
         for &size in &arguments.batches {
-            let mut batches =
-                lines.chunks_exact(size).map(|lines| batch(arguments.kind, lines)).collect::<anyhow::Result<Vec<_>>>()?;
+            let mut batches = lines
+                .chunks_exact(size)
+                .map(|lines| batch(arguments.kind, lines))
+                .collect::<anyhow::Result<Vec<_>>>()?;
             spread(&mut batches);
             anyhow::ensure!(!batches.is_empty(), "there are fewer than {size} items");
             for &threads in &arguments.threads {

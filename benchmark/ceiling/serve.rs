@@ -1,7 +1,13 @@
 //! `ceiling serve`: axum with one handler per model and nothing around it. The body is parsed into a struct, the session
 //! runs where the request is, the answer is written: what no server in front of the same session can beat.
 
-use std::{borrow::Cow, path::{Path, PathBuf}, sync::Arc, thread::available_parallelism, time::Instant};
+use std::{
+    borrow::Cow,
+    path::{Path, PathBuf},
+    sync::Arc,
+    thread::available_parallelism,
+    time::Instant,
+};
 
 use axum::{
     Router,
@@ -77,10 +83,8 @@ pub(crate) fn run(library: &Path, ServeArgs { listen, models }: ServeArgs) -> an
     let graphs = |name: &str, output| {
         Graphs::open(&library, &models.join(name).join("1/model.onnx"), output, available_parallelism()?.get())
     };
-    let models = Models {
-        linear_regression: graphs("linear_regression", "y")?,
-        toxicity: graphs("toxicity", "probabilities")?,
-    };
+    let models =
+        Models { linear_regression: graphs("linear_regression", "y")?, toxicity: graphs("toxicity", "probabilities")? };
     let app = Router::new()
         .route("/linear_regression", post(linear_regression))
         .route("/toxicity", post(toxicity))

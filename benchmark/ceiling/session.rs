@@ -51,13 +51,13 @@ impl Graph {
 }
 
 fn session(library: &Environment, path: &Path) -> ort::Result<Session> {
-    Ok(Session::builder(library)?
+    Session::builder(library)?
         .with_intra_threads(1)?
         .with_intra_op_spinning(false)?
         .with_inter_op_spinning(false)?
         .with_memory_pattern(false)?
         .with_log_level(LogLevel::Error)?
-        .commit_from_file(path)?)
+        .commit_from_file(path)
 }
 
 /// As many sessions as there are threads that use them, so that one of them is always free.

@@ -1,6 +1,7 @@
 """What all parts share: the options, the servers, the bodies, and where the encoder is if it was built."""
 
 import shutil
+import tomllib
 
 from . import closed
 from .services import PYTHON, ROOT, Services
@@ -44,16 +45,21 @@ class Bench:
         for name in ("linear_regression", "toxicity"):
             shutil.copytree(ROOT / "model" / name, models / name)
         if self.minilm:
-            # The best version that the server serves by default is the one that is compared.
+            # One version, the default one: memory would otherwise be that of several.
             home = models / "toxicity-minilm"
-            home.mkdir()
+            shutil.copytree(self.minilm, home / self.minilm.name)
             shutil.copy(self.minilm.parent / "model.toml", home)
-            shutil.copytree(self.minilm, home / "1")
         return models
 
     def _find_minilm(self):
-        version = self.options.minilm / self.options.minilm_version
-        if (version / "model.onnx").exists() and (version / "tokenizer.json").exists():
-            return version
-        self.say(f"Skipping toxicity-minilm: {version} is not built (make models builds it)")
+        """The encoder's default version; the tokenizer's Python package comes with that of the FastAPI service."""
+        manifest = self.options.minilm / "model.toml"
+        versions = sorted(self.options.minilm.glob("[0-9]*/model.onnx"), key=lambda path: int(path.parent.name))
+        if not manifest.exists() or not versions:
+            self.say(f"Skipping toxicity-minilm: {self.options.minilm} holds no graph (make models builds it)")
+        elif not PYTHON.exists():
+            self.say("Skipping toxicity-minilm: its texts are cut into tokens with what scripts/setup-bench.sh installs")
+        else:
+            default = tomllib.loads(manifest.read_text()).get("versions", {}).get("default", versions[-1].parent.name)
+            return self.options.minilm / default
         return None

@@ -15,7 +15,7 @@ WARM_UP = 0.3
 
 def measure(bench):
     """Singles and batches at the same time, from two wrk; resident memory once a second."""
-    seconds = bench.options.minutes * 60
+    seconds = round(bench.options.minutes * 60)
     service = server(bench)
     clients = [bench.services.children.start(
         ["wrk", "-t", "1", "-c", "8", "-d", f"{seconds}s", "--timeout", "20s", "-s", ROOT / "benchmark/wrk.lua",
@@ -30,10 +30,10 @@ def measure(bench):
     requests = 0
     for child in clients:
         child.process.wait(90)
-        line = next(line for line in open(child.log_path) if line.startswith("RESULT "))
-        result = json.loads(line.removeprefix("RESULT "))
-        if result["failed"]:
-            raise SystemExit(f"{result['failed']} requests failed: {child.tail()}")
+        words = child.tail()
+        found = words.partition("RESULT ")[2]
+        if not found or (result := json.loads(found.splitlines()[0]))["failed"]:
+            raise SystemExit(f"requests failed:\n{words}")
         requests += result["requests"]
     bench.services.stop(service)
     late = [(x / 60, y) for x, y in points if x > seconds * WARM_UP]

@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+import tomllib
 
 from . import bodies
 from .services import PYTHON
@@ -38,7 +39,8 @@ def minilm(bench, only=None):
     items = bench.folder / f"tokens-{version.name}.items"
     if not items.exists():
         texts = "".join(f"{bodies.dump(text)}\n" for text in bench.subjects.texts)
-        done = subprocess.run([PYTHON, "-c", TOKENIZE, version / "tokenizer.json", "128"], input=texts, text=True,
+        most = tomllib.loads((version.parent / "model.toml").read_text())["text"].get("max_tokens", 512)
+        done = subprocess.run([PYTHON, "-c", TOKENIZE, version / "tokenizer.json", str(most)], input=texts, text=True,
                               capture_output=True, timeout=120, check=True)
         items.write_text(done.stdout)
     if only:

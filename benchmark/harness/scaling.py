@@ -51,7 +51,7 @@ def models(bench):
 def keys(bench):
     """Keys, each used in turn. A file of more than the server keeps is refused, which is an answer too."""
     results = []
-    for count in (1, 100, 10_000, 100_000):
+    for count in (1, 100, 10_000) + (100_000,) * bench.options.full:
         path, secrets = write_keys(bench, count)
         try:
             key = secrets.read_text().split()[0]
@@ -92,7 +92,7 @@ def entries(bench):
     results = []
     service = bench.services.glassbox("memory", "entries", capacity="4GiB")
     filled = 0
-    for count in (1, 1000, 100_000, 1_000_000):
+    for count in (1, 1000, 100_000) + (1_000_000,) * bench.options.full:
         while filled < count:
             size = min(1000, count - filled)
             body = bodies.dump({"model": "linear_regression", "inputs": [row(filled + index) for index in range(size)]})

@@ -13,9 +13,9 @@ class Encoder(Model):
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
-        self.tokenizer = Tokenizer.from_file(str(folder / self.version / "tokenizer.json"))
+        self.tokenizer = Tokenizer.from_file(str(folder / self.version / self.text["tokenizer"]))
         # Inputs longer than this are cut; the batch is padded to its longest text and no further.
-        self.tokenizer.enable_truncation(int((self.text or {}).get("max_tokens", 128)))
+        self.tokenizer.enable_truncation(self.text.get("max_tokens", 512))
         self.tokenizer.enable_padding()
         self.names = [i.name for i in self.session.get_inputs()]
 

@@ -15,7 +15,7 @@ class Model:
     def __init__(self, folder: Path) -> None:
         self.manifest = tomllib.loads((folder / "model.toml").read_text())
         self.name = folder.name
-        self.version = "1"
+        self.version = default_version(folder, self.manifest)
         self.labels: list[str] = self.manifest.get("labels", [])
         self.text = self.manifest.get("text")
         self.output = self.manifest.get("output", {}).get("name")
@@ -66,17 +66,21 @@ class Model:
         }
 
 
+def default_version(folder: Path, manifest: dict) -> str:
+    """The one that the manifest names, or the newest."""
+    newest = max((path.parent.name for path in folder.glob("[0-9]*/model.onnx")), key=int)
+    return manifest.get("versions", {}).get("default", newest)
+
+
 def load_models() -> dict[str, Model]:
     """Every folder that holds a manifest and a graph for texts or numbers."""
     folders = (path.parent for path in sorted(settings.models.glob("*/model.toml")))
-    return {folder.name: load(folder) for folder in folders if (folder / "1" / "model.onnx").exists()}
+    return {folder.name: load(folder) for folder in folders if any(folder.glob("[0-9]*/model.onnx"))}
 
 
 def load(folder: Path) -> Model:
     """The kind of model that the manifest asks for."""
-    manifest = tomllib.loads((folder / "model.toml").read_text())
-    if "tokenizer" in str(manifest.get("text", "")) or (folder / "1" / "tokenizer.json").exists():
-        from .encoder import Encoder
+    from .encoder import Encoder  # here, because Encoder is a Model
 
-        return Encoder(folder)
-    return Model(folder)
+    manifest = tomllib.loads((folder / "model.toml").read_text())
+    return Encoder(folder) if "tokenizer" in manifest.get("text", {}) else Model(folder)
