@@ -43,4 +43,4 @@ def draw():
     if not PYTHON.exists():
         print("No charts: scripts/setup-bench.sh did not run")
         return
-    subprocess.run([PYTHON, "-m", "harness.charts"], cwd=ROOT / "benchmark", check=True, timeout=120)
+    subprocess.run([PYTHON, "-m", "harness.charts"], cwd=ROOT / "benchmark", check=True, timeout=600)
