@@ -7,7 +7,7 @@ TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
 
 .PHONY: help
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 .PHONY: setup
 setup: library packages servers ## Fetch ONNX Runtime, and what the tests need: Python packages, redis-server, promtool
@@ -36,8 +36,12 @@ lint: toolchain tools ## Check format, lints, documentation, unused dependencies
 	.tools/bin/cargo-deny --locked check licenses bans sources
 
 .PHONY: bench
-bench: library build ## Measure start-up time and memory
-	@benchmark/startup.py --binary "$(TARGET_DIR)/release/glassbox"
+bench: library build ceiling ## Compare with what the machine allows and with FastAPI (minutes)
+	@benchmark/run.py --target "$(TARGET_DIR)" --keep
+
+.PHONY: bench-full
+bench-full: library build ceiling ## The same with everything: rates, scaling, memory over time, charts (an hour)
+	@benchmark/run.py --target "$(TARGET_DIR)" --keep --full
 
 .PHONY: audit
 audit: toolchain tools ## Check dependencies for known vulnerabilities (fetches their list: needs the network)
@@ -49,10 +53,10 @@ models: ## Retrain the bundled models: make models DATA=path/to/labeled_data.csv
 
 .PHONY: clean
 clean: ## Remove everything that these commands built or fetched
-	rm -rf "$(TARGET_DIR)" .onnxruntime .python .python.new.* .tools .train
+	rm -rf "$(TARGET_DIR)" .onnxruntime .python .python.new.* .bench-python .tools .train
 
 # Steps of the targets above.
-.PHONY: toolchain library packages servers tools
+.PHONY: toolchain library packages servers tools ceiling
 toolchain:
 	@scripts/check-toolchain.sh
 library:
@@ -63,3 +67,6 @@ servers:
 	@scripts/setup-servers.sh
 tools: toolchain
 	@scripts/setup-tools.sh
+ceiling: toolchain
+	@scripts/setup-bench.sh
+	cargo build --release --locked --example ceiling

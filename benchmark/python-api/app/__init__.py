@@ -1,0 +1,1 @@
+"""A prediction service in FastAPI, as a team that knows its tools would write it today."""
