@@ -52,4 +52,6 @@ mod series;
 #[cfg(test)]
 mod structure;
 #[cfg(test)]
+mod text;
+#[cfg(test)]
 mod transport;
