@@ -54,4 +54,6 @@ mod series;
 #[cfg(test)]
 mod structure;
 #[cfg(test)]
+mod text;
+#[cfg(test)]
 mod transport;

@@ -7,11 +7,15 @@ use std::{
 
 use anyhow::Context;
 use tokenizers::{
-    Encoding, ModelWrapper, PaddingDirection, PostProcessor, TruncationDirection, TruncationParams, TruncationStrategy,
+    Encoding, ModelWrapper, NormalizerWrapper, PaddingDirection, PostProcessor, PreTokenizerWrapper,
+    TruncationDirection, TruncationParams, TruncationStrategy,
 };
 
 /// Words that byte-pair encoding keeps for each thread that it ran on. The library's own number takes megabytes of each.
 const KEPT_WORDS: usize = 1000;
+
+/// Of a text that is cut, so many bytes are read per token at first; four times as many where that is not enough.
+const BYTES_PER_TOKEN: usize = 8;
 
 /// What `tokenizer.json` describes. Never pads: rows get a common length where they meet.
 #[derive(Debug)]
@@ -21,6 +25,10 @@ pub(super) struct Tokenizer {
     pub padding: (u32, u32),
     /// The length to which the file cuts.
     pub truncation: Option<usize>,
+    /// How many tokens a text has at most.
+    most: usize,
+    /// Whether what follows a space changes no token before it.
+    spaces_divide: bool,
 }
 
 /// The tokens of one text, special ones included.
@@ -67,7 +75,8 @@ impl Tokenizer {
             model.resize_cache(KEPT_WORDS);
             tokenizer.with_model(model);
         }
-        Ok(Self { tokenizer, padding, truncation })
+        let spaces_divide = spaces_divide(&tokenizer);
+        Ok(Self { tokenizer, padding, truncation, most: usize::MAX, spaces_divide })
     }
 
     /// Cuts texts to `most` tokens, special ones included, at the end that the file names.
@@ -78,6 +87,8 @@ impl Tokenizer {
         let special = self.tokenizer.get_post_processor().map_or(0, |processor| processor.added_tokens(false));
         anyhow::ensure!(special < most, "{most} tokens are none for the text beside {special} special ones");
         let direction = self.tokenizer.get_truncation().map_or(TruncationDirection::Right, |cut| cut.direction);
+        self.most = most;
+        self.spaces_divide &= matches!(direction, TruncationDirection::Right);
         let cut =
             TruncationParams { direction, max_length: most, strategy: TruncationStrategy::LongestFirst, stride: 0 };
         let set = self.tokenizer.with_truncation(Some(cut)).map(|_| ());
@@ -86,6 +97,56 @@ impl Tokenizer {
 
     /// Makes tokens of `text`; `None` when the vocabulary has none for it. The library's reason may quote the text.
     pub(super) fn encode(&self, text: &str) -> Option<Tokens> {
+        // The library reads a text to its end before it cuts: 3 seconds for a megabyte.
+        let mut bytes = self.most.saturating_mul(BYTES_PER_TOKEN);
+        while let Some(beginning) = beginning(text, bytes).filter(|_| self.spaces_divide) {
+            let tokens = self.tokenizer.encode_fast(beginning, true).ok()?;
+            if tokens.get_ids().len() >= self.most {
+                return Some(Tokens(tokens));
+            }
+            bytes = bytes.saturating_mul(4);
+        }
         self.tokenizer.encode_fast(text, true).ok().map(Tokens)
+    }
+}
+
+/// Whether a text's beginning, up to a space behind a letter, has the tokens that it has inside of the text. So it is for
+/// the steps of BERT and RoBERTa, which never look across a space; of others, who knows.
+fn spaces_divide(tokenizer: &tokenizers::Tokenizer) -> bool {
+    let normalizer = matches!(tokenizer.get_normalizer(), None | Some(NormalizerWrapper::BertNormalizer(_)));
+    let words = match tokenizer.get_pre_tokenizer() {
+        Some(PreTokenizerWrapper::BertPreTokenizer(_)) => true,
+        Some(PreTokenizerWrapper::ByteLevel(bytes)) => bytes.use_regex,
+        _ => false,
+    };
+    let added = tokenizer.get_added_tokens_decoder();
+    normalizer && words && added.values().all(|token| !token.content.contains(char::is_whitespace))
+}
+
+/// The first `bytes` of a longer text, and what follows up to a space behind a letter or digit.
+fn beginning(text: &str, bytes: usize) -> Option<&str> {
+    let rest = text.as_bytes().get(bytes..)?;
+    let end = rest.windows(2).position(|pair| pair[0].is_ascii_alphanumeric() && pair[1] == b' ')?;
+    text.get(..=bytes + end)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_beginning_ends_behind_a_word() {
+        let cases = [
+            ("one two three", 0, Some("one")),
+            ("one two three", 2, Some("one")),
+            ("one two three", 3, Some("one two")),
+            ("one two three", 8, None),
+            ("é. x y", 0, Some("é. x")),
+            ("é", 1, None),
+            ("a", 9, None),
+        ];
+        for (text, bytes, expected) in cases {
+            assert_eq!(beginning(text, bytes), expected, "{text} {bytes}");
+        }
     }
 }
