@@ -4,9 +4,8 @@
 use std::{fmt::Write, sync::Arc};
 
 use axum::{
-    extract::{MatchedPath, Request, State},
+    extract::{MatchedPath, Request},
     http::{HeaderName, HeaderValue, Method, StatusCode},
-    middleware::Next,
     response::Response,
 };
 
@@ -26,18 +25,11 @@ const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
 /// As proxies log a caller who left; no answer carries it.
 const CALLER_LEFT: u16 = 499;
 
-pub(super) async fn record(State(state): State<ApiState>, request: Request, next: Next) -> Response {
-    let entry = Entry::begin(state, &request);
-    let mut response = next.run(request).await;
-    entry.answered(&mut response);
-    response
-}
-
 /// A request that goes on; its line is written at the latest when this is dropped.
-struct Entry {
+pub(super) struct Entry {
     state: ApiState,
     record: Record,
-    request_id: String,
+    request_id: RequestId,
     /// The template, not the path: paths are the caller's and have no bound.
     route: Option<MatchedPath>,
     method: Method,
@@ -45,20 +37,19 @@ struct Entry {
 }
 
 impl Entry {
-    fn begin(state: ApiState, request: &Request) -> Self {
+    pub(super) fn begin(state: &ApiState, request: &Request, id: &RequestId, record: Record) -> Self {
         state.metrics.http.in_flight.inc();
-        let extensions = request.extensions();
         Self {
-            state,
-            record: extensions.get::<Record>().cloned().unwrap_or_default(),
-            request_id: extensions.get::<RequestId>().map(|id| id.0.clone()).unwrap_or_default(),
-            route: extensions.get::<MatchedPath>().cloned(),
+            state: state.clone(),
+            record,
+            request_id: id.clone(),
+            route: request.extensions().get::<MatchedPath>().cloned(),
             method: request.method().clone(),
             written: false,
         }
     }
 
-    fn answered(mut self, response: &mut Response) {
+    pub(super) fn answered(mut self, response: &mut Response) {
         let failure = response.extensions().get::<Failure>().map(|failure| Arc::clone(&failure.error));
         let facts = self.record.end();
         // How long a key was looked at would tell why it was refused.
@@ -81,7 +72,7 @@ impl Entry {
         macro_rules! line {
             ($level:ident) => {
                 tracing::$level!(
-                    request_id = self.request_id,
+                    request_id = &*self.request_id.0,
                     trace_id = facts.trace_id,
                     key_id = facts.key_id.as_deref(),
                     client = facts.client.map(tracing::field::display),

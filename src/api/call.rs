@@ -24,7 +24,7 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct Call {
     /// The request's id.
-    pub id: String,
+    pub id: RequestId,
     /// What is known of the request.
     pub record: Record,
     state: ApiState,
@@ -40,7 +40,7 @@ impl FromRequestParts<ApiState> for Call {
     async fn from_request_parts(parts: &mut Parts, state: &ApiState) -> Result<Self, Error> {
         let missing = || Error::internal(anyhow::anyhow!("a layer is missing around this route"));
         let extensions = &parts.extensions;
-        let RequestId(id) = extensions.get().cloned().ok_or_else(missing)?;
+        let id = extensions.get().cloned().ok_or_else(missing)?;
         let Deadline(deadline) = extensions.get().copied().ok_or_else(missing)?;
         Ok(Self {
             id,

@@ -3,6 +3,7 @@
 use std::{ops::Deref, sync::Arc, time::Instant};
 
 use super::{
+    browsers::Browsers,
     rate_limit::Limits,
     room::Space,
     routes::{Access, Methods},
@@ -32,6 +33,8 @@ pub struct Shared {
     pub(super) space: Space,
     /// The methods that routes answer.
     pub(super) methods: Methods,
+    /// What browsers are told.
+    pub(super) browsers: Browsers,
     /// When the process began to serve.
     pub started: Instant,
 }
@@ -72,6 +75,7 @@ impl ApiState {
             ),
             space: Space::new(parts.server.bodies_limit.as_u64()),
             methods: Methods::of(&routes),
+            browsers: Browsers::new(&parts.server),
             parts,
             started: Instant::now(),
         }))

@@ -19,7 +19,7 @@ pub(super) struct Standing {
 
 /// The standing of one request's payer, as of the last charge. In the request's extensions.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Told(Arc<Mutex<Option<Standing>>>);
+pub(in crate::api) struct Told(Arc<Mutex<Option<Standing>>>);
 
 impl Told {
     pub(super) fn tell(&self, standing: Standing) {
