@@ -5,13 +5,7 @@ use std::time::Instant;
 
 use axum::{extract::FromRequestParts, http::request::Parts};
 
-use super::{
-    auth::Caller,
-    cache_headers,
-    layers::{Deadline, RequestId},
-    rate_limit::Quota,
-    state::ApiState,
-};
+use super::{auth::Caller, cache_headers, layers::Deadline, rate_limit::Quota, request_id::RequestId, state::ApiState};
 use crate::{
     cache::Policy,
     error::{Error, Violation},

@@ -3,7 +3,6 @@
 use std::{
     convert::Infallible,
     panic::AssertUnwindSafe,
-    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -17,7 +16,6 @@ use axum::{
 };
 use futures_util::FutureExt;
 use tower::{Layer, ServiceExt, service_fn};
-use uuid::{Uuid, fmt::Hyphenated};
 
 use super::{
     access_log::Entry,
@@ -27,15 +25,10 @@ use super::{
     leftover::Leftover,
     rate_limit::{self, Told},
     reject,
+    request_id::{self, RequestId},
     state::ApiState,
 };
 use crate::{error::Error, keys::Scope, telemetry::record::Record};
-
-/// Carries [`RequestId`] in both directions.
-const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-
-/// Names the trace that a request is part of.
-const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
 /// A caller's own deadline, `250ms`; it can only shorten the server's.
 const X_REQUEST_TIMEOUT: HeaderName = HeaderName::from_static("x-request-timeout");
@@ -54,9 +47,9 @@ pub(super) fn protected(route: MethodRouter<ApiState>, scope: Scope, state: &Api
 /// of those copies and allocates all that is inside of it anew, which took a third of a request's time.
 async fn every_request(State(state): State<ApiState>, mut request: Request, next: Next) -> Response {
     // First of all, so that everything below can name the request, and every answer does.
-    let id = RequestId::of(request.headers());
+    let (id, trace_id) = request_id::of(request.headers());
     let record = Record::new();
-    record.note(|facts| facts.trace_id = Some(trace_id(request.headers())));
+    record.note(|facts| facts.trace_id = Some(trace_id));
     request.extensions_mut().insert(id.clone());
     request.extensions_mut().insert(record.clone());
     // Next, so that the log line of every request has its address.
@@ -117,49 +110,6 @@ async fn known_callers(State((state, scope)): State<(ApiState, Scope)>, mut requ
     // What one key may see is not for another's cache.
     response.headers_mut().entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     response
-}
-
-/// Names one request in answers, logs and (later) traces.
-#[derive(Debug, Clone)]
-pub(super) struct RequestId(pub Arc<str>);
-
-impl RequestId {
-    /// The caller's, or a new one.
-    fn of(headers: &HeaderMap) -> Self {
-        Self(accepted_id(headers).unwrap_or_else(|| {
-            let mut text = [0; Hyphenated::LENGTH];
-            Arc::from(&*Uuid::now_v7().hyphenated().encode_lower(&mut text))
-        }))
-    }
-
-    fn write(&self, response: &mut Response) {
-        if let Ok(value) = HeaderValue::from_str(&self.0) {
-            response.headers_mut().insert(X_REQUEST_ID, value);
-        }
-    }
-}
-
-/// The caller's id, when it is 1 to 128 visible ASCII characters.
-fn accepted_id(headers: &HeaderMap) -> Option<Arc<str>> {
-    let id = headers.get(X_REQUEST_ID)?.to_str().ok()?;
-    let acceptable = (1..=128).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_graphic());
-    acceptable.then(|| Arc::from(id))
-}
-
-/// The trace that the caller is in (W3C, `traceparent: 00-<trace>-<span>-<flags>`), or a new one.
-fn trace_id(headers: &HeaderMap) -> String {
-    let caller = headers.get(TRACEPARENT).and_then(|value| value.to_str().ok()).and_then(|value| {
-        let mut parts = value.trim().split('-');
-        let (version, trace, span, flags) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
-        let hex = |text: &str, length: usize| {
-            text.len() == length && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
-        };
-        let whole = hex(version, 2) && version != "ff" && hex(trace, 32) && hex(span, 16) && hex(flags, 2);
-        let only = version != "00" || parts.next().is_none();
-        let real = trace.bytes().any(|byte| byte != b'0') && span.bytes().any(|byte| byte != b'0');
-        (whole && only && real).then(|| trace.to_owned())
-    });
-    caller.unwrap_or_else(|| Uuid::now_v7().simple().to_string())
 }
 
 /// Asks callers to connect anew while the server drains, so that the last connections to be closed are silent ones.

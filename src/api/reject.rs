@@ -12,7 +12,7 @@ use axum::{
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-use super::layers::RequestId;
+use super::request_id::RequestId;
 use crate::error::{Error, ErrorCode, Violation};
 
 /// The status of each code. The contract's table, and the only place where the two meet.

@@ -6,7 +6,7 @@ use super::{
     browsers::Browsers,
     rate_limit::Limits,
     room::Space,
-    routes::{Access, Methods},
+    routes::{Access, Counts},
 };
 use crate::{
     cache::Cache,
@@ -31,8 +31,8 @@ pub struct Shared {
     pub predictor: Predictor,
     /// Room for the bytes of requests and answers.
     pub(super) space: Space,
-    /// The methods that routes answer.
-    pub(super) methods: Methods,
+    /// What requests are counted by.
+    pub(super) counts: Counts,
     /// What browsers are told.
     pub(super) browsers: Browsers,
     /// When the process began to serve.
@@ -66,7 +66,6 @@ impl ApiState {
     /// Puts together what the handlers need.
     pub fn new(parts: Parts) -> Self {
         let routes = super::routes(Some(Access::Public));
-        routes.iter().for_each(|route| parts.metrics.http.expect(route.path, route.method));
         Self(Arc::new(Shared {
             predictor: Predictor::new(
                 Arc::clone(&parts.registry),
@@ -74,7 +73,7 @@ impl ApiState {
                 Arc::clone(&parts.metrics),
             ),
             space: Space::new(parts.server.bodies_limit.as_u64()),
-            methods: Methods::of(&routes),
+            counts: Counts::of(&routes, &parts.metrics.http),
             browsers: Browsers::new(&parts.server),
             parts,
             started: Instant::now(),
