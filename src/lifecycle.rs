@@ -1,14 +1,22 @@
 //! How the process lives and ends: stop signals, the soft and the hard stop, and every background task.
 
-use std::{future::Future, time::Duration};
+use std::{
+    future::Future,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
+use futures_util::stream::{FuturesUnordered, StreamExt};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 /// The one place where tasks are born, so that stopping can wait for all of them.
 #[derive(Debug, Clone, Default)]
 pub struct Lifecycle {
-    soft: CancellationToken,
+    draining: Arc<AtomicBool>,
     hard: CancellationToken,
     tasks: TaskTracker,
 }
@@ -21,24 +29,25 @@ impl Lifecycle {
 
     /// Runs `task` in the background until it ends by itself or the hard stop comes.
     pub fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
-        let hard = self.hard.clone();
+        let mut stopped = when_woken(self.hard.clone().cancelled_owned());
         #[expect(clippy::disallowed_methods, reason = "this is the one place that may")]
         tokio::spawn(self.tasks.track_future(async move {
             tokio::select! {
-                () = hard.cancelled() => {}
+                biased;
                 () = task => {}
+                _ = stopped.next() => {}
             }
         }));
     }
 
     /// Readiness turns off; the server goes on serving.
     pub fn begin_drain(&self) {
-        self.soft.cancel();
+        self.draining.store(true, Ordering::Release);
     }
 
     /// Whether the server is about to stop.
     pub fn is_draining(&self) -> bool {
-        self.soft.is_cancelled()
+        self.draining.load(Ordering::Acquire)
     }
 
     /// Ends every task at its next await.
@@ -56,6 +65,12 @@ impl Lifecycle {
         self.tasks.close();
         self.tasks.wait().await;
     }
+}
+
+/// The same future as a stream of one, which is asked again only when it has woken its task. A token of cancellation takes
+/// locks that all tasks share whenever it is asked, and a busy connection would ask with every request.
+pub fn when_woken<F: Future>(future: F) -> FuturesUnordered<F> {
+    FuturesUnordered::from_iter([future])
 }
 
 /// Repeated signals within this time are one request to stop: `make` and process groups deliver the same one twice.

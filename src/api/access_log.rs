@@ -1,22 +1,22 @@
 //! One log line per request, written when its answer is known or its caller has left. The only place where a failure is
 //! logged, and where requests are counted.
 
-use std::{fmt::Write, sync::Arc};
+use std::{sync::Arc, time::Duration};
 
 use axum::{
-    extract::{MatchedPath, Request, State},
+    body::Bytes,
+    extract::{MatchedPath, Request},
     http::{HeaderName, HeaderValue, Method, StatusCode},
-    middleware::Next,
     response::Response,
 };
 
-use super::{layers::RequestId, reject::Failure, state::ApiState};
+use super::{reject::Failure, request_id::RequestId, state::ApiState};
 use crate::{
     error::Error,
     telemetry::{
         labels::{Label, Stage},
         metrics::OTHER,
-        millis,
+        micros, millis,
         record::{Facts, Record, Timings},
     },
 };
@@ -26,18 +26,11 @@ const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
 /// As proxies log a caller who left; no answer carries it.
 const CALLER_LEFT: u16 = 499;
 
-pub(super) async fn record(State(state): State<ApiState>, request: Request, next: Next) -> Response {
-    let entry = Entry::begin(state, &request);
-    let mut response = next.run(request).await;
-    entry.answered(&mut response);
-    response
-}
-
 /// A request that goes on; its line is written at the latest when this is dropped.
-struct Entry {
+pub(super) struct Entry {
     state: ApiState,
     record: Record,
-    request_id: String,
+    request_id: RequestId,
     /// The template, not the path: paths are the caller's and have no bound.
     route: Option<MatchedPath>,
     method: Method,
@@ -45,25 +38,24 @@ struct Entry {
 }
 
 impl Entry {
-    fn begin(state: ApiState, request: &Request) -> Self {
+    pub(super) fn begin(state: &ApiState, request: &Request, id: &RequestId, record: Record) -> Self {
         state.metrics.http.in_flight.inc();
-        let extensions = request.extensions();
         Self {
-            state,
-            record: extensions.get::<Record>().cloned().unwrap_or_default(),
-            request_id: extensions.get::<RequestId>().map(|id| id.0.clone()).unwrap_or_default(),
-            route: extensions.get::<MatchedPath>().cloned(),
+            state: state.clone(),
+            record,
+            request_id: id.clone(),
+            route: request.extensions().get::<MatchedPath>().cloned(),
             method: request.method().clone(),
             written: false,
         }
     }
 
-    fn answered(mut self, response: &mut Response) {
+    pub(super) fn answered(mut self, response: &mut Response) {
         let failure = response.extensions().get::<Failure>().map(|failure| Arc::clone(&failure.error));
         let facts = self.record.end();
         // How long a key was looked at would tell why it was refused.
         let refused = response.status() == StatusCode::UNAUTHORIZED;
-        if !refused && let Ok(timing) = HeaderValue::try_from(server_timing(&facts.timings)) {
+        if !refused && let Ok(timing) = HeaderValue::from_maybe_shared(Bytes::from(server_timing(&facts.timings))) {
             response.headers_mut().insert(SERVER_TIMING, timing);
         }
         self.write(response.status().as_u16(), failure.as_deref(), &facts);
@@ -71,9 +63,9 @@ impl Entry {
 
     fn write(&mut self, status: u16, error: Option<&Error>, facts: &Facts) {
         self.written = true;
-        let route = self.route.as_ref().map_or(OTHER, MatchedPath::as_str);
-        self.state.metrics.http.answered(route, self.state.methods.label(route, &self.method), status, &facts.timings);
-        self.log(route, status, error, facts);
+        let route = self.route.as_ref().map(MatchedPath::as_str);
+        self.state.metrics.http.answered(self.state.counts.get(route, &self.method), status, &facts.timings);
+        self.log(route.unwrap_or(OTHER), status, error, facts);
     }
 
     fn log(&self, route: &str, status: u16, error: Option<&Error>, facts: &Facts) {
@@ -81,7 +73,7 @@ impl Entry {
         macro_rules! line {
             ($level:ident) => {
                 tracing::$level!(
-                    request_id = self.request_id,
+                    request_id = &*self.request_id.0,
                     trace_id = facts.trace_id,
                     key_id = facts.key_id.as_deref(),
                     client = facts.client.map(tracing::field::display),
@@ -133,15 +125,33 @@ impl Drop for Entry {
 }
 
 /// The stages of a request in milliseconds, as the W3C's Server Timing has them, their sum last.
-fn server_timing(timings: &Timings) -> String {
-    let mut text = String::with_capacity(256);
+fn server_timing(timings: &Timings) -> Vec<u8> {
+    let mut text = Vec::with_capacity(320);
     let stages = timings.stages().map(|(stage, time)| (stage.as_str(), time));
     for (name, time) in stages.chain([("other", timings.other()), ("total", timings.total())]) {
-        let separator = if text.is_empty() { "" } else { ", " };
-        // Writing to a string cannot fail.
-        let _ = write!(text, "{separator}{name};dur={:.3}", millis(time));
+        if !text.is_empty() {
+            text.extend_from_slice(b", ");
+        }
+        text.extend_from_slice(name.as_bytes());
+        text.extend_from_slice(b";dur=");
+        write_millis(&mut text, time);
     }
     text
+}
+
+/// As [`millis`](crate::telemetry::millis), always with three decimals: as a float, it would take as long as all else here.
+fn write_millis(text: &mut Vec<u8>, time: Duration) {
+    let micros = micros(time);
+    let digit = |divisor: u64| b'0' + u8::try_from(micros / divisor % 10).unwrap_or_default();
+    let mut divisor = 1000;
+    while micros / divisor >= 10 {
+        divisor *= 10;
+    }
+    while divisor >= 1000 {
+        text.push(digit(divisor));
+        divisor /= 10;
+    }
+    text.extend_from_slice(&[b'.', digit(100), digit(10), digit(1)]);
 }
 
 /// A method that HTTP defines; others are as long as a caller likes.
@@ -166,5 +176,29 @@ fn cause(error: &Error) -> String {
     match error {
         Error::Internal(source) => format!("{source:#}"),
         other => other.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn milliseconds_have_three_decimals_and_are_those_of_the_log() {
+        for (nanos, expected) in [
+            (0, "0.000"),
+            (499, "0.000"),
+            (500, "0.001"),
+            (9_999, "0.010"),
+            (1_234_499, "1.234"),
+            (1_234_500, "1.235"),
+            (10_000_000, "10.000"),
+            (86_400_000_123_000, "86400000.123"),
+        ] {
+            let (mut text, time) = (Vec::new(), Duration::from_nanos(nanos));
+            write_millis(&mut text, time);
+            assert_eq!(String::from_utf8(text).unwrap(), expected);
+            assert_eq!(format!("{:.3}", millis(time)), expected);
+        }
     }
 }

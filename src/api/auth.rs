@@ -4,10 +4,8 @@
 use std::sync::Arc;
 
 use axum::{
-    extract::{Request, State},
+    extract::Request,
     http::{HeaderMap, HeaderName, HeaderValue, header},
-    middleware::Next,
-    response::{IntoResponse, Response},
 };
 
 use super::state::ApiState;
@@ -57,26 +55,16 @@ impl Caller {
     }
 }
 
-/// Lets in who has a key with `scope`, before anything of the body is read.
-pub(super) async fn require(
-    State((state, scope)): State<(ApiState, Scope)>,
-    mut request: Request,
-    next: Next,
-) -> Response {
+/// Finds out who calls, and lets them in with a key that has `scope`.
+///
+/// # Errors
+/// `unauthenticated`, `permission_denied`
+pub(super) fn require(state: &ApiState, scope: Scope, request: &mut Request) -> Result<(), Error> {
     let record = request.extensions().get::<Record>().cloned().unwrap_or_default();
-    let watch = record.watch(Stage::Auth);
-    let caller = identify(&state, scope, request.headers(), &record);
-    drop(watch);
-    match caller {
-        Ok(caller) => {
-            request.extensions_mut().insert(caller);
-            let mut response = next.run(request).await;
-            // What one key may see is not for another's cache.
-            response.headers_mut().entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
-            response
-        }
-        Err(error) => error.into_response(),
-    }
+    let _watch = record.watch(Stage::Auth);
+    let caller = identify(state, scope, request.headers(), &record)?;
+    request.extensions_mut().insert(caller);
+    Ok(())
 }
 
 fn identify(state: &ApiState, scope: Scope, headers: &HeaderMap, record: &Record) -> Result<Caller, Error> {

@@ -1,13 +1,14 @@
 //! What browsers are told, and how large answers travel: CORS, the headers that make a page careful, compression. All
 //! closed or off unless the configuration says otherwise.
 
-use std::time::Duration;
+use std::{future::ready, time::Duration};
 
 use axum::{
-    body::HttpBody,
-    http::{HeaderName, HeaderValue, Method, header},
+    body::{Body, HttpBody},
+    http::{HeaderMap, HeaderName, HeaderValue, Method, Request, header},
     response::Response,
 };
+use tower::{Layer, ServiceExt, service_fn};
 use tower_http::{
     CompressionLevel,
     compression::{CompressionLayer, Predicate},
@@ -19,8 +20,63 @@ use crate::config::ServerConfig;
 /// How long a browser may keep the answer to its question whether it may call.
 const PREFLIGHT_AGE: Duration = Duration::from_secs(60 * 60);
 
-/// Lets pages of the configured origins call; `None` when there are none, and browsers then refuse all.
-pub(super) fn cors(config: &ServerConfig) -> Option<CorsLayer> {
+/// What browsers are told, as configured.
+#[derive(Debug)]
+pub(super) struct Browsers {
+    /// Lets pages of the configured origins call; `None` when there are none, and browsers then refuse all.
+    pub cors: Option<CorsLayer>,
+    careful: Vec<(HeaderName, &'static str)>,
+    compress_from: u64,
+}
+
+impl Browsers {
+    pub(super) fn new(config: &ServerConfig) -> Self {
+        Self { cors: cors(config), careful: careful(config), compress_from: config.compress_from.as_u64() }
+    }
+
+    /// Adds the headers that make a page careful. What a handler says itself stays.
+    pub(super) fn be_careful(&self, response: &mut Response) {
+        for (name, value) in &self.careful {
+            response.headers_mut().entry(name).or_insert(HeaderValue::from_static(value));
+        }
+    }
+
+    /// Compresses an answer that is worth it, fast rather than small: the processor is the models'.
+    pub(super) async fn compress(&self, encodings: &Encodings, response: Response) -> Response {
+        let large = Large { from: self.compress_from };
+        if !encodings.may_refuse && !large.should_compress(&response) {
+            return response;
+        }
+        let mut request = Request::new(());
+        for value in &encodings.accepted {
+            request.headers_mut().append(header::ACCEPT_ENCODING, value.clone());
+        }
+        let mut response = Some(response);
+        let answer = service_fn(move |_: Request<()>| ready(response.take().ok_or(())));
+        let layer = CompressionLayer::new().gzip(true).quality(CompressionLevel::Fastest).compress_when(large);
+        // It is asked once.
+        let Ok(response) = layer.layer(answer).oneshot(request).await else { return Response::default() };
+        response.map(Body::new)
+    }
+}
+
+/// How a caller lets answers be coded. Read before the request is given away.
+#[derive(Debug)]
+pub(super) struct Encodings {
+    accepted: Vec<HeaderValue>,
+    /// Whether a coding is refused, which takes a quality of 0: it may be that of answers as they are.
+    may_refuse: bool,
+}
+
+impl Encodings {
+    pub(super) fn of(headers: &HeaderMap) -> Self {
+        let accepted: Vec<_> = headers.get_all(header::ACCEPT_ENCODING).iter().cloned().collect();
+        let may_refuse = accepted.iter().any(|value| value.as_bytes().contains(&b'0'));
+        Self { accepted, may_refuse }
+    }
+}
+
+fn cors(config: &ServerConfig) -> Option<CorsLayer> {
     let origin = match &config.cors_origins[..] {
         [] => return None,
         origins if origins.iter().any(|origin| origin == "*") => AllowOrigin::from(Any),
@@ -58,9 +114,12 @@ pub(super) fn cors(config: &ServerConfig) -> Option<CorsLayer> {
     )
 }
 
-/// Headers that keep an answer from being taken for a page, framed, or fetched in the clear the next time; `None` where
-/// they are not wanted. What a handler says itself stays.
-pub(super) fn careful(config: &ServerConfig) -> Option<impl Fn(Response) -> Response + Clone + use<>> {
+/// Headers that keep an answer from being taken for a page, framed, or fetched in the clear the next time; none where
+/// they are not wanted.
+fn careful(config: &ServerConfig) -> Vec<(HeaderName, &'static str)> {
+    if !config.security_headers {
+        return Vec::new();
+    }
     let mut headers = vec![
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
         (header::CONTENT_SECURITY_POLICY, "default-src 'none'; frame-ancestors 'none'"),
@@ -68,24 +127,12 @@ pub(super) fn careful(config: &ServerConfig) -> Option<impl Fn(Response) -> Resp
         (header::REFERRER_POLICY, "no-referrer"),
     ];
     headers.extend(config.tls_cert.is_some().then_some((header::STRICT_TRANSPORT_SECURITY, "max-age=31536000")));
-    let add = move |mut response: Response| {
-        for (name, value) in &headers {
-            response.headers_mut().entry(name).or_insert(HeaderValue::from_static(value));
-        }
-        response
-    };
-    config.security_headers.then_some(add)
-}
-
-/// Compresses answers that are worth it, fast rather than small: the processor is the models'.
-pub(super) fn compression(config: &ServerConfig) -> CompressionLayer<Large> {
-    let from = config.compress_from.as_u64();
-    CompressionLayer::new().gzip(true).quality(CompressionLevel::Fastest).compress_when(Large { from })
+    headers
 }
 
 /// Answers of a known size from `from` bytes on; none when that is 0.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Large {
+struct Large {
     from: u64,
 }
 

@@ -5,13 +5,7 @@ use std::time::Instant;
 
 use axum::{extract::FromRequestParts, http::request::Parts};
 
-use super::{
-    auth::Caller,
-    cache_headers,
-    layers::{Deadline, RequestId},
-    rate_limit::Quota,
-    state::ApiState,
-};
+use super::{auth::Caller, cache_headers, layers::Deadline, rate_limit::Quota, request_id::RequestId, state::ApiState};
 use crate::{
     cache::Policy,
     error::{Error, Violation},
@@ -24,7 +18,7 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct Call {
     /// The request's id.
-    pub id: String,
+    pub id: RequestId,
     /// What is known of the request.
     pub record: Record,
     state: ApiState,
@@ -40,7 +34,7 @@ impl FromRequestParts<ApiState> for Call {
     async fn from_request_parts(parts: &mut Parts, state: &ApiState) -> Result<Self, Error> {
         let missing = || Error::internal(anyhow::anyhow!("a layer is missing around this route"));
         let extensions = &parts.extensions;
-        let RequestId(id) = extensions.get().cloned().ok_or_else(missing)?;
+        let id = extensions.get().cloned().ok_or_else(missing)?;
         let Deadline(deadline) = extensions.get().copied().ok_or_else(missing)?;
         Ok(Self {
             id,

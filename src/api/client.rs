@@ -3,10 +3,8 @@
 use std::net::{IpAddr, SocketAddr};
 
 use axum::{
-    extract::{ConnectInfo, Request, State},
+    extract::{ConnectInfo, Request},
     http::{HeaderMap, HeaderName},
-    middleware::Next,
-    response::Response,
 };
 use ipnet::IpNet;
 
@@ -23,15 +21,12 @@ const MOST_PROXIES: usize = 32;
 pub(super) struct Client(pub IpAddr);
 
 /// Finds out the caller's address, for the log and the quotas.
-pub(super) async fn note(State(state): State<ApiState>, mut request: Request, next: Next) -> Response {
+pub(super) fn note(state: &ApiState, request: &mut Request, record: &Record) {
     if let Some(ConnectInfo(peer)) = request.extensions().get::<ConnectInfo<SocketAddr>>() {
         let address = behind_proxies(peer.ip(), request.headers(), &state.server.trusted_proxies);
-        if let Some(record) = request.extensions().get::<Record>() {
-            record.note(|facts| facts.client = Some(address));
-        }
+        record.note(|facts| facts.client = Some(address));
         request.extensions_mut().insert(Client(address));
     }
-    next.run(request).await
 }
 
 /// Each proxy appends the address that it was called from, so what can be believed stands at the right: the walk goes

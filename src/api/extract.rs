@@ -46,13 +46,8 @@ impl<T: DeserializeOwned + Send + 'static> FromRequest<ApiState> for JsonBody<T>
 /// internet away from a server on the visitor's loopback.
 fn check_media_type(headers: &HeaderMap) -> Result<(), Error> {
     let content_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let mut parts = content_type.split(';').map(|part| part.trim().to_ascii_lowercase());
-    let media_type = parts.next().unwrap_or_default();
-    let json =
-        media_type == "application/json" || (media_type.starts_with("application/") && media_type.ends_with("+json"));
-    let utf8 = parts
-        .all(|part| !part.starts_with("charset=") || part.trim_start_matches("charset=").trim_matches('"') == "utf-8");
-    if !json || !utf8 {
+    // As nearly all write it.
+    if content_type != "application/json" && !is_json(content_type) {
         return Err(Error::UnsupportedMediaType("send the body as 'Content-Type: application/json', in UTF-8"));
     }
     let encoding = headers.get(header::CONTENT_ENCODING);
@@ -60,6 +55,16 @@ fn check_media_type(headers: &HeaderMap) -> Result<(), Error> {
         return Err(Error::UnsupportedMediaType("send the body without a 'Content-Encoding'"));
     }
     Ok(())
+}
+
+fn is_json(content_type: &str) -> bool {
+    let mut parts = content_type.split(';').map(|part| part.trim().to_ascii_lowercase());
+    let media_type = parts.next().unwrap_or_default();
+    let json =
+        media_type == "application/json" || (media_type.starts_with("application/") && media_type.ends_with("+json"));
+    let utf8 = parts
+        .all(|part| !part.starts_with("charset=") || part.trim_start_matches("charset=").trim_matches('"') == "utf-8");
+    json && utf8
 }
 
 /// Reads the body, taking room as its bytes arrive: who only announces many takes none.

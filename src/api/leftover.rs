@@ -12,7 +12,6 @@ use axum::{
     body::{Body, Bytes, HttpBody},
     extract::Request,
     http::{HeaderValue, Version, header},
-    middleware::Next,
     response::Response,
 };
 use http_body_util::BodyExt;
@@ -24,24 +23,37 @@ const WORTH_READING: u64 = 64 * 1024;
 /// How long the rest of a refused body may take: what is on its way arrives within that.
 const PATIENCE: Duration = Duration::from_millis(100);
 
-/// Reads what a refusal left of a small body, so that the connection goes on; or says that it does not.
-pub(super) async fn read_rest(request: Request, next: Next) -> Response {
-    let asks_first = request.headers().contains_key(header::EXPECT);
-    if request.version() == Version::HTTP_2 || request.body().is_end_stream() {
-        return next.run(request).await;
+/// What a handler leaves of a body.
+pub(super) struct Leftover {
+    /// None where there is nothing to read, or where a body that is not read does not matter.
+    body: Option<Kept>,
+    asks_first: bool,
+}
+
+impl Leftover {
+    /// Keeps the body of a request while a handler reads it.
+    pub(super) fn keep(request: Request) -> (Request, Self) {
+        let asks_first = request.headers().contains_key(header::EXPECT);
+        if request.version() == Version::HTTP_2 || request.body().is_end_stream() {
+            return (request, Self { body: None, asks_first });
+        }
+        let (parts, body) = request.into_parts();
+        let body = Kept(Arc::new(Mutex::new(body)));
+        (Request::from_parts(parts, Body::new(body.clone())), Self { body: Some(body), asks_first })
     }
-    let (parts, body) = request.into_parts();
-    let body = Kept(Arc::new(Mutex::new(body)));
-    let mut response = next.run(Request::from_parts(parts, Body::new(body.clone()))).await;
-    if response.status().is_success() || body.locked().is_end_stream() {
-        return response;
+
+    /// Reads what a refusal left of a small body, so that the connection goes on; or says that it does not.
+    pub(super) async fn read_rest(self, response: &mut Response) {
+        let Some(body) = self.body else { return };
+        if response.status().is_success() || body.locked().is_end_stream() {
+            return;
+        }
+        // Who asks first sends nothing unless it is read for.
+        let rest = async { !self.asks_first && body.drained().await };
+        if !tokio::time::timeout(PATIENCE, rest).await.unwrap_or(false) {
+            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
     }
-    // Who asks first sends nothing unless it is read for.
-    let rest = async { !asks_first && body.drained().await };
-    if !tokio::time::timeout(PATIENCE, rest).await.unwrap_or(false) {
-        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
-    }
-    response
 }
 
 /// A body that stays here while a handler reads it.

@@ -14,6 +14,7 @@ mod leftover;
 mod metrics;
 mod rate_limit;
 mod reject;
+mod request_id;
 mod room;
 mod routes;
 mod service;

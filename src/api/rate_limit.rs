@@ -7,15 +7,11 @@ mod in_flight;
 mod limits;
 mod payer;
 
-use axum::{
-    extract::{Request, State},
-    http::{Extensions, StatusCode},
-    middleware::Next,
-    response::{IntoResponse, Response},
-};
+use axum::{extract::Request, http::Extensions, response::Response};
 
+use self::account::Account;
 pub use self::limits::Limits;
-use self::{account::Account, headers::Told, in_flight::Permit};
+pub(super) use self::{headers::Told, in_flight::Permit};
 use super::state::ApiState;
 use crate::{
     error::Error,
@@ -24,55 +20,37 @@ use crate::{
 
 /// Tells the caller what is left of the quota that was charged, whatever became of the request. Public routes charge
 /// none.
-pub(super) async fn tell(State(state): State<ApiState>, mut request: Request, next: Next) -> Response {
-    let Some(limits) = &state.limits else { return next.run(request).await };
-    let told = Told::default();
-    request.extensions_mut().insert(told.clone());
-    let mut response = next.run(request).await;
+pub(super) fn tell(state: &ApiState, told: &Told, response: &mut Response) {
+    let Some(limits) = &state.limits else { return };
     if let Some(standing) = told.last() {
         standing.write(response.headers_mut(), limits.legacy_headers);
     }
-    response
 }
 
-/// Charges who was not let in to the address: trying keys has a price. Stands outside of authentication, and asks for the
-/// price only afterwards, so that a valid key is never refused for what others do at its address.
-pub(super) async fn charge_strangers(State(state): State<ApiState>, request: Request, next: Next) -> Response {
-    let Some(limits) = &state.limits else { return next.run(request).await };
-    let account = match limits.account(&request) {
-        Ok(account) => account,
-        Err(error) => return error.into_response(),
-    };
-    let record = request.extensions().get::<Record>().cloned();
-    let response = next.run(request).await;
-    if response.status() != StatusCode::UNAUTHORIZED {
-        return response;
-    }
-    let _watch = record.as_ref().map(|record| record.watch(Stage::RateLimit));
-    account.charge().map_or_else(Error::into_response, |()| response)
+/// Charges who was not let in to the address: trying keys has a price. It is asked for only afterwards, so that a valid key
+/// is never refused for what others do at its address. Returns what the caller is told.
+pub(super) fn charge_stranger(state: &ApiState, request: &Request, refused: Error) -> Error {
+    let (Some(limits), Error::Unauthenticated) = (&state.limits, &refused) else { return refused };
+    let _watch = request.extensions().get::<Record>().map(|record| record.watch(Stage::RateLimit));
+    limits.account(request).and_then(|account| account.charge()).err().unwrap_or(refused)
 }
 
 /// Charges one item and takes a place among the caller's requests, before anything of the body is read.
 ///
 /// The place is held until the answer is made: it bounds work. The bytes of answers that wait for their caller have a
 /// bound of their own, `server.bodies_limit`, and so has their time.
-pub(super) async fn admit(State(state): State<ApiState>, mut request: Request, next: Next) -> Response {
-    let Some(limits) = &state.limits else { return next.run(request).await };
-    match admitted(limits, &request) {
-        Ok((account, _place)) => {
-            request.extensions_mut().insert(account);
-            next.run(request).await
-        }
-        Err(error) => error.into_response(),
-    }
-}
-
-fn admitted(limits: &std::sync::Arc<Limits>, request: &Request) -> Result<(Account, Permit), Error> {
-    let _watch = request.extensions().get::<Record>().map(|record| record.watch(Stage::RateLimit));
+///
+/// # Errors
+/// `rate_limited`
+pub(super) fn admit(state: &ApiState, request: &mut Request) -> Result<Option<Permit>, Error> {
+    let Some(limits) = &state.limits else { return Ok(None) };
+    let watch = request.extensions().get::<Record>().map(|record| record.watch(Stage::RateLimit));
     let account = limits.account(request)?;
     account.charge()?;
     let place = account.enter()?;
-    Ok((account, place))
+    drop(watch);
+    request.extensions_mut().insert(account);
+    Ok(Some(place))
 }
 
 /// The quota that a request was charged to, for handlers who find out that it costs more.

@@ -6,15 +6,13 @@ use std::{any::Any, sync::Arc, time::Duration};
 use axum::{
     Json,
     body::Body,
-    extract::Request,
     http::{HeaderValue, StatusCode, header},
-    middleware::Next,
     response::{IntoResponse, Response},
 };
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-use super::layers::RequestId;
+use super::request_id::RequestId;
 use crate::error::{Error, ErrorCode, Violation};
 
 /// The status of each code. The contract's table, and the only place where the two meet.
@@ -125,9 +123,7 @@ struct Problem<'a> {
 }
 
 /// Writes the body of every failed response.
-pub(super) async fn render(request: Request, next: Next) -> Response {
-    let id = request.extensions().get::<RequestId>().map(|id| id.0.clone()).unwrap_or_default();
-    let response = next.run(request).await;
+pub(super) fn render(id: &RequestId, response: Response) -> Response {
     let failure = match response.extensions().get::<Failure>() {
         Some(failure) => failure.clone(),
         None => match framework_failure(&response) {
@@ -143,7 +139,7 @@ pub(super) async fn render(request: Request, next: Next) -> Response {
         status: status(code).as_u16(),
         detail: &detail,
         code: code.as_str(),
-        request_id: &id,
+        request_id: &id.0,
         error: &detail,
         errors: failure.error.violations().iter().map(violation).collect(),
         members: &failure.members,

@@ -1,6 +1,6 @@
 //! What a route is made of. None can be written without a word on who may call it.
 
-use std::{collections::HashMap, sync::Arc};
+use std::collections::HashMap;
 
 use axum::{
     Router,
@@ -10,7 +10,10 @@ use axum::{
 };
 
 use super::{layers, state::ApiState};
-use crate::{keys::Scope, telemetry::metrics::OTHER};
+use crate::{
+    keys::Scope,
+    telemetry::metrics::{HttpMetrics, OTHER, RouteMetrics},
+};
 
 /// Who may call a route.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,21 +36,36 @@ pub struct Route {
     handler: MethodRouter<ApiState>,
 }
 
-/// The methods that routes answer, for labels.
-#[derive(Debug, Clone)]
-pub(super) struct Methods(Arc<HashMap<&'static str, &'static str>>);
+/// What requests are counted by.
+#[derive(Debug)]
+pub(super) struct Counts {
+    routes: HashMap<&'static str, Count>,
+    no_route: RouteMetrics,
+}
 
-impl Methods {
-    /// Of all `routes`.
-    pub(super) fn of(routes: &[Route]) -> Self {
-        Self(Arc::new(routes.iter().map(|route| (route.path, route.method)).collect()))
+#[derive(Debug)]
+struct Count {
+    method: &'static str,
+    own: RouteMetrics,
+    others: RouteMetrics,
+}
+
+impl Counts {
+    /// Begins the series of all `routes` at zero, and those of requests that no route answers.
+    pub(super) fn of(routes: &[Route], metrics: &HttpMetrics) -> Self {
+        let count = |Route { path, method, .. }: &Route| {
+            let count = |counted| metrics.route(path, counted);
+            (*path, Count { method, own: count(method), others: count(OTHER) })
+        };
+        Self { routes: routes.iter().map(count).collect(), no_route: metrics.route(OTHER, OTHER) }
     }
 
-    /// The route's own method, or a word for all others.
-    pub(super) fn label(&self, path: &str, method: &Method) -> &'static str {
+    /// Those of a route's own method, or those of all others.
+    pub(super) fn get(&self, path: Option<&str>, method: &Method) -> &RouteMetrics {
+        let Some(count) = path.and_then(|path| self.routes.get(path)) else { return &self.no_route };
         // HEAD is answered by what answers GET.
         let method = if method == Method::HEAD { "GET" } else { method.as_str() };
-        self.0.get(path).copied().filter(|own| *own == method).unwrap_or(OTHER)
+        if method == count.method { &count.own } else { &count.others }
     }
 }
 

@@ -3,9 +3,10 @@
 use std::{ops::Deref, sync::Arc, time::Instant};
 
 use super::{
+    browsers::Browsers,
     rate_limit::Limits,
     room::Space,
-    routes::{Access, Methods},
+    routes::{Access, Counts},
 };
 use crate::{
     cache::Cache,
@@ -30,8 +31,10 @@ pub struct Shared {
     pub predictor: Predictor,
     /// Room for the bytes of requests and answers.
     pub(super) space: Space,
-    /// The methods that routes answer.
-    pub(super) methods: Methods,
+    /// What requests are counted by.
+    pub(super) counts: Counts,
+    /// What browsers are told.
+    pub(super) browsers: Browsers,
     /// When the process began to serve.
     pub started: Instant,
 }
@@ -63,7 +66,6 @@ impl ApiState {
     /// Puts together what the handlers need.
     pub fn new(parts: Parts) -> Self {
         let routes = super::routes(Some(Access::Public));
-        routes.iter().for_each(|route| parts.metrics.http.expect(route.path, route.method));
         Self(Arc::new(Shared {
             predictor: Predictor::new(
                 Arc::clone(&parts.registry),
@@ -71,7 +73,8 @@ impl ApiState {
                 Arc::clone(&parts.metrics),
             ),
             space: Space::new(parts.server.bodies_limit.as_u64()),
-            methods: Methods::of(&routes),
+            counts: Counts::of(&routes, &parts.metrics.http),
+            browsers: Browsers::new(&parts.server),
             parts,
             started: Instant::now(),
         }))

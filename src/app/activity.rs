@@ -4,7 +4,6 @@
 //! that it does not take. hyper bounds the first two for HTTP/1 only, and the last one for no protocol.
 
 use std::{
-    collections::BTreeMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
@@ -64,8 +63,8 @@ pub(super) struct Activity(Mutex<State>);
 
 #[derive(Debug)]
 struct State {
-    /// By number, in the order in which they came.
-    requests: BTreeMap<u64, Progress>,
+    /// In the order in which they came, and so of their numbers.
+    requests: Vec<Progress>,
     next: u64,
     without: Without,
     goodbye: Option<Instant>,
@@ -73,8 +72,15 @@ struct State {
 
 #[derive(Debug)]
 struct Progress {
+    number: u64,
     since: Instant,
     taken: usize,
+}
+
+impl Progress {
+    fn begin_anew(&mut self) {
+        (self.since, self.taken) = (Instant::now(), 0);
+    }
 }
 
 /// What a connection without a request waits for.
@@ -91,7 +97,7 @@ enum Without {
 impl Activity {
     pub(super) fn new() -> Arc<Self> {
         let without = Without::First { since: Instant::now(), preface: 0 };
-        Arc::new(Self(Mutex::new(State { requests: BTreeMap::new(), next: 0, without, goodbye: None })))
+        Arc::new(Self(Mutex::new(State { requests: Vec::new(), next: 0, without, goodbye: None })))
     }
 
     /// The caller has sent `bytes`.
@@ -116,7 +122,7 @@ impl Activity {
         let mut state = self.state();
         let number = state.next;
         state.next += 1;
-        state.requests.insert(number, Progress { since: Instant::now(), taken: 0 });
+        state.requests.push(Progress { number, since: Instant::now(), taken: 0 });
         Flight { activity: Arc::clone(self), number }
     }
 
@@ -131,7 +137,7 @@ impl Activity {
         if state.requests.is_empty() {
             return state.without_request(limits);
         }
-        let stuck = state.requests.values().filter(|request| request.since.elapsed() > limits.progress).count();
+        let stuck = state.requests.iter().filter(|request| request.since.elapsed() > limits.progress).count();
         match stuck {
             0 => Verdict::GoOn,
             // Others of this connection still get their answers.
@@ -146,6 +152,10 @@ impl Activity {
 }
 
 impl State {
+    fn place(&self, number: u64) -> Option<usize> {
+        self.requests.binary_search_by_key(&number, |request| request.number).ok()
+    }
+
     fn without_request(&self, limits: &Limits) -> Verdict {
         let (since, limit, verdict) = match self.without {
             Without::First { since, .. } if self.without.is_http2() => (since, limits.head, Verdict::SayGoodbye),
@@ -179,7 +189,7 @@ pub(super) struct Flight {
 impl Flight {
     /// The answer is there.
     pub(super) fn answered(&self) {
-        self.note(|progress| *progress = Progress { since: Instant::now(), taken: 0 });
+        self.note(Progress::begin_anew);
     }
 
     /// The caller took so many bytes of the answer.
@@ -187,14 +197,15 @@ impl Flight {
         self.note(|progress| {
             progress.taken += bytes;
             if progress.taken >= LEAST_TAKEN {
-                *progress = Progress { since: Instant::now(), taken: 0 };
+                progress.begin_anew();
             }
         });
     }
 
     fn note(&self, change: impl FnOnce(&mut Progress)) {
-        if let Some(progress) = self.activity.state().requests.get_mut(&self.number) {
-            change(progress);
+        let mut state = self.activity.state();
+        if let Some(place) = state.place(self.number) {
+            change(&mut state.requests[place]);
         }
     }
 }
@@ -202,7 +213,9 @@ impl Flight {
 impl Drop for Flight {
     fn drop(&mut self) {
         let mut state = self.activity.state();
-        state.requests.remove(&self.number);
+        if let Some(place) = state.place(self.number) {
+            state.requests.remove(place);
+        }
         if state.requests.is_empty() {
             state.without = Without::Idle { since: Instant::now(), http2: state.without.is_http2() };
         }

@@ -3,6 +3,7 @@
 use std::{convert::Infallible, future::Future, io, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
 
 use axum::{Router, extract::ConnectInfo};
+use futures_util::StreamExt;
 use hyper::{Request, Response, body::Incoming, service::service_fn};
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
@@ -23,7 +24,11 @@ use super::{
     observed::{ObservedBody, ObservedStream},
     tls::Tls,
 };
-use crate::{config::ServerConfig, lifecycle::Lifecycle, telemetry::metrics::Metrics};
+use crate::{
+    config::ServerConfig,
+    lifecycle::{Lifecycle, when_woken},
+    telemetry::metrics::Metrics,
+};
 
 /// What the head of a request may take; with HTTP/1, also what is read of a body at once.
 const MOST_HEAD_BYTES: u32 = 64 * 1024;
@@ -163,13 +168,14 @@ impl Connections {
             // What comes with the connection, or right behind its handshake, was sent before it could know.
             tokio::time::sleep_until(opened + LAST_CALL).await;
         };
-        let mut stopped = pin!(stopped);
+        let mut stopped = when_woken(stopped);
         let mut leaving = false;
         loop {
             let ask_to_leave = tokio::select! {
+                biased;
                 // A caller that leaves or speaks no HTTP is no event of ours.
                 _ = connection.as_mut() => return,
-                () = &mut stopped, if !leaving => true,
+                _ = stopped.next(), if !leaving => true,
                 _ = tick.tick() => match activity.verdict(&self.limits) {
                     Verdict::GoOn => false,
                     Verdict::SayGoodbye => !leaving,

@@ -29,6 +29,9 @@ impl Distinct {
             // It fails only while the server goes down with its runtime.
             false => tokio::task::spawn_blocking(keyed).await.unwrap_or_default(),
         };
+        if keyed.len() == 1 {
+            return Self { slots: keyed, slot_of: vec![0] };
+        }
         let mut known = HashMap::new();
         let (mut slots, mut slot_of) = (Vec::with_capacity(keyed.len()), Vec::with_capacity(keyed.len()));
         for (key, item) in keyed {

@@ -1,63 +1,90 @@
 //! One JSON object per line of the log. A field whose name has a dot becomes a member of an object: `stages.queue`.
 
-use std::fmt::{self, Write};
+use std::{
+    cell::RefCell,
+    fmt::{self, Write},
+    time::{SystemTime, UNIX_EPOCH},
+};
 
+use jiff::Timestamp;
 use serde::Serialize;
 use tracing::{
-    Event, Subscriber,
+    Event, Level, Subscriber,
     field::{Field, Visit},
 };
-use tracing_subscriber::{
-    fmt::{
-        FmtContext, FormatEvent, FormatFields,
-        format::Writer,
-        time::{FormatTime, SystemTime},
-    },
-    registry::LookupSpan,
-};
+use tracing_subscriber::layer::{Context, Layer};
 
 /// Text beyond this is cut: a line must end somewhere, whatever a dependency has to say.
 const LONGEST_TEXT: usize = 16 * 1024;
 
-/// Writes events as JSON. serde_json escapes quotes, newlines and control characters, so that no value breaks a line or
-/// speaks to a terminal.
-#[derive(Debug)]
-pub(super) struct JsonLines;
+/// Memory that a thread keeps for its next line.
+const KEPT_BYTES: usize = 4 * 1024;
 
-impl<S, N> FormatEvent<S, N> for JsonLines
-where
-    S: Subscriber + for<'a> LookupSpan<'a>,
-    N: for<'a> FormatFields<'a> + 'static,
-{
-    fn format_event(&self, _: &FmtContext<'_, S, N>, mut writer: Writer<'_>, event: &Event<'_>) -> fmt::Result {
-        let metadata = event.metadata();
-        let mut line = Line::new();
-        SystemTime.format_time(&mut Writer::new(&mut line.scratch))?;
-        line.put_scratch("timestamp");
-        line.put("level", metadata.level().as_str());
-        event.record(&mut line);
-        line.put("target", metadata.target());
-        writer.write_str(line.end())
+/// Writes events as JSON, each with one call of `W`, which is told the level. serde_json escapes quotes, newlines and
+/// control characters, so that no value breaks a line or speaks to a terminal.
+#[derive(Debug)]
+pub(super) struct JsonLines<W>(pub W);
+
+impl<S: Subscriber, W: Fn(&[u8], &Level) + 'static> Layer<S> for JsonLines<W> {
+    fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
+        let written = LINE.try_with(|line| line.try_borrow_mut().map(|mut line| self.write(event, &mut line)));
+        // A value that logs while it is written, or a thread that is about to end.
+        if !matches!(written, Ok(Ok(()))) {
+            self.write(event, &mut Line::default());
+        }
     }
+}
+
+impl<W: Fn(&[u8], &Level)> JsonLines<W> {
+    fn write(&self, event: &Event<'_>, line: &mut Line) {
+        let metadata = event.metadata();
+        line.begin();
+        line.put("level", metadata.level().as_str());
+        event.record(line);
+        line.put("target", metadata.target());
+        (self.0)(line.end(), metadata.level());
+        line.text.shrink_to(KEPT_BYTES);
+    }
+}
+
+thread_local! {
+    /// Every request writes a line: its memory is the one of the last.
+    static LINE: RefCell<Line> = RefCell::default();
 }
 
 /// One line that is being written. Written as text at once, because every request writes one: a tree of values in between
 /// would be made and taken down for nothing.
+#[derive(Default)]
 struct Line {
     text: Vec<u8>,
     /// The object that fields go into; empty for the line itself.
     object: &'static str,
     /// Where what is no text yet becomes text.
     scratch: String,
+    /// The second of the last line, since 1970 and as text.
+    second: u64,
+    date: String,
 }
 
 impl Line {
-    fn new() -> Self {
-        Self { text: Vec::with_capacity(1024), object: "", scratch: String::with_capacity(64) }
+    fn begin(&mut self) {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        if self.date.is_empty() || self.second != now.as_secs() {
+            self.second = now.as_secs();
+            let second = i64::try_from(self.second).ok().and_then(|second| Timestamp::from_second(second).ok());
+            self.date = second.unwrap_or_default().to_string();
+        }
+        self.text.clear();
+        self.object = "";
+        let date = self.date.trim_end_matches('Z');
+        // Writing to memory cannot fail.
+        let _ = write!(self.scratch, "{date}.{:06}Z", now.subsec_micros());
+        self.put_scratch("timestamp");
     }
 
     fn put(&mut self, name: &'static str, value: impl Serialize) {
-        let (object, member) = name.split_once('.').unwrap_or(("", name));
+        let dot = name.bytes().position(|byte| byte == b'.');
+        let (object, member) = dot.map_or(("", name), |dot| (&name[..dot], &name[dot + 1..]));
         if object != self.object {
             self.leave();
             if !object.is_empty() {
@@ -77,7 +104,13 @@ impl Line {
             Some(b'{') => {}
             Some(_) => self.text.push(b','),
         }
-        write_json(&mut self.text, name);
+        if name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_') {
+            self.text.push(b'"');
+            self.text.extend_from_slice(name.as_bytes());
+            self.text.push(b'"');
+        } else {
+            write_json(&mut self.text, name);
+        }
         self.text.push(b':');
     }
 
@@ -95,11 +128,10 @@ impl Line {
         self.scratch.clear();
     }
 
-    fn end(&mut self) -> &str {
+    fn end(&mut self) -> &[u8] {
         self.leave();
         self.text.extend_from_slice(b"}\n");
-        // serde_json writes nothing but UTF-8.
-        std::str::from_utf8(&self.text).unwrap_or_default()
+        &self.text
     }
 }
 
@@ -142,37 +174,20 @@ fn shorten(text: &str) -> &str {
 
 #[cfg(test)]
 mod tests {
-    use std::{
-        io,
-        sync::{Arc, Mutex},
-    };
+    use std::sync::{Arc, Mutex};
 
     use serde_json::Value;
     use tracing_subscriber::layer::SubscriberExt;
 
     use super::*;
 
-    #[derive(Clone, Default)]
-    struct Sink(Arc<Mutex<Vec<u8>>>);
-
-    impl io::Write for Sink {
-        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-            self.0.lock().unwrap().extend_from_slice(bytes);
-            Ok(bytes.len())
-        }
-
-        fn flush(&mut self) -> std::io::Result<()> {
-            Ok(())
-        }
-    }
-
     /// What is written for an event.
     fn line(log: impl FnOnce()) -> String {
-        let sink = Sink::default();
-        let writer = sink.clone();
-        let layer = tracing_subscriber::fmt::layer().event_format(JsonLines).with_writer(move || writer.clone());
+        let written = Arc::new(Mutex::new(Vec::new()));
+        let sink = Arc::clone(&written);
+        let layer = JsonLines(move |line: &[u8], _: &Level| sink.lock().unwrap().extend_from_slice(line));
         tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), log);
-        let bytes = sink.0.lock().unwrap().clone();
+        let bytes = written.lock().unwrap().clone();
         String::from_utf8(bytes).unwrap()
     }
 
@@ -186,7 +201,9 @@ mod tests {
         assert_eq!((line["error"].as_str(), line["message"].as_str()), (Some(nasty), Some(nasty)));
         assert_eq!((&line["count"], &line["ratio"], &line["ok"]), (&3.into(), &Value::Null, &true.into()));
         assert_eq!(line["level"], "INFO");
-        assert!(line["timestamp"].as_str().unwrap().ends_with('Z'), "{text}");
+        let written: Timestamp = line["timestamp"].as_str().unwrap().parse().unwrap();
+        let ago = Timestamp::now().duration_since(written).as_secs_f64();
+        assert!((0.0..10.0).contains(&ago), "{text}");
     }
 
     #[test]

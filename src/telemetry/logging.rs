@@ -3,36 +3,34 @@
 use std::io::IsTerminal;
 
 use anyhow::Context;
-use tracing_appender::non_blocking::{ErrorCounter, NonBlockingBuilder, WorkerGuard};
+use tracing::Level;
 use tracing_subscriber::{EnvFilter, fmt, layer::SubscriberExt, util::SubscriberInitExt};
 
-use super::json_lines::JsonLines;
+pub use super::lines::Dropped;
+use super::{json_lines::JsonLines, lines::Lines};
 use crate::config::{LogFormat, TelemetryConfig};
-
-/// Lines that may wait for a reader of standard output who is slow. Further ones are dropped and counted: a log that
-/// nobody reads must not hold up a request.
-const WAITING_LINES: usize = 16 * 1024;
 
 /// Keeps the log going. Dropping it writes what waits, for a second at most.
 #[derive(Debug)]
 #[must_use = "the log ends when this is dropped"]
 pub struct Log {
-    writer: Option<(WorkerGuard, ErrorCounter)>,
+    lines: Option<Lines>,
 }
 
 impl Log {
     /// Counts the lines that had to be dropped; `None` where none ever are.
-    pub fn dropped(&self) -> Option<ErrorCounter> {
-        self.writer.as_ref().map(|(_, dropped)| dropped.clone())
+    pub fn dropped(&self) -> Option<Dropped> {
+        self.lines.as_ref().map(Lines::dropped)
     }
 }
 
 impl Drop for Log {
     fn drop(&mut self) {
-        let Some((worker, dropped)) = self.writer.take() else { return };
-        drop(worker);
-        if dropped.dropped_lines() > 0 {
-            eprintln!("glassbox: {} lines of the log were dropped, because nobody read them", dropped.dropped_lines());
+        let Some(lines) = self.lines.take() else { return };
+        lines.end();
+        let dropped = lines.dropped().lines();
+        if dropped > 0 {
+            eprintln!("glassbox: {dropped} lines of the log were dropped, because nobody read them");
         }
     }
 }
@@ -45,17 +43,17 @@ pub fn init(config: &TelemetryConfig) -> anyhow::Result<Log> {
     let filter = EnvFilter::try_new(&config.log_filter)
         .with_context(|| format!("telemetry.log_filter '{}' is not valid", config.log_filter))?;
     let registry = tracing_subscriber::registry().with(filter);
-    let mut writer = None;
+    let mut log = Log { lines: None };
     if is_pretty(config.log_format) {
         registry.with(fmt::layer().with_target(false)).try_init()?;
     } else {
-        let builder = NonBlockingBuilder::default().buffered_lines_limit(WAITING_LINES).lossy(true);
-        let (lines, worker) = builder.thread_name("glassbox-log").finish(std::io::stdout());
-        writer = Some((worker, lines.error_counter()));
-        registry.with(fmt::layer().event_format(JsonLines).with_writer(lines)).try_init()?;
+        let lines = Lines::to(std::io::stdout()).context("cannot start the log's thread")?;
+        log.lines = Some(lines.clone());
+        // What is no everyday matter may be the last word of a process.
+        registry.with(JsonLines(move |line: &[u8], level: &Level| lines.put(line, *level < Level::INFO))).try_init()?;
     }
     std::panic::set_hook(Box::new(log_panic));
-    Ok(Log { writer })
+    Ok(log)
 }
 
 /// A panic is one line of the log, like everything else. Its message stays out: those of string slicing, for instance,

@@ -19,7 +19,7 @@ pub(super) struct Standing {
 
 /// The standing of one request's payer, as of the last charge. In the request's extensions.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Told(Arc<Mutex<Option<Standing>>>);
+pub(in crate::api) struct Told(Arc<Mutex<Option<Standing>>>);
 
 impl Told {
     pub(super) fn tell(&self, standing: Standing) {
@@ -66,12 +66,16 @@ fn whole_seconds(time: Duration) -> u64 {
 
 /// A string of structured fields (RFC 9651), which holds visible ASCII characters and spaces only.
 fn quoted(name: &str) -> String {
-    let character = |c: char| match c {
-        '"' | '\\' => format!("\\{c}"),
-        ' '..='~' => c.to_string(),
-        _ => "?".to_owned(),
-    };
-    format!("\"{}\"", name.chars().map(character).collect::<String>())
+    let mut quoted = String::with_capacity(name.len() + 2);
+    quoted.push('"');
+    for c in name.chars() {
+        if matches!(c, '"' | '\\') {
+            quoted.push('\\');
+        }
+        quoted.push(if matches!(c, ' '..='~') { c } else { '?' });
+    }
+    quoted.push('"');
+    quoted
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ pub(super) struct InFlight(Arc<Mutex<HashMap<Payer, usize>>>);
 
 /// One of them, until it is dropped.
 #[derive(Debug)]
-pub(super) struct Permit {
+pub(in crate::api) struct Permit {
     in_flight: InFlight,
     payer: Payer,
 }

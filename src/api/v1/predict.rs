@@ -92,7 +92,7 @@ pub(in crate::api) async fn predict(
     answer(predictions, room, record, move |predictions| {
         let one = predictions.predictions.first().ok_or_else(|| anyhow::anyhow!("there is no prediction"))?;
         Ok(serde_json::to_vec(&PredictAnswer {
-            id: &id,
+            id: &id.0,
             model: predictions.model.name.as_str(),
             model_version: predictions.model.version.as_str(),
             provider: predictions.provider,
@@ -122,7 +122,7 @@ pub(in crate::api) async fn predict_batch(
     answer(predictions, room, record, move |predictions| {
         let items = &predictions.predictions;
         Ok(serde_json::to_vec(&BatchAnswer {
-            id: &id,
+            id: &id.0,
             model: predictions.model.name.as_str(),
             model_version: predictions.model.version.as_str(),
             provider: predictions.provider,

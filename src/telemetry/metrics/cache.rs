@@ -2,34 +2,49 @@
 
 use std::time::Duration;
 
-use prometheus::{CounterVec, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec};
+use prometheus::{Counter, Histogram, IntCounter, IntCounterVec, IntGauge, IntGaugeVec};
 
-use super::family::{Families, each};
+use super::family::Families;
 use crate::telemetry::labels::{CacheOperation, Label, Lookup, Tier};
 
 /// What the cache does, by tier.
 #[derive(Debug)]
 pub struct CacheMetrics {
-    lookups: IntCounterVec,
-    operations: HistogramVec,
+    /// By tier, then by result; found by every request, and so looked up once.
+    lookups: Vec<Vec<IntCounter>>,
+    /// By tier, then by operation.
+    operations: Vec<Vec<Histogram>>,
     entries: IntGaugeVec,
     bytes: IntGaugeVec,
     evictions: IntCounterVec,
     circuit_open: IntGaugeVec,
-    saved: CounterVec,
+    /// By tier.
+    saved: Vec<Counter>,
     /// Answers that were not stored in Redis because too many waited to be.
     pub dropped_writes: IntCounter,
 }
 
 impl CacheMetrics {
     pub(super) fn new(families: Families<'_>) -> anyhow::Result<Self> {
+        let lookups =
+            families.counters("cache_lookups_total", "Looks into the cache, by item.", &["tier", "result"])?;
+        let operations = families.latencies(
+            "cache_operation_seconds",
+            "Time of one operation on a tier.",
+            &["tier", "operation"],
+        )?;
+        let saved = families.sums(
+            "cache_saved_seconds_total",
+            "Time that hits saved: what each had waited for its run and its turn when it was computed.",
+            &["tier"],
+        )?;
         let new = Self {
-            lookups: families.counters("cache_lookups_total", "Looks into the cache, by item.", &["tier", "result"])?,
-            operations: families.latencies(
-                "cache_operation_seconds",
-                "Time of one operation on a tier.",
-                &["tier", "operation"],
-            )?,
+            lookups: every(|tier| every(|result| lookups.with_label_values(&[tier, result]), Lookup::ALL), Tier::ALL),
+            operations: every(
+                |tier| every(|operation| operations.with_label_values(&[tier, operation]), CacheOperation::ALL),
+                Tier::ALL,
+            ),
+            saved: every(|tier| saved.with_label_values(&[tier]), Tier::ALL),
             entries: families.gauges("cache_entries", "Answers that are kept.", &["tier"])?,
             bytes: families.gauges("cache_bytes", "What the kept answers take.", &["tier"])?,
             evictions: families.counters(
@@ -42,19 +57,9 @@ impl CacheMetrics {
                 "1 while a tier is left alone because it failed.",
                 &["tier"],
             )?,
-            saved: families.sums(
-                "cache_saved_seconds_total",
-                "Time that hits saved: what each had waited for its run and its turn when it was computed.",
-                &["tier"],
-            )?,
             dropped_writes: families
                 .counter("cache_dropped_writes_total", "Answers not stored in Redis because too many waited to be.")?,
         };
-        each::<Tier>(|tier| {
-            each::<Lookup>(|result| drop(new.lookups.with_label_values(&[tier, result])));
-            each::<CacheOperation>(|operation| drop(new.operations.with_label_values(&[tier, operation])));
-            new.saved.with_label_values(&[tier]);
-        });
         // What Redis holds and gives up, Redis itself tells.
         new.entries(Tier::Memory, 0, 0);
         new.evictions.with_label_values(&[Tier::Memory.as_str()]);
@@ -64,12 +69,14 @@ impl CacheMetrics {
 
     /// `items` were looked for in `tier`.
     pub fn looked_up(&self, tier: Tier, result: Lookup, items: usize) {
-        self.lookups.with_label_values(&[tier.as_str(), result.as_str()]).inc_by(items as u64);
+        if items > 0 {
+            self.lookups[tier as usize][result as usize].inc_by(items as u64);
+        }
     }
 
     /// An operation took so long, however it ended.
     pub fn operated(&self, tier: Tier, operation: CacheOperation, time: Duration) {
-        self.operations.with_label_values(&[tier.as_str(), operation.as_str()]).observe(time.as_secs_f64());
+        self.operations[tier as usize][operation as usize].observe(time.as_secs_f64());
     }
 
     /// What `tier` holds.
@@ -91,6 +98,11 @@ impl CacheMetrics {
 
     /// A hit spared this much computing.
     pub fn saved(&self, tier: Tier, time: Duration) {
-        self.saved.with_label_values(&[tier.as_str()]).inc_by(time.as_secs_f64());
+        self.saved[tier as usize].inc_by(time.as_secs_f64());
     }
+}
+
+/// What `make` makes of every word of a closed set, in its order.
+fn every<L: Label, M>(make: impl Fn(&'static str) -> M, labels: &[L]) -> Vec<M> {
+    labels.iter().map(|label| make(label.as_str())).collect()
 }

@@ -1,6 +1,6 @@
 //! Requests, their stages, and connections.
 
-use prometheus::{Histogram, HistogramVec, IntCounterVec, IntGauge};
+use prometheus::{Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge};
 
 use super::{OTHER, family::Families};
 use crate::telemetry::{
@@ -24,10 +24,18 @@ pub struct HttpMetrics {
     pub connections: IntGauge,
 }
 
+/// The series of one route and method, looked up once.
+#[derive(Debug)]
+pub struct RouteMetrics {
+    /// As in [`STATUSES`], and one for all others.
+    requests: Vec<IntCounter>,
+    latency: Histogram,
+}
+
 impl HttpMetrics {
     pub(super) fn new(families: Families<'_>) -> anyhow::Result<Self> {
         let stages = families.latencies("request_stage_seconds", "Time of a request's stages.", &["stage"])?;
-        let new = Self {
+        Ok(Self {
             requests: families.counters("http_requests_total", "Requests answered.", &["route", "method", "status"])?,
             latency: families.latencies(
                 "http_request_latency_seconds",
@@ -37,28 +45,25 @@ impl HttpMetrics {
             stages: Stage::ALL.iter().map(|stage| stages.with_label_values(&[stage.as_str()])).collect(),
             in_flight: families.gauge("http_requests_in_flight", "Requests that are being answered.")?,
             connections: families.gauge("http_connections_open", "Connections that are open.")?,
-        };
-        new.expect(OTHER, OTHER);
-        Ok(new)
+        })
     }
 
-    /// Begins the series of a route at zero, for its own method and for all others.
-    pub fn expect(&self, route: &str, method: &str) {
-        for method in [method, OTHER] {
-            self.latency.with_label_values(&[route, method]);
-            for status in STATUSES {
-                self.requests.with_label_values(&[route, method, &status.to_string()]);
-            }
-            self.requests.with_label_values(&[route, method, OTHER]);
+    /// Begins the series of a route and method at zero. `route` is a template or [`OTHER`], and so is `method`.
+    pub fn route(&self, route: &str, method: &str) -> RouteMetrics {
+        let requests = |status: &str| self.requests.with_label_values(&[route, method, status]);
+        RouteMetrics {
+            requests: STATUSES.iter().map(|status| requests(&status.to_string())).chain([requests(OTHER)]).collect(),
+            latency: self.latency.with_label_values(&[route, method]),
         }
     }
 
-    /// A request was answered, or its caller left. `route` is a template, `method` the route's own or [`OTHER`].
-    pub fn answered(&self, route: &str, method: &str, status: u16, timings: &Timings) {
-        let known = STATUSES.contains(&status);
-        let status = if known { status.to_string() } else { OTHER.to_owned() };
-        self.requests.with_label_values(&[route, method, &status]).inc();
-        self.latency.with_label_values(&[route, method]).observe(timings.total().as_secs_f64());
+    /// A request was answered, or its caller left.
+    pub fn answered(&self, route: &RouteMetrics, status: u16, timings: &Timings) {
+        let status = STATUSES.iter().position(|known| *known == status).unwrap_or(STATUSES.len());
+        if let Some(requests) = route.requests.get(status) {
+            requests.inc();
+        }
+        route.latency.observe(timings.total().as_secs_f64());
         for (stage, time) in timings.stages() {
             self.stages[stage as usize].observe(time.as_secs_f64());
         }

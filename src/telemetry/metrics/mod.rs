@@ -18,7 +18,7 @@ use prometheus::{Encoder, Registry, TextEncoder};
 pub use self::{
     cache::CacheMetrics,
     callers::CallerMetrics,
-    http::HttpMetrics,
+    http::{HttpMetrics, RouteMetrics},
     models::{ModelMetrics, Outcomes, WaitingRun},
     server::ServerMetrics,
 };

@@ -3,10 +3,12 @@
 use std::sync::OnceLock;
 
 use prometheus::{IntCounter, IntCounterVec, IntGaugeVec, process_collector::ProcessCollector};
-use tracing_appender::non_blocking::ErrorCounter;
 
 use super::family::{Families, each};
-use crate::telemetry::labels::{Attempt, Label};
+use crate::telemetry::{
+    labels::{Attempt, Label},
+    logging::Dropped,
+};
 
 /// The process itself.
 #[derive(Debug)]
@@ -14,7 +16,7 @@ pub struct ServerMetrics {
     onnxruntime: IntGaugeVec,
     tls_loads: IntCounterVec,
     log_dropped: IntCounter,
-    log: OnceLock<ErrorCounter>,
+    log: OnceLock<Dropped>,
 }
 
 impl ServerMetrics {
@@ -39,13 +41,13 @@ impl ServerMetrics {
     }
 
     /// Tells from now on what the log had to drop.
-    pub fn follow_log(&self, dropped: ErrorCounter) {
+    pub fn follow_log(&self, dropped: Dropped) {
         let _ = self.log.set(dropped);
     }
 
     /// Brings up to date what is counted elsewhere.
     pub(super) fn observe(&self) {
-        let dropped = self.log.get().map_or(0, ErrorCounter::dropped_lines) as u64;
+        let dropped = self.log.get().map_or(0, Dropped::lines);
         self.log_dropped.inc_by(dropped.saturating_sub(self.log_dropped.get()));
     }
 
