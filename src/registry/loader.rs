@@ -206,8 +206,7 @@ pub(super) fn companion(source: &Source, name: &str) -> anyhow::Result<Option<St
 /// The same for a file of at most `limit` bytes.
 pub(super) fn companion_up_to(limit: u64, source: &Source, name: &str) -> anyhow::Result<Option<String>> {
     let Some(path) = source.companion(name).filter(|path| path.exists()) else { return Ok(None) };
-    let metadata = path.metadata().with_context(|| format!("'{name}' cannot be read"))?;
-    anyhow::ensure!(metadata.is_file(), "'{name}' is not a file");
-    anyhow::ensure!(metadata.len() <= limit, "'{name}' is larger than {limit} bytes");
+    let size = path.metadata().with_context(|| format!("'{name}' cannot be read"))?.len();
+    anyhow::ensure!(size <= limit, "'{name}' is larger than {limit} bytes");
     std::fs::read_to_string(&path).map(Some).with_context(|| format!("'{name}' cannot be read"))
 }

@@ -33,6 +33,9 @@ pub(super) fn intake(
         return Ok((Some(TextIntake::Input(text_input(input, signature)?)), None));
     }
     let name = text.tokenizer.as_deref().unwrap_or_default();
+    // Reading a pipe would wait for ever.
+    let is_file = source.companion(name).is_none_or(|path| path.is_file() || !path.exists());
+    anyhow::ensure!(is_file, "'{name}' is not a file");
     let tokenizer = companion_up_to(LARGEST_TOKENIZER, source, name)?;
     let tokenizer = tokenizer.with_context(|| format!("text.tokenizer '{name}' is not there, beside the graph"))?;
     let files = TextFiles { tokenizer, most_tokens: most_tokens(source)? };

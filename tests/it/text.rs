@@ -54,7 +54,8 @@ async fn texts_of_all_lengths_share_a_batch_and_get_their_own_answers() {
 async fn a_distilbert_of_the_same_layout_is_served_by_its_manifest_alone() {
     let app = TestApp::with(|config| serve(config, folder())).await;
     let (_, told) = app.get("/v1/models/distilbert").await;
-    let inputs: Vec<_> = told["inputs"].as_array().unwrap().iter().map(|input| &input["name"]).collect();
+    let inputs: Vec<_> =
+        told["inputs"].as_array().unwrap().iter().map(|input| input["name"].as_str().unwrap()).collect();
     assert_eq!((&told["state"], inputs), (&json!("ready"), vec!["input_ids", "attention_mask"]), "{told}");
     let Item { text, prediction } = &answers()["distilbert"].texts[1];
     let got = app.predict(json!({"model": "distilbert", "text": text})).await;

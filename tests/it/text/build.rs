@@ -10,7 +10,8 @@ const REASON: &str = "it is not built yet: run 'make models'";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_model_that_is_not_built_is_told_and_the_others_are_served() {
-    let app = TestApp::with(|config| serve(config, repository().path())).await;
+    let repository = repository();
+    let app = TestApp::with(|config| serve(config, repository.path())).await;
     let (status, ready) = app.get("/readyz").await;
     let reason = |version: &str| json!({"model": version, "state": "not_built", "reason": REASON, "required": false});
     let expected = json!({"status": "ready", "reasons": [reason("made/1"), reason("made/2")]});
