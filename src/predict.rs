@@ -2,6 +2,7 @@
 //! [`Predictor::predict`].
 
 use std::{
+    borrow::Cow,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -21,12 +22,15 @@ use crate::{
     },
 };
 
+/// A place in a caller's document; that of an only item is known before any request comes.
+pub type Pointer = Cow<'static, str>;
+
 /// What a caller wants predicted.
 pub struct PredictRequest<'a> {
     /// Which model.
     pub model: ModelRef,
     /// The items, each with its JSON pointer in the caller's document.
-    pub items: Vec<(String, Input)>,
+    pub items: Vec<(Pointer, Input)>,
     /// Nothing is run after this moment.
     pub deadline: Instant,
     /// Whether known answers will do, and whether new ones are kept.
@@ -107,7 +111,7 @@ impl Predictor {
         request: PredictRequest<'_>,
     ) -> Result<(Vec<Found>, Option<Summary>), Error> {
         let PredictRequest { items, deadline, cache: policy, record, admit, .. } = request;
-        let pointers: Vec<String> = items.iter().map(|(pointer, _)| pointer.clone()).collect();
+        let pointers: Vec<Pointer> = items.iter().map(|(pointer, _)| pointer.clone()).collect();
         let checking = record.watch(Stage::Preprocess);
         let items = check(loaded, items)?;
         drop(checking);
@@ -164,7 +168,7 @@ impl Drop for Outcome<'_> {
 }
 
 /// Makes tensors of all items, or tells what is wrong with each of them.
-fn check(loaded: &Loaded, inputs: Vec<(String, Input)>) -> Result<Vec<Item>, Error> {
+fn check(loaded: &Loaded, inputs: Vec<(Pointer, Input)>) -> Result<Vec<Item>, Error> {
     let mut items = Vec::with_capacity(inputs.len());
     let mut violations = Vec::new();
     for (pointer, input) in inputs {
@@ -209,7 +213,7 @@ fn rejected() -> Error {
 
 /// The answers to all items; or every fault that was found in them, each at its item; or the failure that was none of
 /// theirs.
-fn all_or_nothing(found: Vec<Result<Found, Error>>, pointers: &[String]) -> Result<Vec<Found>, Error> {
+fn all_or_nothing(found: Vec<Result<Found, Error>>, pointers: &[Pointer]) -> Result<Vec<Found>, Error> {
     let mut answers = Vec::with_capacity(found.len());
     let mut violations = Vec::new();
     let mut invalid = false;

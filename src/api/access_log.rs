@@ -10,14 +10,14 @@ use axum::{
     response::Response,
 };
 
-use super::{reject::Failure, request_id::RequestId, state::ApiState};
+use super::{context::Context, reject::Failure, state::ApiState};
 use crate::{
     error::Error,
     telemetry::{
         labels::{Label, Stage},
         metrics::OTHER,
         micros, millis,
-        record::{Facts, Record, Timings},
+        record::{Facts, Timings},
     },
 };
 
@@ -29,8 +29,7 @@ const CALLER_LEFT: u16 = 499;
 /// A request that goes on; its line is written at the latest when this is dropped.
 pub(super) struct Entry {
     state: ApiState,
-    record: Record,
-    request_id: RequestId,
+    context: Arc<Context>,
     /// The template, not the path: paths are the caller's and have no bound.
     route: Option<MatchedPath>,
     method: Method,
@@ -38,12 +37,11 @@ pub(super) struct Entry {
 }
 
 impl Entry {
-    pub(super) fn begin(state: &ApiState, request: &Request, id: &RequestId, record: Record) -> Self {
+    pub(super) fn begin(state: &ApiState, request: &Request, context: &Arc<Context>) -> Self {
         state.metrics.http.in_flight.inc();
         Self {
             state: state.clone(),
-            record,
-            request_id: id.clone(),
+            context: Arc::clone(context),
             route: request.extensions().get::<MatchedPath>().cloned(),
             method: request.method().clone(),
             written: false,
@@ -52,7 +50,7 @@ impl Entry {
 
     pub(super) fn answered(mut self, response: &mut Response) {
         let failure = response.extensions().get::<Failure>().map(|failure| Arc::clone(&failure.error));
-        let facts = self.record.end();
+        let facts = self.context.record.end();
         // How long a key was looked at would tell why it was refused.
         let refused = response.status() == StatusCode::UNAUTHORIZED;
         if !refused && let Ok(timing) = HeaderValue::from_maybe_shared(Bytes::from(server_timing(&facts.timings))) {
@@ -73,8 +71,8 @@ impl Entry {
         macro_rules! line {
             ($level:ident) => {
                 tracing::$level!(
-                    request_id = &*self.request_id.0,
-                    trace_id = facts.trace_id,
+                    request_id = &*self.context.id.0,
+                    trace_id = facts.trace_id.as_deref(),
                     key_id = facts.key_id.as_deref(),
                     client = facts.client.map(tracing::field::display),
                     method = known(&self.method),
@@ -113,7 +111,7 @@ impl Entry {
 impl Drop for Entry {
     fn drop(&mut self) {
         if !self.written {
-            let facts = self.record.end();
+            let facts = self.context.record.end();
             // Only who serves ends requests at the hard stop; at any other time it is the caller.
             match self.state.lifecycle.is_stopped() {
                 true => self.write(StatusCode::SERVICE_UNAVAILABLE.as_u16(), Some(&Error::Draining), &facts),

@@ -3,12 +3,9 @@
 
 use std::sync::Arc;
 
-use axum::{
-    extract::Request,
-    http::{HeaderMap, HeaderName, HeaderValue, header},
-};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 
-use super::state::ApiState;
+use super::{context::Context, state::ApiState};
 use crate::{
     error::Error,
     keys::{Principal, Rejected, Scope},
@@ -45,9 +42,9 @@ impl Caller {
     /// `permission_denied`, whether there is such a model or not.
     pub(super) fn check_model(&self, state: &ApiState, wanted: Option<&str>) -> Result<(), Error> {
         // What is no name cannot be a model's: who asks for it learns that, and nothing else.
-        let named = wanted.map(ModelName::parse);
-        let model = named.as_ref().map_or_else(|| state.registry.default_model(), Option::as_ref);
-        if model.is_none_or(|name| self.may_use(name.as_str())) {
+        let default = || state.registry.default_model().map(ModelName::as_str);
+        let model = wanted.map_or_else(default, |name| ModelName::is_name(name).then_some(name));
+        if model.is_none_or(|name| self.may_use(name)) {
             return Ok(());
         }
         state.metrics.callers.rejected(AuthRejection::Model);
@@ -59,11 +56,10 @@ impl Caller {
 ///
 /// # Errors
 /// `unauthenticated`, `permission_denied`
-pub(super) fn require(state: &ApiState, scope: Scope, request: &mut Request) -> Result<(), Error> {
-    let record = request.extensions().get::<Record>().cloned().unwrap_or_default();
-    let _watch = record.watch(Stage::Auth);
-    let caller = identify(state, scope, request.headers(), &record)?;
-    request.extensions_mut().insert(caller);
+pub(super) fn require(state: &ApiState, scope: Scope, headers: &HeaderMap, context: &Context) -> Result<(), Error> {
+    let _watch = context.record.watch(Stage::Auth);
+    let caller = identify(state, scope, headers, &context.record)?;
+    context.caller.get_or_init(|| caller);
     Ok(())
 }
 

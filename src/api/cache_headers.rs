@@ -1,6 +1,6 @@
 //! The cache in headers: what a caller allows (`Cache-Control`, RFC 9111) and what was done (`Cache-Status`, RFC 9211; `Age`).
 
-use std::time::Duration;
+use std::{fmt::Write, time::Duration};
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 
@@ -52,20 +52,24 @@ pub(super) fn describe(summary: &Summary, headers: &mut HeaderMap) {
 }
 
 fn status(summary: &Summary) -> String {
-    let name = |tier: Tier| format!("glassbox-{}", tier.as_str());
+    let mut status = String::with_capacity(64);
+    let hit_in_redis = summary.redis > 0 && summary.word() == Tier::Redis.as_str();
+    let tier = if hit_in_redis { Tier::Redis } else { summary.tier };
+    status.push_str("glassbox-");
+    status.push_str(tier.as_str());
     let stored = if summary.stored { "; stored" } else { "" };
-    let asked = name(summary.tier);
-    match summary.word() {
-        "bypass" => format!("{asked}; fwd=bypass{stored}"),
+    // Writing to a string cannot fail.
+    let _ = match summary.word() {
+        "bypass" => write!(status, "; fwd=bypass{stored}"),
         "partial" => {
             let (hits, all) = (summary.hits(), summary.hits() + summary.computed + summary.collapsed);
-            format!("{asked}; fwd=partial{stored}; detail=\"{hits} of {all} items hit\"")
+            write!(status, "; fwd=partial{stored}; detail=\"{hits} of {all} items hit\"")
         }
-        "collapsed" => format!("{asked}; fwd=miss; collapsed"),
-        "miss" => format!("{asked}; fwd=miss{stored}"),
-        _ if summary.redis > 0 => format!("{}; hit; ttl={}", name(Tier::Redis), summary.ttl.as_secs()),
-        _ => format!("{asked}; hit; ttl={}", summary.ttl.as_secs()),
-    }
+        "collapsed" => write!(status, "; fwd=miss; collapsed"),
+        "miss" => write!(status, "; fwd=miss{stored}"),
+        _ => write!(status, "; hit; ttl={}", summary.ttl.as_secs()),
+    };
+    status
 }
 
 #[cfg(test)]

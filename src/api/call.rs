@@ -1,30 +1,24 @@
 //! A call for predictions: what the layers found out about it, what its headers ask for, and how it is let through to
 //! the predictor. Every protocol's handlers start here.
 
-use std::time::Instant;
+use std::sync::Arc;
 
 use axum::{extract::FromRequestParts, http::request::Parts};
 
-use super::{auth::Caller, cache_headers, layers::Deadline, rate_limit::Quota, request_id::RequestId, state::ApiState};
+use super::{cache_headers, context::Context, rate_limit, state::ApiState};
 use crate::{
     cache::Policy,
     error::{Error, Violation},
     model::{Input, ModelRef},
-    predict::{PredictRequest, Predictions},
-    telemetry::record::Record,
+    predict::{Pointer, PredictRequest, Predictions},
 };
 
 /// One request for predictions.
 #[derive(Debug)]
 pub(super) struct Call {
-    /// The request's id.
-    pub id: RequestId,
-    /// What is known of the request.
-    pub record: Record,
+    /// What is known of it.
+    pub context: Arc<Context>,
     state: ApiState,
-    caller: Caller,
-    quota: Quota,
-    deadline: Instant,
     policy: Policy,
 }
 
@@ -32,20 +26,8 @@ impl FromRequestParts<ApiState> for Call {
     type Rejection = Error;
 
     async fn from_request_parts(parts: &mut Parts, state: &ApiState) -> Result<Self, Error> {
-        let missing = || Error::internal(anyhow::anyhow!("a layer is missing around this route"));
-        let extensions = &parts.extensions;
-        let id = extensions.get().cloned().ok_or_else(missing)?;
-        let Deadline(deadline) = extensions.get().copied().ok_or_else(missing)?;
-        Ok(Self {
-            id,
-            record: extensions.get().cloned().ok_or_else(missing)?,
-            state: state.clone(),
-            // Without this, a route that was left unguarded would let anyone in.
-            caller: extensions.get().cloned().ok_or_else(missing)?,
-            quota: Quota::of(extensions),
-            deadline,
-            policy: cache_headers::policy(&parts.headers),
-        })
+        let context = Arc::clone(Context::of(&parts.extensions)?);
+        Ok(Self { context, state: state.clone(), policy: cache_headers::policy(&parts.headers) })
     }
 }
 
@@ -58,19 +40,19 @@ impl Call {
     pub(super) async fn predict(
         &self,
         model: ModelRef,
-        items: Vec<(String, Input)>,
+        items: Vec<(Pointer, Input)>,
         list: &str,
     ) -> Result<Predictions, Error> {
-        self.caller.check_model(&self.state, model.name.as_deref())?;
+        self.context.caller()?.check_model(&self.state, model.name.as_deref())?;
         let most = self.state.predict.max_batch_items;
         let admit = |rows| match rows <= most {
-            true => self.quota.charge_batch(rows, list),
+            true => rate_limit::charge_batch(&self.context, rows, list),
             false => {
                 let detail = format!("the input has {rows} rows; at most {most} are allowed");
                 Err(Error::Invalid(vec![Violation::new(list, "batch_too_large", detail)]))
             }
         };
-        let (deadline, cache, record) = (self.deadline, self.policy, self.record.clone());
+        let (deadline, cache, record) = (self.context.deadline, self.policy, self.context.record.clone());
         let request = PredictRequest { model, items, deadline, cache, record, admit: &admit };
         self.state.predictor.predict(request).await
     }

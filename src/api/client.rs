@@ -9,24 +9,16 @@ use axum::{
 use ipnet::IpNet;
 
 use super::state::ApiState;
-use crate::telemetry::record::Record;
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
 /// Proxies in a row that are looked behind. Nobody has more, and a header can hold thousands.
 const MOST_PROXIES: usize = 32;
 
-/// The caller's address, in the request's extensions. IPv4 is never dressed as IPv6.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Client(pub IpAddr);
-
-/// Finds out the caller's address, for the log and the quotas.
-pub(super) fn note(state: &ApiState, request: &mut Request, record: &Record) {
-    if let Some(ConnectInfo(peer)) = request.extensions().get::<ConnectInfo<SocketAddr>>() {
-        let address = behind_proxies(peer.ip(), request.headers(), &state.server.trusted_proxies);
-        record.note(|facts| facts.client = Some(address));
-        request.extensions_mut().insert(Client(address));
-    }
+/// The caller's address, for the log and the quotas. IPv4 is never dressed as IPv6.
+pub(super) fn address(state: &ApiState, request: &Request) -> Option<IpAddr> {
+    let ConnectInfo(peer) = request.extensions().get::<ConnectInfo<SocketAddr>>()?;
+    Some(behind_proxies(peer.ip(), request.headers(), &state.server.trusted_proxies))
 }
 
 /// Each proxy appends the address that it was called from, so what can be believed stands at the right: the walk goes

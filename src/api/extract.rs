@@ -1,5 +1,7 @@
 //! JSON bodies: read within a limit and a time, parsed, and every fault answered with a pointer to it.
 
+use std::sync::Arc;
+
 use axum::{
     body::{Body, HttpBody},
     extract::{FromRequest, Request},
@@ -8,11 +10,8 @@ use axum::{
 use http_body_util::BodyExt;
 use serde::de::DeserializeOwned;
 
-use super::{explain::explain, room::Room, state::ApiState};
-use crate::{
-    error::Error,
-    telemetry::{labels::Stage, record::Record},
-};
+use super::{context::Context, explain::explain, room::Room, state::ApiState};
+use crate::{error::Error, telemetry::labels::Stage};
 
 /// Above this, parsing takes longer than an async thread should be held.
 const INLINE_BYTES: usize = 64 * 1024;
@@ -25,8 +24,8 @@ impl<T: DeserializeOwned + Send + 'static> FromRequest<ApiState> for JsonBody<T>
     type Rejection = Error;
 
     async fn from_request(request: Request, state: &ApiState) -> Result<Self, Error> {
-        let record = request.extensions().get::<Record>().cloned().unwrap_or_default();
-        let _watch = record.watch(Stage::Decode);
+        let context = Arc::clone(Context::of(request.extensions())?);
+        let _watch = context.record.watch(Stage::Decode);
         check_media_type(request.headers())?;
         let limit = state.server.body_limit.as_u64();
         let timeout = state.server.body_timeout;

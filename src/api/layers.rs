@@ -1,10 +1,6 @@
 //! What happens to every request, outermost first.
 
-use std::{
-    convert::Infallible,
-    panic::AssertUnwindSafe,
-    time::{Duration, Instant},
-};
+use std::{convert::Infallible, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use axum::{
     Router,
@@ -18,15 +14,8 @@ use futures_util::FutureExt;
 use tower::{Layer, ServiceExt, service_fn};
 
 use super::{
-    access_log::Entry,
-    auth,
-    browsers::Encodings,
-    client,
-    leftover::Leftover,
-    rate_limit::{self, Told},
-    reject,
-    request_id::{self, RequestId},
-    state::ApiState,
+    access_log::Entry, auth, browsers::Encodings, client, context::Context, leftover::Leftover, rate_limit, reject,
+    request_id, state::ApiState,
 };
 use crate::{error::Error, keys::Scope, telemetry::record::Record};
 
@@ -49,22 +38,27 @@ async fn every_request(State(state): State<ApiState>, mut request: Request, next
     // First of all, so that everything below can name the request, and every answer does.
     let (id, trace_id) = request_id::of(request.headers());
     let record = Record::new();
-    record.note(|facts| facts.trace_id = Some(trace_id));
-    request.extensions_mut().insert(id.clone());
-    request.extensions_mut().insert(record.clone());
+    let limit = time_limit(&state, request.headers());
+    let deadline = record.started() + *limit.as_ref().unwrap_or(&state.server.request_timeout);
     // Next, so that the log line of every request has its address.
-    client::note(&state, &mut request, &record);
+    let client = client::address(&state, &request);
+    record.note(|facts| (facts.trace_id, facts.client) = (Some(trace_id), client));
+    let context = Context::new(id, record, client, deadline).enter(&mut request);
     // Outside of everything that can fail, so that each request is logged once, with the status that the caller sees.
-    let entry = Entry::begin(&state, &request, &id, record);
+    let entry = Entry::begin(&state, &request, &context);
     let version = request.version();
     let encodings = Encodings::of(request.headers());
 
     // Answers a browser's question whether a page may call, which carries no key.
     let mut response = match &state.browsers.cors {
-        None => answer(&state, &id, request, next).await,
+        None => answer(&state, &context, limit, request, next).await,
         Some(cors) => {
-            let answer = async |request| Ok::<_, Infallible>(answer(&state, &id, request, next.clone()).await);
-            let Ok(response) = cors.layer(service_fn(answer)).oneshot(request).await;
+            let (state, context) = (state.clone(), Arc::clone(&context));
+            let answer = service_fn(move |request| {
+                let (state, context, limit, next) = (state.clone(), Arc::clone(&context), limit.clone(), next.clone());
+                async move { Ok::<_, Infallible>(answer(&state, &context, limit, request, next).await) }.boxed()
+            });
+            let Ok(response) = cors.layer(answer).oneshot(request).await;
             response
         }
     };
@@ -73,37 +67,51 @@ async fn every_request(State(state): State<ApiState>, mut request: Request, next
     response = state.browsers.compress(&encodings, response).await;
     say_goodbye(&state, version, &mut response);
     entry.answered(&mut response);
-    id.write(&mut response);
+    context.id.write(&mut response);
     response
 }
 
 /// The part of it that failures pass too, whoever answers in a handler's place.
-async fn answer(state: &ApiState, id: &RequestId, mut request: Request, next: Next) -> Response {
-    // A quota that was charged is told with every answer.
-    let told = Told::default();
-    request.extensions_mut().insert(told.clone());
+async fn answer(
+    state: &ApiState,
+    context: &Context,
+    limit: Result<Duration, Error>,
+    request: Request,
+    next: Next,
+) -> Response {
     // Around all that can refuse a request before its body was read.
     let (request, leftover) = Leftover::keep(request);
+    // The handler with its extractors: the time for the body counts too.
+    let in_time = async {
+        limit?;
+        let answered = tokio::time::timeout_at(context.deadline.into(), next.run(request)).await;
+        answered.map_err(|_elapsed| Error::DeadlineExceeded)
+    };
     // A panic costs its request a 500 and nothing else.
-    let response = AssertUnwindSafe(in_time(state, request, next)).catch_unwind().await;
-    let response = response.unwrap_or_else(reject::panicked);
+    let response = AssertUnwindSafe(in_time).catch_unwind().await;
+    let response = response.map_or_else(reject::panicked, IntoResponse::into_response);
     // Turns failures, ours and the framework's, into problem documents.
-    let mut response = reject::render(id, response);
+    let mut response = reject::render(&context.id, response);
     leftover.read_rest(&mut response).await;
-    rate_limit::tell(state, &told, &mut response);
+    // A quota that was charged is told with every answer.
+    rate_limit::tell(context, &mut response);
     state.browsers.be_careful(&mut response);
     response
 }
 
 /// Lets in who has a key with `scope` and quota, before anything of the body is read.
-async fn known_callers(State((state, scope)): State<(ApiState, Scope)>, mut request: Request, next: Next) -> Response {
+async fn known_callers(State((state, scope)): State<(ApiState, Scope)>, request: Request, next: Next) -> Response {
+    let context = match Context::of(request.extensions()) {
+        Ok(context) => Arc::clone(context),
+        Err(error) => return error.into_response(),
+    };
     // Before anything is counted for a caller: from here on, it is known who calls.
-    if let Err(error) = auth::require(&state, scope, &mut request) {
+    if let Err(error) = auth::require(&state, scope, request.headers(), &context) {
         // Who is not let in is charged to his address, and only then.
-        return rate_limit::charge_stranger(&state, &request, error).into_response();
+        return rate_limit::charge_stranger(&state, &request, &context, error).into_response();
     }
     // Held until the answer is made.
-    let mut response = match rate_limit::admit(&state, &mut request) {
+    let mut response = match rate_limit::admit(&state, &request, &context) {
         Ok(_place) => next.run(request).await,
         Err(error) => error.into_response(),
     };
@@ -122,22 +130,10 @@ fn say_goodbye(state: &ApiState, version: Version, response: &mut Response) {
     }
 }
 
-/// The moment after which nobody waits for the answer any more.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Deadline(pub Instant);
-
-/// The handler with its extractors: the time for the body counts too.
-async fn in_time(state: &ApiState, mut request: Request, next: Next) -> Response {
-    let limit = match wanted_timeout(request.headers()) {
-        Ok(wanted) => wanted.map_or(state.server.request_timeout, |wanted| wanted.min(state.server.request_timeout)),
-        Err(error) => return error.into_response(),
-    };
-    let deadline = Instant::now() + limit;
-    request.extensions_mut().insert(Deadline(deadline));
-    match tokio::time::timeout_at(deadline.into(), next.run(request)).await {
-        Ok(response) => response,
-        Err(_elapsed) => Error::DeadlineExceeded.into_response(),
-    }
+/// What this request may take.
+fn time_limit(state: &ApiState, headers: &HeaderMap) -> Result<Duration, Error> {
+    let longest = state.server.request_timeout;
+    Ok(wanted_timeout(headers)?.map_or(longest, |wanted| wanted.min(longest)))
 }
 
 fn wanted_timeout(headers: &HeaderMap) -> Result<Option<Duration>, Error> {

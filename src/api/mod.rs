@@ -6,6 +6,7 @@ mod browsers;
 mod cache_headers;
 mod call;
 mod client;
+mod context;
 mod explain;
 mod extract;
 mod health;

@@ -10,7 +10,10 @@ use axum::{
     http::{HeaderMap, HeaderName, HeaderValue},
     response::Response,
 };
-use uuid::{Builder, Uuid, fmt::Hyphenated};
+use uuid::{
+    Builder, Uuid,
+    fmt::{Hyphenated, Simple},
+};
 
 /// Carries [`RequestId`] in both directions.
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -23,7 +26,7 @@ const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 pub(super) struct RequestId(pub Arc<str>);
 
 /// The caller's ids of the request and of its trace, or new ones.
-pub(super) fn of(headers: &HeaderMap) -> (RequestId, String) {
+pub(super) fn of(headers: &HeaderMap) -> (RequestId, Arc<str>) {
     let (request, trace) = (accepted_id(headers), trace_id(headers));
     let new = if request.is_none() || trace.is_none() { new_id() } else { Uuid::nil() };
     let request = request.unwrap_or_else(|| {
@@ -31,7 +34,11 @@ pub(super) fn of(headers: &HeaderMap) -> (RequestId, String) {
         Arc::from(&*new.hyphenated().encode_lower(&mut text))
     });
     // The same bits as the request's: who begins a trace with a request finds one by the other.
-    (RequestId(request), trace.unwrap_or_else(|| new.simple().to_string()))
+    let trace = trace.unwrap_or_else(|| {
+        let mut text = [0; Simple::LENGTH];
+        Arc::from(&*new.simple().encode_lower(&mut text))
+    });
+    (RequestId(request), trace)
 }
 
 /// A UUIDv7 (RFC 9562, section 5.7): milliseconds since 1970, then random bits. The system is asked for those once for many
@@ -81,7 +88,7 @@ fn accepted_id(headers: &HeaderMap) -> Option<Arc<str>> {
 }
 
 /// The trace that the caller is in (W3C, `traceparent: 00-<trace>-<span>-<flags>`), if it says so.
-fn trace_id(headers: &HeaderMap) -> Option<String> {
+fn trace_id(headers: &HeaderMap) -> Option<Arc<str>> {
     headers.get(TRACEPARENT).and_then(|value| value.to_str().ok()).and_then(|value| {
         let mut parts = value.trim().split('-');
         let (version, trace, span, flags) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
@@ -91,7 +98,7 @@ fn trace_id(headers: &HeaderMap) -> Option<String> {
         let whole = hex(version, 2) && version != "ff" && hex(trace, 32) && hex(span, 16) && hex(flags, 2);
         let only = version != "00" || parts.next().is_none();
         let real = trace.bytes().any(|byte| byte != b'0') && span.bytes().any(|byte| byte != b'0');
-        (whole && only && real).then(|| trace.to_owned())
+        (whole && only && real).then(|| Arc::from(trace))
     })
 }
 

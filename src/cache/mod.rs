@@ -45,7 +45,7 @@ use crate::{
     telemetry::{
         labels::{Source, Stage},
         metrics::Metrics,
-        record::Record,
+        record::{Record, Watch},
     },
 };
 
@@ -137,13 +137,13 @@ impl Cache {
         };
         let watch = record.watch(Stage::Cache);
         let distinct = Distinct::new(fingerprint, items).await;
-        drop(watch);
         let found = match bypassed {
             true => {
+                drop(watch);
                 let kept = |(key, item)| ((!policy.no_store).then_some(key), item);
                 self.run_alone(distinct.slots.into_iter().map(kept), compute).await
             }
-            false => self.look_up(distinct.slots, form, &policy, record, &compute).await,
+            false => self.look_up(distinct.slots, form, &policy, (record, watch), &compute).await,
         };
         let found = distinct::spread(&found, &distinct.slot_of);
         self.tiers.count_saved(found.iter().flatten());
@@ -162,7 +162,7 @@ impl Cache {
         slots: Vec<(Key, Item)>,
         form: &Arc<Form>,
         policy: &Policy,
-        record: &Record,
+        (record, watch): (&Record, Watch<'_>),
         compute: &Compute,
     ) -> Vec<Answer> {
         let max_age = policy.max_age.unwrap_or(Duration::MAX);
@@ -170,8 +170,9 @@ impl Cache {
         let (keys, mut items): (Vec<Key>, Vec<_>) = slots.into_iter().map(|(key, item)| (key, Some(item))).unzip();
         let mut found: Vec<Option<Answer>> = vec![None; keys.len()];
         let mut first_round = true;
+        let mut looking = Some(watch);
         loop {
-            let watch = record.watch(Stage::Cache);
+            let watch = looking.take().unwrap_or_else(|| record.watch(Stage::Cache));
             self.tiers.recall(&keys, &mut found, max_age, first_round);
             let open: Vec<usize> = (0..keys.len()).filter(|slot| found[*slot].is_none()).collect();
             let wanted: Vec<Key> = open.iter().map(|slot| keys[*slot]).collect();

@@ -153,7 +153,7 @@ fn parse(json: &str) -> anyhow::Result<Input> {
 async fn predict(predictor: &Predictor, wanted: &ModelRef, input: Input) -> anyhow::Result<Arc<Prediction>> {
     let request = PredictRequest {
         model: wanted.clone(),
-        items: vec![(String::new(), input)],
+        items: vec![("".into(), input)],
         deadline: Instant::now() + TIME_LIMIT,
         cache: Policy::default(),
         record: Record::new(),

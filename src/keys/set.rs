@@ -115,7 +115,14 @@ impl Entry {
         Self { principal: Arc::new(principal), validity, hash }
     }
 
-    /// Whether it can be used.
+    /// Whether it can be used now.
+    pub fn state_now(&self) -> KeyState {
+        let always = self.validity.not_before.is_none() && self.validity.expires_at.is_none();
+        // Asked by every request; the clock only where it matters.
+        self.state(if always { Timestamp::UNIX_EPOCH } else { Timestamp::now() })
+    }
+
+    /// Whether it can be used at this moment.
     pub fn state(&self, now: Timestamp) -> KeyState {
         let Validity { not_before, expires_at, revoked_at } = self.validity;
         match () {

@@ -93,7 +93,7 @@ impl KeyStore {
         let presented = KeyText::parse(presented.ok_or(AuthRejection::Missing)?).ok_or(AuthRejection::Malformed)?;
         let set = self.set.load();
         let entry = set.find(&presented)?;
-        let reason = match entry.state(Timestamp::now()) {
+        let reason = match entry.state_now() {
             KeyState::Valid => return Ok(Arc::clone(&entry.principal)),
             KeyState::NotYetValid => AuthRejection::NotYetValid,
             KeyState::Expired => AuthRejection::Expired,

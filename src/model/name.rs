@@ -9,7 +9,12 @@ pub struct ModelName(Arc<str>);
 impl ModelName {
     /// `None` when `text` cannot be a model's name.
     pub fn parse(text: &str) -> Option<Self> {
-        is_token(text).then(|| Self(text.into()))
+        Self::is_name(text).then(|| Self(text.into()))
+    }
+
+    /// Whether `text` can be a model's name.
+    pub fn is_name(text: &str) -> bool {
+        is_token(text)
     }
 
     /// A valid name made of whatever `text` holds; for models that are named after their file.

@@ -49,7 +49,7 @@ pub struct Facts {
     /// The id of the key that let it in.
     pub key_id: Option<Arc<str>>,
     /// The id of its trace (W3C), 32 hexadecimal digits.
-    pub trace_id: Option<String>,
+    pub trace_id: Option<Arc<str>>,
     /// Name and version of its model, once that was found.
     pub model: Option<(Arc<str>, Arc<str>)>,
     /// What computes that model's answers.
@@ -84,6 +84,11 @@ impl Record {
             batch_size: None,
             cache: None,
         })))
+    }
+
+    /// When it began.
+    pub fn started(&self) -> Instant {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).timings.started
     }
 
     /// Adds what has become known.

@@ -1,14 +1,17 @@
 //! One payer's quota during one request: charging it, and saying so when it is used up.
 
-use std::{num::NonZeroU32, sync::Arc, time::Duration};
-
-use super::{
-    buckets::Rate,
-    headers::{Standing, Told},
-    in_flight::Permit,
-    limits::Limits,
-    payer::Payer,
+use std::{
+    num::NonZeroU32,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
 };
+
+use axum::http::HeaderMap;
+
+use super::{buckets::Rate, headers::Standing, in_flight::Permit, limits::Limits, payer::Payer};
 use crate::{
     error::{Error, Violation},
     keys::Plan,
@@ -18,15 +21,26 @@ use crate::{
 const A_MOMENT: Duration = Duration::from_secs(1);
 
 /// What one request is charged to.
-#[derive(Debug, Clone)]
-pub(super) struct Account {
-    pub limits: Arc<Limits>,
-    pub payer: Payer,
-    pub plan: Arc<Plan>,
-    pub told: Told,
+#[derive(Debug)]
+pub(in crate::api) struct Account {
+    limits: Arc<Limits>,
+    pub(super) payer: Payer,
+    plan: Arc<Plan>,
+    /// What was left after the last charge.
+    remaining: AtomicU32,
 }
 
 impl Account {
+    pub(super) const fn new(limits: Arc<Limits>, payer: Payer, plan: Arc<Plan>) -> Self {
+        Self { limits, payer, plan, remaining: AtomicU32::new(0) }
+    }
+
+    /// Tells the payer what is left. Who has an account was charged.
+    pub(super) fn tell(&self, headers: &mut HeaderMap) {
+        let remaining = self.remaining.load(Ordering::Relaxed);
+        Standing { plan: &self.plan, remaining }.write(headers, self.limits.legacy_headers);
+    }
+
     /// Charges a request, which is one item until more is known of it.
     ///
     /// # Errors
@@ -64,7 +78,7 @@ impl Account {
     fn take(&self, items: NonZeroU32, paid: u32) -> Result<(), Error> {
         let taken = self.limits.take(&self.payer, &self.plan, items);
         let remaining = taken.unwrap_or_else(|refusal| refusal.remaining);
-        self.told.tell(Standing { plan: Arc::clone(&self.plan), remaining });
+        self.remaining.store(remaining, Ordering::Relaxed);
         taken.map(drop).map_err(|refusal| {
             let Plan { name, rate, burst, .. } = &*self.plan;
             let detail = format!("the quota '{name}' of {rate} items per second and {burst} at once is used up");

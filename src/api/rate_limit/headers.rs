@@ -1,9 +1,6 @@
 //! What a caller is told of its quota, in the fields of draft-ietf-httpapi-ratelimit-headers-10.
 
-use std::{
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use std::time::Duration;
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 
@@ -11,31 +8,16 @@ use super::buckets::Rate;
 use crate::keys::Plan;
 
 /// What is left of a quota.
-#[derive(Debug, Clone)]
-pub(super) struct Standing {
-    pub plan: Arc<Plan>,
+#[derive(Debug)]
+pub(super) struct Standing<'a> {
+    pub plan: &'a Plan,
     pub remaining: u32,
 }
 
-/// The standing of one request's payer, as of the last charge. In the request's extensions.
-#[derive(Debug, Clone, Default)]
-pub(in crate::api) struct Told(Arc<Mutex<Option<Standing>>>);
-
-impl Told {
-    pub(super) fn tell(&self, standing: Standing) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(standing);
-    }
-
-    /// Nothing, when nobody was charged.
-    pub(super) fn last(&self) -> Option<Standing> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-}
-
-impl Standing {
+impl Standing<'_> {
     /// Writes `RateLimit-Policy` and `RateLimit`, and the older `X-RateLimit-*` where they are wanted.
     pub(super) fn write(&self, headers: &mut HeaderMap, legacy: bool) {
-        let rate = Rate::of(&self.plan);
+        let rate = Rate::of(self.plan);
         let (name, burst, remaining) = (quoted(&self.plan.name), rate.burst(), self.remaining);
         let window = whole_seconds(rate.period() * burst);
         // The draft's `t` is the time until there is more, not until there is all.
@@ -91,9 +73,9 @@ mod tests {
             ("quick", 1000, 5, 5, "\"quick\";q=5;w=1", "\"quick\";r=5;t=1", "1"),
             ("a\"b\\c ü\n", 1, 1, 1, r#""a\"b\\c ??";q=1;w=1"#, r#""a\"b\\c ??";r=1;t=1"#, "1"),
         ] {
-            let plan = Arc::new(Plan { name: name.into(), rate, burst, concurrent: 1 });
+            let plan = &Plan { name: name.into(), rate, burst, concurrent: 1 };
             let mut headers = HeaderMap::new();
-            Standing { plan: Arc::clone(&plan), remaining }.write(&mut headers, false);
+            Standing { plan, remaining }.write(&mut headers, false);
             assert_eq!(headers["ratelimit-policy"], policy, "{name}");
             assert_eq!(headers["ratelimit"], left, "{name}");
             assert_eq!(headers.len(), 2, "{name}");

@@ -13,11 +13,16 @@ use tower_governor::key_extractor::KeyExtractor;
 use super::{
     account::Account,
     buckets::{Buckets, Rate, Refusal},
-    headers::Told,
     in_flight::{InFlight, Permit},
     payer::{ByCaller, Crowd, Payer},
 };
-use crate::{api::auth::Caller, config::RateLimitConfig, error::Error, keys::Plan, telemetry::metrics::Metrics};
+use crate::{
+    api::{auth::Caller, context::Context},
+    config::RateLimitConfig,
+    error::Error,
+    keys::Plan,
+    telemetry::metrics::Metrics,
+};
 
 /// Between two looks for buckets that nobody needs any more.
 const SWEEP_EVERY: Duration = Duration::from_secs(5);
@@ -76,16 +81,11 @@ impl Limits {
     /// The account that `request` is charged to: its key's or, where none was found yet, its address'.
     pub(super) fn account(self: &Arc<Self>, request: &Request) -> Result<Account, Error> {
         let payer = ByCaller.extract(request).map_err(Error::internal)?;
-        let plan = match request.extensions().get() {
+        let plan = match Context::of(request.extensions())?.caller.get() {
             Some(Caller::Key(principal)) => &principal.plan,
             Some(Caller::Open) | None => &self.address_plan,
         };
-        Ok(Account {
-            limits: Arc::clone(self),
-            payer: self.crowd.place(payer, &self.addresses),
-            plan: Arc::clone(plan),
-            told: request.extensions().get::<Told>().cloned().unwrap_or_default(),
-        })
+        Ok(Account::new(Arc::clone(self), self.crowd.place(payer, &self.addresses), Arc::clone(plan)))
     }
 
     /// Takes `items` out of the payer's bucket, and tells how many are left.
@@ -127,7 +127,7 @@ mod tests {
 
     use super::super::payer::{COUNT_EVERY, CROWDS, MOST_ADDRESSES};
     use super::*;
-    use crate::{api::client::Client, keys::Principal};
+    use crate::{api::request_id, keys::Principal, telemetry::record::Record};
 
     fn limits(address_rate: u32, address_burst: u32) -> Arc<Limits> {
         let config = RateLimitConfig {
@@ -143,17 +143,18 @@ mod tests {
         Limits::new(&config, Arc::new(Metrics::new().unwrap())).unwrap()
     }
 
-    fn request(address: impl Into<IpAddr>, caller: Option<Caller>) -> Request {
+    fn request(address: impl Into<Option<IpAddr>>, caller: Option<Caller>) -> Request {
         let mut request = Request::new(Body::empty());
-        request.extensions_mut().insert(Client(address.into()));
-        caller.map(|caller| request.extensions_mut().insert(caller));
+        let (id, _) = request_id::of(request.headers());
+        let context = Context::new(id, Record::new(), address.into(), Instant::now()).enter(&mut request);
+        caller.map(|caller| context.caller.set(caller));
         request
     }
 
     fn key(limits: &Arc<Limits>, id: &str, rate: u32, burst: u32) -> Account {
         let plan = Arc::new(Plan { name: "some".into(), rate, burst, concurrent: 1 });
         let principal = Principal { key_id: id.into(), name: id.into(), scopes: Vec::new(), models: Vec::new(), plan };
-        limits.account(&request(Ipv4Addr::LOCALHOST, Some(Caller::Key(Arc::new(principal))))).unwrap()
+        limits.account(&request(IpAddr::from(Ipv4Addr::LOCALHOST), Some(Caller::Key(Arc::new(principal))))).unwrap()
     }
 
     fn wait(refused: Result<(), Error>) -> Duration {
@@ -215,7 +216,7 @@ mod tests {
     #[test]
     fn what_is_refused_is_counted_by_plan() {
         let limits = limits(1, 1);
-        let stranger = limits.account(&request(Ipv4Addr::LOCALHOST, None)).unwrap();
+        let stranger = limits.account(&request(IpAddr::from(Ipv4Addr::LOCALHOST), None)).unwrap();
         let account = key(&limits, "a", 1, 1);
         (0..3).for_each(|_| drop(stranger.charge()));
         account.charge().unwrap();
@@ -242,12 +243,12 @@ mod tests {
     #[test]
     fn a_key_is_not_charged_for_what_its_address_does() {
         let limits = limits(1, 1);
-        let stranger = || limits.account(&request(Ipv4Addr::LOCALHOST, None)).unwrap().charge();
+        let stranger = || limits.account(&request(IpAddr::from(Ipv4Addr::LOCALHOST), None)).unwrap().charge();
         stranger().unwrap();
         wait(stranger());
         key(&limits, "a", 1, 1).charge().unwrap();
-        wait(limits.account(&request(Ipv4Addr::LOCALHOST, Some(Caller::Open))).unwrap().charge());
-        let no_address = Request::new(Body::empty());
+        wait(limits.account(&request(IpAddr::from(Ipv4Addr::LOCALHOST), Some(Caller::Open))).unwrap().charge());
+        let no_address = request(None, None);
         assert!(limits.account(&no_address).is_err(), "a request without an address is charged to nobody");
     }
 
@@ -265,7 +266,7 @@ mod tests {
         let buckets = limits.addresses.len();
         assert!((MOST_ADDRESSES..=most).contains(&buckets), "{buckets} buckets");
         // Who shares a bucket is limited all the same.
-        let last = limits.account(&request(Ipv4Addr::BROADCAST, None)).unwrap();
+        let last = limits.account(&request(IpAddr::from(Ipv4Addr::BROADCAST), None)).unwrap();
         assert!(matches!(last.payer, Payer::Crowd(_)), "{last:?}");
         assert!((0..1001).any(|_| last.charge().is_err()));
     }
@@ -274,7 +275,7 @@ mod tests {
     fn buckets_that_are_full_again_are_swept() {
         let limits = limits(1_000_000, 1);
         for n in 0..100_000 {
-            limits.account(&request(Ipv4Addr::from_bits(n), None)).unwrap().charge().unwrap();
+            limits.account(&request(IpAddr::from(Ipv4Addr::from_bits(n)), None)).unwrap().charge().unwrap();
             key(&limits, &n.to_string(), 1_000_000, 1).charge().unwrap();
         }
         // This one takes a hundred seconds to be full again.
@@ -289,7 +290,7 @@ mod tests {
             assert!(Instant::now() < deadline, "full buckets are kept");
         }
         // Who comes after a crowd has a bucket of his own again.
-        let after = limits.account(&request(Ipv4Addr::LOCALHOST, None)).unwrap();
+        let after = limits.account(&request(IpAddr::from(Ipv4Addr::LOCALHOST), None)).unwrap();
         assert_eq!(after.payer, Payer::Address(Ipv4Addr::LOCALHOST.into()));
     }
 }

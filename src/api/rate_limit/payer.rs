@@ -13,7 +13,7 @@ use axum::http::Request;
 use tower_governor::{GovernorError, key_extractor::KeyExtractor};
 
 use super::buckets::Buckets;
-use crate::api::{auth::Caller, client::Client};
+use crate::api::{auth::Caller, context::Context};
 
 /// Addresses with a bucket of their own, about 4 MB by the size of their entries. Further ones share.
 pub(super) const MOST_ADDRESSES: usize = 64 * 1024;
@@ -35,7 +35,7 @@ pub(super) enum Payer {
     Crowd(u16),
 }
 
-/// Reads the payer out of what authentication and `client.rs` have put into the request. Of the extractors that come with
+/// Reads the payer out of what authentication and `client.rs` have found out about the request. Of the extractors that come with
 /// the library, the one for addresses behind proxies believes whatever the caller writes.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct ByCaller;
@@ -44,11 +44,11 @@ impl KeyExtractor for ByCaller {
     type Key = Payer;
 
     fn extract<T>(&self, request: &Request<T>) -> Result<Payer, GovernorError> {
-        if let Some(Caller::Key(principal)) = request.extensions().get() {
+        let context = request.extensions().get::<Arc<Context>>().ok_or(GovernorError::UnableToExtractKey)?;
+        if let Some(Caller::Key(principal)) = context.caller.get() {
             return Ok(Payer::Key(Arc::clone(&principal.key_id)));
         }
-        let Client(address) = request.extensions().get().ok_or(GovernorError::UnableToExtractKey)?;
-        Ok(Payer::Address(network(*address)))
+        context.client.map(|address| Payer::Address(network(address))).ok_or(GovernorError::UnableToExtractKey)
     }
 }
 

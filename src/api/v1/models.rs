@@ -1,7 +1,7 @@
 //! `GET /v1/models…`: what is served, and everything that is known about it.
 
 use axum::{
-    Extension, Json,
+    Json,
     extract::{Path, State},
 };
 use serde_json::{Value, json};
@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// `GET /v1/models`: those that the caller may use.
-pub(in crate::api) async fn list(State(state): State<ApiState>, Extension(caller): Extension<Caller>) -> Json<Value> {
+pub(in crate::api) async fn list(State(state): State<ApiState>, caller: Caller) -> Json<Value> {
     let snapshot = state.registry.snapshot();
     let default = state.registry.default_model();
     let model = |(name, entry): (&ModelName, &ModelEntry)| {
@@ -38,7 +38,7 @@ pub(in crate::api) async fn list(State(state): State<ApiState>, Extension(caller
 /// `GET /v1/models/{model}`: the default version, and the list of the others.
 pub(in crate::api) async fn model(
     State(state): State<ApiState>,
-    Extension(caller): Extension<Caller>,
+    caller: Caller,
     Path(model): Path<String>,
 ) -> Result<Json<Value>, Error> {
     caller.check_model(&state, Some(&model))?;
@@ -48,7 +48,7 @@ pub(in crate::api) async fn model(
 /// `GET /v1/models/{model}/versions/{version}`
 pub(in crate::api) async fn version(
     State(state): State<ApiState>,
-    Extension(caller): Extension<Caller>,
+    caller: Caller,
     Path((model, version)): Path<(String, String)>,
 ) -> Result<Json<Value>, Error> {
     caller.check_model(&state, Some(&model))?;

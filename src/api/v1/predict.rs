@@ -1,23 +1,23 @@
 //! `POST /v1/predict` and `/v1/predict_batch`.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, sync::Arc};
 
 use axum::{
     extract::State,
-    http::header,
-    response::{IntoResponse, Response},
+    http::{HeaderValue, header},
+    response::Response,
 };
 use serde::{Deserialize, Serialize};
 use validator::{Validate, ValidateArgs, ValidationError, ValidationErrors};
 
 use super::items::Items;
 use crate::{
-    api::{cache_headers, call::Call, extract::JsonBody, room::Room, state::ApiState},
+    api::{cache_headers, call::Call, context::Context, extract::JsonBody, room::Room, state::ApiState},
     config::PredictConfig,
     error::{Error, Violation},
     model::{Input, ModelRef, Prediction},
     predict::Predictions,
-    telemetry::{labels::Stage, millis, record::Record},
+    telemetry::{labels::Stage, millis},
 };
 
 /// One item. Exactly one of `text` and `input`.
@@ -87,19 +87,22 @@ pub(in crate::api) async fn predict(
         (None, None) => return Err(Error::malformed("", NOT_ONE, "send either 'text' or 'input'")),
     };
     let model = ModelRef { name: body.model, version: body.version };
-    let predictions = call.predict(model, vec![(pointer.to_owned(), input)], pointer).await?;
-    let Call { id, record, .. } = call;
-    answer(predictions, room, record, move |predictions| {
+    let predictions = call.predict(model, vec![(pointer.into(), input)], pointer).await?;
+    let context = call.context;
+    answer(predictions, room, &Arc::clone(&context), move |predictions| {
         let one = predictions.predictions.first().ok_or_else(|| anyhow::anyhow!("there is no prediction"))?;
-        Ok(serde_json::to_vec(&PredictAnswer {
-            id: &id.0,
-            model: predictions.model.name.as_str(),
-            model_version: predictions.model.version.as_str(),
-            provider: predictions.provider,
-            prediction: &one.prediction,
-            cached: one.cached,
-            latency_ms: millis(predictions.latency),
-        })?)
+        json(
+            one.prediction.elements(),
+            &PredictAnswer {
+                id: &context.id.0,
+                model: predictions.model.name.as_str(),
+                model_version: predictions.model.version.as_str(),
+                provider: predictions.provider,
+                prediction: &one.prediction,
+                cached: one.cached,
+                latency_ms: millis(predictions.latency),
+            },
+        )
     })
     .await
 }
@@ -115,25 +118,30 @@ pub(in crate::api) async fn predict_batch(
         (Some(texts), _) => ("/texts", texts.kept.into_iter().map(Input::Text).collect()),
         (None, inputs) => ("/inputs", inputs.map(|inputs| inputs.kept).unwrap_or_default()),
     };
-    let items = inputs.into_iter().enumerate().map(|(index, input)| (format!("{kind}/{index}"), input)).collect();
+    let items =
+        inputs.into_iter().enumerate().map(|(index, input)| (format!("{kind}/{index}").into(), input)).collect();
     let model = ModelRef { name: body.model, version: body.version };
     let predictions = call.predict(model, items, kind).await?;
-    let Call { id, record, .. } = call;
-    answer(predictions, room, record, move |predictions| {
+    let context = call.context;
+    answer(predictions, room, &Arc::clone(&context), move |predictions| {
         let items = &predictions.predictions;
-        Ok(serde_json::to_vec(&BatchAnswer {
-            id: &id.0,
-            model: predictions.model.name.as_str(),
-            model_version: predictions.model.version.as_str(),
-            provider: predictions.provider,
-            predictions: items
-                .iter()
-                .map(|item| BatchItem { prediction: &item.prediction, cached: item.cached })
-                .collect(),
-            count: items.len(),
-            cached_count: items.iter().filter(|item| item.cached).count(),
-            latency_ms: millis(predictions.latency),
-        })?)
+        let elements = items.iter().map(|item| item.prediction.elements()).sum();
+        json(
+            elements,
+            &BatchAnswer {
+                id: &context.id.0,
+                model: predictions.model.name.as_str(),
+                model_version: predictions.model.version.as_str(),
+                provider: predictions.provider,
+                predictions: items
+                    .iter()
+                    .map(|item| BatchItem { prediction: &item.prediction, cached: item.cached })
+                    .collect(),
+                count: items.len(),
+                cached_count: items.iter().filter(|item| item.cached).count(),
+                latency_ms: millis(predictions.latency),
+            },
+        )
     })
     .await
 }
@@ -142,22 +150,33 @@ pub(in crate::api) async fn predict_batch(
 async fn answer(
     predictions: Predictions,
     room: Room,
-    record: Record,
+    context: &Context,
     write: impl FnOnce(&Predictions) -> anyhow::Result<Vec<u8>> + Send + 'static,
 ) -> Result<Response, Error> {
-    let _watch = record.watch(Stage::Encode);
+    let _watch = context.record.watch(Stage::Encode);
     let cache = predictions.cache;
     let elements: usize = predictions.predictions.iter().map(|item| item.prediction.elements()).sum();
     let body = match elements <= INLINE_ELEMENTS {
         true => write(&predictions),
         false => tokio::task::spawn_blocking(move || write(&predictions)).await.map_err(anyhow::Error::from).flatten(),
     };
-    let headers = [(header::CONTENT_TYPE, "application/json"), (header::CACHE_CONTROL, "no-store")];
-    let mut response = (headers, room.answer(body.map_err(Error::internal)?)?).into_response();
+    let mut response = Response::new(room.answer(body.map_err(Error::internal)?)?);
+    let headers = response.headers_mut();
+    // For those of the layers too: growing moves all that are there.
+    headers.reserve(12);
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     if let Some(summary) = &cache {
-        cache_headers::describe(summary, response.headers_mut());
+        cache_headers::describe(summary, headers);
     }
     Ok(response)
+}
+
+/// Writes an answer with so many elements into memory that nearly all of them fit into as it is.
+fn json(elements: usize, answer: &impl Serialize) -> anyhow::Result<Vec<u8>> {
+    let mut bytes = Vec::with_capacity(256 + 16 * elements);
+    serde_json::to_writer(&mut bytes, answer)?;
+    Ok(bytes)
 }
 
 /// Above this, writing takes longer than an async thread should be held.
