@@ -209,7 +209,9 @@ mod tests {
     fn a_pooled_output_has_no_sequence_and_another_one_is_as_long_as_its_text() {
         let shape: &[i64] = &[-1, 128, 3];
         let pooled = form("task = \"embedding\"\noutput.pooling = \"mean\"", &[("y", shape)], &[]);
-        assert!(pooled.admits(&Prediction::Value(value(&[3]))) && !pooled.admits(&Prediction::Value(value(&[128, 3]))));
+        assert!(
+            pooled.admits(&Prediction::Value(value(&[3]))) && !pooled.admits(&Prediction::Value(value(&[1, 128, 3])))
+        );
         let tokens = form("text.tokenizer = \"t\"\ntask = \"embedding\"", &[("y", shape)], &[]);
         assert!(
             tokens.admits(&Prediction::Value(value(&[5, 3]))) && !tokens.admits(&Prediction::Value(value(&[5, 4])))
