@@ -4,7 +4,7 @@ use std::{borrow::Cow, collections::HashMap};
 
 use anyhow::Context;
 
-use crate::model::{Tensor, Value, conform::Item};
+use crate::model::{Dim, Signature, Tensor, Value, conform::Item};
 
 /// Which items may share a run.
 #[derive(Debug, Clone, Default)]
@@ -26,6 +26,19 @@ pub struct Padding {
     pub most: f64,
     /// Which outputs have the inputs' second dimension, and so what was added there.
     pub per_element: Vec<bool>,
+}
+
+impl Padding {
+    /// What is answered, by what the graph gives: without the padding, a length is any.
+    pub fn answers(&self, graph: &Signature) -> Signature {
+        let mut answers = graph.clone();
+        for (output, _) in answers.outputs.iter_mut().zip(&self.per_element).filter(|(_, per_element)| **per_element) {
+            if let Some(length) = output.shape.get_mut(1) {
+                *length = Dim::Dynamic(None);
+            }
+        }
+        answers
+    }
 }
 
 /// Items that go through the graph together.

@@ -15,7 +15,7 @@ use crate::{
     cache::{Fingerprint, Form},
     config::RuntimeConfig,
     engine::{Choice, Intake, Limits, Model, Postprocess, Sharing, session::Library},
-    model::{Manifest, ModelId, Provider, Signature, Task, conform::Rules},
+    model::{Manifest, ModelId, Provider, Signature, Strategy, Task, conform::Rules},
     telemetry::metrics::{Metrics, ModelMetrics},
 };
 
@@ -60,6 +60,10 @@ pub struct Loaded {
     pub batch_dimension: bool,
     /// Rows in one run; `None` when items are run one by one.
     pub max_batch_size: Option<usize>,
+    /// How long a run may wait for more rows; only where requests share runs.
+    pub max_queue_delay: Option<Duration>,
+    /// How much of a run may be padding; only where there is any.
+    pub max_padding: Option<f64>,
     /// Why the batch size is what it is.
     pub batching_reason: &'static str,
     /// How runs get a thread, and why.
@@ -153,6 +157,8 @@ impl Loader {
         let batch_dimension = parts.batch_dimension || encoder.is_some();
         let most = manifest.batching.max_padding.unwrap_or(DEFAULT_PADDING);
         let padding = encoder.as_ref().and_then(|encoder| encoder.padding(&parts.signature, most));
+        let max_padding = padding.as_ref().map(|padding| padding.most);
+        let answers = padding.as_ref().map_or_else(|| (*parts.signature).clone(), |it| it.answers(&parts.signature));
         let sharing = Sharing { max_batch_size: parts.max_batch_size, padding };
         let limits = Limits { max_delay: manifest.batching.max_queue_delay.unwrap_or_default(), ..self.limits };
         let (backend, choice) = parts.engine.start(id, manifest.execution.strategy, &sharing, limits)?;
@@ -177,7 +183,7 @@ impl Loader {
         let batching = (parts.batch_dimension, max_batch_size);
         Ok(Loaded {
             fingerprint: Fingerprint::new(id, &digest, &manifest, &parts.signature, batching),
-            form: Arc::new(Form::new(&manifest, &parts.signature, batch_dimension, &parts.first_outputs)),
+            form: Arc::new(Form::new(&manifest, &answers, batch_dimension, &parts.first_outputs)),
             model,
             manifest,
             signature: parts.signature,
@@ -187,6 +193,8 @@ impl Loader {
             metrics,
             batch_dimension: parts.batch_dimension,
             max_batch_size: parts.max_batch_size,
+            max_queue_delay: (choice.strategy == Strategy::Batched).then_some(limits.max_delay),
+            max_padding,
             batching_reason: parts.batching_reason,
             choice,
             instances: parts.instances,

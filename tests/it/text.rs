@@ -5,6 +5,7 @@
 
 mod build;
 mod faults;
+mod padding;
 
 use std::{collections::BTreeMap, path::PathBuf, sync::LazyLock};
 
@@ -135,7 +136,7 @@ fn answers() -> &'static BTreeMap<String, Answers> {
         std::fs::create_dir_all(&folder).unwrap();
         let made: BTreeMap<String, Answers> =
             serde_json::from_str(&python("python/text_models.py", &[folder.to_str().unwrap()], "")).unwrap();
-        assert_eq!(made.len(), 8);
+        assert_eq!(made.len(), 11);
         made
     });
     &MADE

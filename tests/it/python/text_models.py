@@ -96,6 +96,9 @@ class Encoder:
     def feeds(self, ids):
         parts = {"input_ids": ids, "attention_mask": [1] * len(ids), "token_type_ids": [0] * len(ids)}
         dtype = np.int32 if self.datatype == "INT32" else np.int64
+        if isinstance(self.length, int):
+            # A graph of one length: the rest is padding, which the mask hides.
+            parts = {part: row + [0] * (self.length - len(row)) for part, row in parts.items()}
         return {name: np.array([parts[part]], dtype) for part, name in self.inputs.items()}
 
 
@@ -142,7 +145,10 @@ class TextModel:
     def items(self, texts):
         session = ort.InferenceSession(self.proto.SerializeToString(), providers=["CPUExecutionProvider"])
         for text in texts:
-            output = session.run(None, self.encoder.feeds(self.tokenizer.encode(text)))[0][0]
+            ids = self.tokenizer.encode(text)
+            output = session.run(None, self.encoder.feeds(ids))[0][0]
+            # One vector per token: those of the padding are no answer.
+            output = output[: len(ids)] if output.ndim > 1 else output
             yield {"text": text, "prediction": self.answer(output.astype(np.float64))}
 
 
@@ -193,6 +199,11 @@ def models():
                    {"tokenizer_config.json": {"model_max_length": 12}})
     yield embedder("every_token", WordPiece(POSITIONS), 'name = "last_hidden_state"', lambda x: x.tolist(),
                    {"config.json": {"max_position_embeddings": POSITIONS}}, datatype="INT32", types=False)
+    # Graphs of one length.
+    yield classifier("fixed", WordPiece(24), moods, "softmax", lambda x: one_label(moods, softmax(x)), length=24)
+    yield embedder("fixed_every_token", WordPiece(24), 'name = "last_hidden_state"', lambda x: x.tolist(), {}, length=24)
+    yield embedder("fixed_mean", WordPiece(24), 'pooling = "mean"', lambda x: x.mean(axis=0).tolist(), {}, length=24,
+                   types=False)
 
 
 TEXTS = [
