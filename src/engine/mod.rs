@@ -128,6 +128,14 @@ impl Model {
         self.encoder.as_ref()
     }
 
+    /// How long a run that is not full waits for more rows while another one goes on.
+    pub const fn max_queue_delay(&self) -> Duration {
+        match &self.backend {
+            Backend::Runner(runner) => runner.max_delay(),
+            Backend::Stub(_) => Duration::ZERO,
+        }
+    }
+
     /// Measures all runs from here on.
     pub fn measure(&self, metrics: ModelMetrics) {
         if let Backend::Runner(runner) = &self.backend {

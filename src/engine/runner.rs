@@ -22,6 +22,7 @@ pub struct Runner {
     inline: Option<Inline>,
     rows_at_once: Option<usize>,
     choice: Choice,
+    max_delay: Duration,
 }
 
 /// What is known of a graph before it gets its first request.
@@ -33,6 +34,8 @@ pub struct Tries<'a> {
     pub wanted: Strategy,
     /// What its first runs took.
     pub tried: Tried,
+    /// What the manifest says about waiting for more rows.
+    pub max_queue_delay: Option<Duration>,
 }
 
 impl Runner {
@@ -47,22 +50,27 @@ impl Runner {
         limits: Limits,
         tries: &Tries<'_>,
     ) -> anyhow::Result<Self> {
-        let Tries { graph, wanted, tried } = tries;
+        let Tries { graph, wanted, tried, max_queue_delay } = tries;
         let choice = strategy::choose(*wanted, sharing.max_batch_size, tried, || operators::unbounded(graph))?;
         let sessions = Arc::new(Sessions::new(sessions));
         let (strangers, max_delay) = match choice.strategy {
-            Strategy::Batched => (sharing.clone(), limits.max_delay),
+            Strategy::Batched => (sharing.clone(), max_queue_delay.unwrap_or_else(|| tried.delay())),
             // Items of one request share runs all the same.
             _ => (Sharing { max_batch_size: None, ..sharing.clone() }, Duration::ZERO),
         };
         let pool = Pool::start(name, &sessions, &strangers, Limits { max_delay, ..limits }, tried.single)?;
         let inline = (choice.strategy == Strategy::Inline).then(|| Inline::new(sessions, sharing.clone(), tried.bytes));
-        Ok(Self { pool, inline, rows_at_once: sharing.max_batch_size, choice })
+        Ok(Self { pool, inline, rows_at_once: sharing.max_batch_size, choice, max_delay })
     }
 
     /// How runs get a session, and why.
     pub const fn choice(&self) -> &Choice {
         &self.choice
+    }
+
+    /// How long a run that is not full waits for more rows while another one goes on.
+    pub const fn max_delay(&self) -> Duration {
+        self.max_delay
     }
 
     /// Most rows of one request that share a run.

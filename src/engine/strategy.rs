@@ -35,6 +35,18 @@ pub struct Choice {
     pub reason: String,
 }
 
+/// Nobody should notice that runs wait for company.
+const LONGEST_OWN_DELAY: Duration = Duration::from_millis(2);
+
+impl Tried {
+    /// How long a run that is not full waits for more while another one goes on, where the manifest does not say: as long as
+    /// a row alone would take. Without it, a session that becomes free takes the first who comes, alone, and all others
+    /// of those who were just answered wait for the next one.
+    pub(super) fn delay(&self) -> Duration {
+        self.single.unwrap_or_default().min(LONGEST_OWN_DELAY)
+    }
+}
+
 /// Decides for a model that allows `most` rows in a run. `unbounded` looks into the graph.
 ///
 /// # Errors

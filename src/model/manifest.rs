@@ -90,11 +90,11 @@ pub struct Batching {
     /// Rows in one run. 1 switches batching off; absent, the server tries at load whether rows are independent.
     pub max_batch_size: Option<usize>,
     /// How long a run that is not full waits for more rows while another one of this model goes on; when none does, it
-    /// never waits. Zero when absent.
+    /// never waits. As long as a row alone takes when absent, and at most 2 ms.
     #[serde(with = "humantime_serde")]
     pub max_queue_delay: Option<Duration>,
     /// How much of a run may be what makes texts of different length equally long, from 0 (only texts of equal length
-    /// share a run) to 1; 0.2 when absent.
+    /// share a run) to 1; 0.1 when absent.
     pub max_padding: Option<f64>,
 }
 

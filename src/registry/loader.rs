@@ -15,7 +15,7 @@ use crate::{
     cache::{Fingerprint, Form},
     config::RuntimeConfig,
     engine::{Choice, Intake, Limits, Model, Postprocess, Sharing, session::Library},
-    model::{Manifest, ModelId, Provider, Signature, Strategy, Task, conform::Rules},
+    model::{Manifest, ModelId, Provider, Signature, Task, conform::Rules},
     telemetry::metrics::{Metrics, ModelMetrics},
 };
 
@@ -23,7 +23,7 @@ use crate::{
 pub(super) const SMALL_FILE: u64 = 16 * 1024 * 1024;
 
 /// How much of a run may be padding, where the manifest does not say.
-const DEFAULT_PADDING: f64 = 0.2;
+const DEFAULT_PADDING: f64 = 0.1;
 
 /// What loading needs from the configuration and the machine.
 #[derive(Debug)]
@@ -60,8 +60,6 @@ pub struct Loaded {
     pub batch_dimension: bool,
     /// Rows in one run; `None` when items are run one by one.
     pub max_batch_size: Option<usize>,
-    /// How long a run may wait for more rows; only where requests share runs.
-    pub max_queue_delay: Option<Duration>,
     /// How much of a run may be padding; only where there is any.
     pub max_padding: Option<f64>,
     /// Why the batch size is what it is.
@@ -160,8 +158,7 @@ impl Loader {
         let max_padding = padding.as_ref().map(|padding| padding.most);
         let answers = padding.as_ref().map_or_else(|| (*parts.signature).clone(), |it| it.answers(&parts.signature));
         let sharing = Sharing { max_batch_size: parts.max_batch_size, padding };
-        let limits = Limits { max_delay: manifest.batching.max_queue_delay.unwrap_or_default(), ..self.limits };
-        let (backend, choice) = parts.engine.start(id, manifest.execution.strategy, &sharing, limits)?;
+        let (backend, choice) = parts.engine.start(id, &manifest, &sharing, self.limits)?;
         let mut model = Model::new(id.clone(), (intake, encoder), sharing, backend, postprocess);
 
         let (digest, size) = digest(&version.source, &manifest)?;
@@ -193,7 +190,6 @@ impl Loader {
             metrics,
             batch_dimension: parts.batch_dimension,
             max_batch_size: parts.max_batch_size,
-            max_queue_delay: (choice.strategy == Strategy::Batched).then_some(limits.max_delay),
             max_padding,
             batching_reason: parts.batching_reason,
             choice,

@@ -54,7 +54,7 @@ impl Engine {
     pub(super) fn start(
         self,
         id: &ModelId,
-        wanted: Strategy,
+        manifest: &Manifest,
         sharing: &Sharing,
         limits: Limits,
     ) -> anyhow::Result<(Backend, Choice)> {
@@ -65,7 +65,8 @@ impl Engine {
                 return Ok((Backend::Stub(stub), Choice { strategy: Strategy::Inline, reason }));
             }
         };
-        let tries = Tries { graph: &path, wanted, tried };
+        let (wanted, max_queue_delay) = (manifest.execution.strategy, manifest.batching.max_queue_delay);
+        let tries = Tries { graph: &path, wanted, tried, max_queue_delay };
         let runner = Runner::start(id.name.as_str(), sessions, sharing, limits, &tries)?;
         let choice = runner.choice().clone();
         let (model, strategy) = (id.to_string(), choice.strategy.as_str());

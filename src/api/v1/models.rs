@@ -101,7 +101,7 @@ fn details(loaded: &Loaded) -> Value {
         "batching": {
             "batch_dimension": loaded.batch_dimension,
             "max_batch_size": loaded.max_batch_size.unwrap_or(1),
-            "max_queue_delay_ms": loaded.max_queue_delay.map_or(0.0, millis),
+            "max_queue_delay_ms": millis(loaded.model.max_queue_delay()),
             "max_padding": loaded.max_padding,
             "reason": loaded.batching_reason,
         },

@@ -40,6 +40,6 @@ async fn padding_bounds_which_lengths_share_a_run_and_changes_no_answer() {
 async fn what_is_told_of_batching_includes_padding() {
     let app = TestApp::with(|config| super::serve(config, folder())).await;
     let (_, told) = app.get("/v1/models/bert").await;
-    assert_eq!(told["batching"]["max_padding"], json!(0.2), "{told}");
+    assert_eq!(told["batching"]["max_padding"], json!(0.1), "{told}");
     assert_eq!(told["batching"]["max_queue_delay_ms"], json!(0.0), "{told}");
 }
