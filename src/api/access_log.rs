@@ -1,7 +1,7 @@
 //! One log line per request, written when its answer is known or its caller has left. The only place where a failure is
 //! logged, and where requests are counted.
 
-use std::{sync::Arc, time::Duration};
+use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use axum::{
     body::Bytes,
@@ -18,6 +18,7 @@ use crate::{
         metrics::OTHER,
         micros, millis,
         record::{Facts, Timings},
+        write_decimal,
     },
 };
 
@@ -68,13 +69,15 @@ impl Entry {
 
     fn log(&self, route: &str, status: u16, error: Option<&Error>, facts: &Facts) {
         let stage = |stage| facts.timings.stage(stage).map(millis);
+        let mut client = Vec::new();
+        let client = facts.client.map(|address| write_address(&mut client, address));
         macro_rules! line {
             ($level:ident) => {
                 tracing::$level!(
                     request_id = &*self.context.id.0,
                     trace_id = facts.trace_id.as_deref(),
                     key_id = facts.key_id.as_deref(),
-                    client = facts.client.map(tracing::field::display),
+                    client,
                     method = known(&self.method),
                     route,
                     status_code = status,
@@ -140,16 +143,26 @@ fn server_timing(timings: &Timings) -> Vec<u8> {
 /// As [`millis`](crate::telemetry::millis), always with three decimals: as a float, it would take as long as all else here.
 fn write_millis(text: &mut Vec<u8>, time: Duration) {
     let micros = micros(time);
+    write_decimal(text, micros / 1000);
     let digit = |divisor: u64| b'0' + u8::try_from(micros / divisor % 10).unwrap_or_default();
-    let mut divisor = 1000;
-    while micros / divisor >= 10 {
-        divisor *= 10;
-    }
-    while divisor >= 1000 {
-        text.push(digit(divisor));
-        divisor /= 10;
-    }
     text.extend_from_slice(&[b'.', digit(100), digit(10), digit(1)]);
+}
+
+/// An address as text, the usual ones without the formatter of the standard library.
+fn write_address(text: &mut Vec<u8>, address: IpAddr) -> &str {
+    match address {
+        IpAddr::V4(address) => {
+            for octet in address.octets() {
+                if !text.is_empty() {
+                    text.push(b'.');
+                }
+                write_decimal(text, octet.into());
+            }
+        }
+        IpAddr::V6(address) => text.extend_from_slice(address.to_string().as_bytes()),
+    }
+    // Digits, letters, dots and colons.
+    std::str::from_utf8(text).unwrap_or_default()
 }
 
 /// A method that HTTP defines; others are as long as a caller likes.
@@ -180,6 +193,13 @@ fn cause(error: &Error) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn addresses_are_written_as_the_standard_library_writes_them() {
+        for text in ["0.0.0.0", "127.0.0.1", "255.10.9.100", "::1", "2001:db8::7"] {
+            assert_eq!(write_address(&mut Vec::new(), text.parse().unwrap()), text);
+        }
+    }
 
     #[test]
     fn milliseconds_have_three_decimals_and_are_those_of_the_log() {

@@ -2,10 +2,13 @@
 
 use std::time::Duration;
 
-use axum::http::{HeaderMap, HeaderName, HeaderValue};
+use axum::{
+    body::Bytes,
+    http::{HeaderMap, HeaderName, HeaderValue},
+};
 
 use super::buckets::Rate;
-use crate::keys::Plan;
+use crate::{keys::Plan, telemetry::write_decimal};
 
 /// What is left of a quota.
 #[derive(Debug)]
@@ -18,24 +21,34 @@ impl Standing<'_> {
     /// Writes `RateLimit-Policy` and `RateLimit`, and the older `X-RateLimit-*` where they are wanted.
     pub(super) fn write(&self, headers: &mut HeaderMap, legacy: bool) {
         let rate = Rate::of(self.plan);
-        let (name, burst, remaining) = (quoted(&self.plan.name), rate.burst(), self.remaining);
+        let (burst, remaining) = (rate.burst(), self.remaining);
         let window = whole_seconds(rate.period() * burst);
         // The draft's `t` is the time until there is more, not until there is all.
         let more = whole_seconds(rate.period());
-        let policy = format!("{name};q={burst};w={window}");
+        let field = |(first, one): (&str, u64), (second, other): (&str, u64)| {
+            let mut value = Vec::with_capacity(self.plan.name.len() + 48);
+            quote(&mut value, &self.plan.name);
+            for (parameter, number) in [(first, one), (second, other)] {
+                value.extend_from_slice(parameter.as_bytes());
+                write_decimal(&mut value, number);
+            }
+            value
+        };
+        let policy = field((";q=", burst.into()), (";w=", window));
         insert(headers, HeaderName::from_static("ratelimit-policy"), policy);
-        insert(headers, HeaderName::from_static("ratelimit"), format!("{name};r={remaining};t={more}"));
+        let left = field((";r=", remaining.into()), (";t=", more));
+        insert(headers, HeaderName::from_static("ratelimit"), left);
         if legacy {
             let full = whole_seconds(rate.period() * burst.saturating_sub(remaining));
-            insert(headers, HeaderName::from_static("x-ratelimit-limit"), burst.to_string());
-            insert(headers, HeaderName::from_static("x-ratelimit-remaining"), remaining.to_string());
-            insert(headers, HeaderName::from_static("x-ratelimit-reset"), full.to_string());
+            insert(headers, HeaderName::from_static("x-ratelimit-limit"), burst.to_string().into());
+            insert(headers, HeaderName::from_static("x-ratelimit-remaining"), remaining.to_string().into());
+            insert(headers, HeaderName::from_static("x-ratelimit-reset"), full.to_string().into());
         }
     }
 }
 
-fn insert(headers: &mut HeaderMap, name: HeaderName, value: String) {
-    if let Ok(value) = HeaderValue::try_from(value) {
+fn insert(headers: &mut HeaderMap, name: HeaderName, value: Vec<u8>) {
+    if let Ok(value) = HeaderValue::from_maybe_shared(Bytes::from(value)) {
         headers.insert(name, value);
     }
 }
@@ -47,17 +60,15 @@ fn whole_seconds(time: Duration) -> u64 {
 }
 
 /// A string of structured fields (RFC 9651), which holds visible ASCII characters and spaces only.
-fn quoted(name: &str) -> String {
-    let mut quoted = String::with_capacity(name.len() + 2);
-    quoted.push('"');
+fn quote(text: &mut Vec<u8>, name: &str) {
+    text.push(b'"');
     for c in name.chars() {
         if matches!(c, '"' | '\\') {
-            quoted.push('\\');
+            text.push(b'\\');
         }
-        quoted.push(if matches!(c, ' '..='~') { c } else { '?' });
+        text.push(u8::try_from(c).ok().filter(|byte| matches!(byte, b' '..=b'~')).unwrap_or(b'?'));
     }
-    quoted.push('"');
-    quoted
+    text.push(b'"');
 }
 
 #[cfg(test)]
