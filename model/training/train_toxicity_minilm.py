@@ -98,7 +98,9 @@ def main(data, out=make_toxicity_minilm.DEFAULT_OUT):
         "same_label": _rounded((alone.argmax(axis=1) == exact.argmax(axis=1)).mean()),
         "probability_of_golden_samples": round(on_samples, 3),
     }
-    _write(out, "2", {"tolerance": tolerance, "samples": samples}, metrics)
+    # Closer than that to 0.5, the label itself depends on the processor.
+    certain = [sample for sample in samples if sample["prediction"]["confidence"] > 0.5 + tolerance]
+    _write(out, "2", {"tolerance": tolerance, "samples": certain}, metrics)
 
 
 class _Known:
