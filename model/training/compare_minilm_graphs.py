@@ -1,7 +1,8 @@
 """Times the operators that the graph of toxicity-minilm could be made of; prints the table that README.md quotes.
 
-One thread inside a run, texts of one length, the candidates in turn, the best of the rounds' medians, in processor time:
-other work on the machine adds little to that. Every figure is a multiple of the FP32 graph that is served. Makes no file.
+One thread inside a run, texts of one length, the candidates in turn, the best of the rounds' medians, in processor
+time: other work on the machine adds little to that. Every figure is a multiple of the FP32 graph that is served. Makes
+no file.
 """
 
 import statistics

@@ -38,7 +38,7 @@ def write(out, models):
 
 
 def check(pipeline, golden):
-    """Fails when an answer is further from its golden sample than the file's tolerance; returns the largest distance."""
+    """Fails when an answer is further from its golden sample than the tolerance; returns the largest distance."""
     samples = golden["samples"]
     expected = [[sample["prediction"]["probabilities"][label] for label in LABELS] for sample in samples]
     texts = [sample["text"] for sample in samples]

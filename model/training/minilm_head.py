@@ -57,7 +57,7 @@ def load():
     return Head(np.array(kept["weights"]), pieces, kept["intercept"])
 
 
-def save(head):
+def save(head, path=FILE):
     """The pieces by their ids, those without a weight left out."""
     ids = np.flatnonzero(head.pieces)
     kept = {
@@ -65,7 +65,8 @@ def save(head):
         "weights": head.weights.tolist(),
         "pieces": {"ids": ids.tolist(), "weights": head.pieces[ids].tolist()},
     }
-    FILE.write_text(json.dumps(kept, allow_nan=False) + "\n", encoding="utf-8", newline="\n")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(kept, allow_nan=False) + "\n", encoding="utf-8", newline="\n")
 
 
 def examples(features, token_ids, labels):

@@ -64,9 +64,8 @@ def train(corpus):
 def main(data, out=make_toxicity_minilm.DEFAULT_OUT):
     corpus = toxicity_corpus.load(data)
     head, training = train(corpus)
-    minilm_head.save(head)
-    # As they are read back.
-    head = minilm_head.load()
+    elsewhere = Path(out).resolve() != make_toxicity_minilm.DEFAULT_OUT
+    minilm_head.save(head, Path(out) / minilm_head.FILE.name if elsewhere else minilm_head.FILE)
     models = make_toxicity_minilm.build(head)
 
     reference = Reference(minilm_weights.load(), head, minilm_session.tokenizer())
