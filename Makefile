@@ -48,7 +48,7 @@ audit: toolchain tools ## Check dependencies for known vulnerabilities (fetches 
 	.tools/bin/cargo-deny --locked check advisories
 
 .PHONY: models
-models: ## Retrain the bundled models: make models DATA=path/to/labeled_data.csv
+models: ## Build toxicity-minilm (fetches 83 MB); DATA=path/to/labeled_data.csv retrains every model
 	@scripts/train-models.sh "$(DATA)"
 
 .PHONY: clean

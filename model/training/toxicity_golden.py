@@ -27,9 +27,9 @@ TEXTS = [
 ]
 
 
-def samples(pipeline):
-    probabilities = pipeline.predict_proba([text.lower() for text in TEXTS])
-    return [_sample(text, row) for text, row in zip(TEXTS, probabilities)]
+def samples(pipeline, texts=TEXTS):
+    probabilities = pipeline.predict_proba([text.lower() for text in texts])
+    return [_sample(text, row) for text, row in zip(texts, probabilities)]
 
 
 def _sample(text, row):

@@ -11,6 +11,7 @@ import model_files
 import toxicity_corpus
 import train_linear_regression
 import train_toxicity
+import train_toxicity_minilm
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
@@ -24,13 +25,14 @@ def main(data, out):
         "stub": make_stub.main,
         "linear_regression": train_linear_regression.main,
         "toxicity": lambda folder: train_toxicity.main(data, folder),
+        "toxicity-minilm": lambda folder: train_toxicity_minilm.main(data, folder),
     }
     for name, make in steps.items():
         started = time.monotonic()
         make(out / name)
         print(f"{name}: made in {time.monotonic() - started:.1f} s")
-        for file in sorted((out / name / "1").iterdir()):
-            print(f"  {model_files.sha256(file)}  {file.stat().st_size:>6}  {file.name}")
+        for file in sorted((out / name).glob("*/*")):
+            print(f"  {model_files.sha256(file)}  {file.stat().st_size:>8}  {file.relative_to(out / name)}")
 
 
 if __name__ == "__main__":
