@@ -26,7 +26,7 @@ pub struct TestAppBuilder {
 }
 
 impl TestApp {
-    /// The bundled models, as `make run` serves them, ready.
+    /// The bundled models that are there without `make models`, as `make run` serves them, ready.
     pub async fn start() -> Self {
         Self::with(|_| {}).await
     }
@@ -101,7 +101,7 @@ impl TestAppBuilder {
         let file = super::project().join("config/development.toml");
         let flags = vec![
             Flag::text("server.listen", "test", "127.0.0.1:0".to_owned()),
-            Flag::text("models.repository", "test", super::project().join("model").display().to_string()),
+            Flag::text("models.repository", "test", super::bundled().display().to_string()),
             Flag::text("runtime.onnxruntime_path", "test", super::onnxruntime().display().to_string()),
         ];
         let mut config = config::load(&[file], flags).unwrap();

@@ -20,7 +20,7 @@ pub use keys::{Key, KeysFile};
 pub use process::{Finished, Server, children, eventually, glassbox, run, run_with_input, until, variable};
 pub use proxy::{Proxy, Weather};
 pub use python::python;
-pub use repository::Repository;
+pub use repository::{Repository, bundled};
 pub use services::Redis;
 pub use slow::Loop;
 

@@ -3,6 +3,7 @@
 use std::{
     fs,
     path::{Path, PathBuf},
+    sync::LazyLock,
 };
 
 use tempfile::TempDir;
@@ -47,6 +48,24 @@ impl Repository {
         fs::write(&path, content).unwrap();
         path
     }
+}
+
+/// The bundled models but for those that a command has to build: whether it was run must not make a difference.
+pub fn bundled() -> PathBuf {
+    static MADE: LazyLock<PathBuf> = LazyLock::new(|| {
+        let links = Path::new(env!("CARGO_TARGET_TMPDIR")).join("bundled");
+        fs::create_dir_all(&links).unwrap();
+        for entry in fs::read_dir(super::project().join("model")).unwrap() {
+            let folder = entry.unwrap().path();
+            let manifest = fs::read_to_string(folder.join("model.toml"));
+            if manifest.is_ok_and(|manifest| !manifest.contains("[source]")) {
+                // Left there by the last run.
+                let _ = std::os::unix::fs::symlink(&folder, links.join(folder.file_name().unwrap()));
+            }
+        }
+        links
+    });
+    MADE.clone()
 }
 
 fn copy_folder(from: &Path, to: &Path) {
