@@ -140,7 +140,7 @@ fn server_timing(timings: &Timings) -> Vec<u8> {
     text
 }
 
-/// As [`millis`](crate::telemetry::millis), always with three decimals: as a float, it would take as long as all else here.
+/// As [`millis`], always with three decimals: as a float, it would take as long as all else here.
 fn write_millis(text: &mut Vec<u8>, time: Duration) {
     let micros = micros(time);
     write_decimal(text, micros / 1000);

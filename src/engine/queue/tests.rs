@@ -114,7 +114,7 @@ fn what_may_share_a_run_goes_along() {
     let _places: Vec<_> = tickets.iter().zip(1..).map(|(ticket, item)| ticket.push(item)).collect();
     // Odd ones go with odd ones, three at most.
     let odd = |first: &u8, others: &[&u8]| {
-        let mut alike: Vec<_> = (0..others.len()).filter(|index| (others[*index] + first) % 2 == 0).collect();
+        let mut alike: Vec<_> = (0..others.len()).filter(|index| (others[*index] + first).is_multiple_of(2)).collect();
         alike.truncate(2);
         let full = alike.len() == 2;
         (alike, full)
