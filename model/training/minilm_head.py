@@ -25,6 +25,8 @@ MIN_DOCUMENTS = 5
 # Weight of the self-written sentences, as a share of the corpus.
 EVERYDAY_SHARE = 0.1
 FOLDS = 5
+# Standard deviation below which a column of features is left out.
+SWITCHED_OFF = 1e-3
 # Ends when a step lowers the loss by less than this share of it.
 FTOL = 1e-6
 
@@ -82,7 +84,9 @@ def examples(features, token_ids, labels):
 def fit(corpus, everyday):
     """Both classes weigh the same, in the corpus and in the self-written sentences."""
     known = np.flatnonzero(np.asarray((corpus.pieces > 0).sum(axis=0)).ravel() >= MIN_DOCUMENTS)
-    mean, scale = (f(corpus.features, axis=0, dtype=np.float64) for f in (np.mean, np.std))
+    mean, scale = (measure(corpus.features, axis=0, dtype=np.float64) for measure in (np.mean, np.std))
+    # The encoder's last norm switched some columns off: they hold 1e-32, which is no feature to divide by.
+    scale[scale < SWITCHED_OFF] = np.inf
     # FP32 halves the memory that every step reads.
     dense = ((np.concatenate([corpus.features, everyday.features]) - mean) / scale).astype(np.float32)
     counts = sparse.vstack([corpus.pieces[:, known], everyday.pieces[:, known]]).tocsr()
