@@ -22,9 +22,9 @@ from everyday_sentences import everyday_sentences
 from minilm_graph import Layout, to_onnx
 from minilm_reference import Reference
 
-# Nothing, next to nothing, other scripts, and a text that is cut.
+# Next to nothing, other scripts, and a text that is cut. The server takes no blank ones.
 GOLDEN_TEXTS = toxicity_golden.TEXTS + [
-    "", " ", "a", "سلام دنیا، صبح بخیر", "你好，世界。今天天气很好", "こんにちは世界", "😀", "🙂🙃" * 80]
+    "a", "سلام دنیا، صبح بخیر", "你好，世界。今天天气很好", "こんにちは世界", "😀", "🙂🙃" * 80]
 
 # How far FP32 may be from the reference; seen: 1e-6.
 FP32_TOLERANCE = 1e-4
