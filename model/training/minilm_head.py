@@ -52,8 +52,8 @@ class Examples:
         return Examples(self.features[rows], self.pieces[rows], self.labels[rows])
 
 
-def load():
-    kept = json.loads(FILE.read_text(encoding="utf-8"))
+def load(path=FILE):
+    kept = json.loads(path.read_text(encoding="utf-8"))
     pieces = np.zeros(ARCHITECTURE["vocab_size"])
     pieces[kept["pieces"]["ids"]] = kept["pieces"]["weights"]
     return Head(np.array(kept["weights"]), pieces, kept["intercept"])

@@ -65,7 +65,10 @@ def main(data, out=make_toxicity_minilm.DEFAULT_OUT):
     corpus = toxicity_corpus.load(data)
     head, training = train(corpus)
     elsewhere = Path(out).resolve() != make_toxicity_minilm.DEFAULT_OUT
-    minilm_head.save(head, Path(out) / minilm_head.FILE.name if elsewhere else minilm_head.FILE)
+    kept = Path(out) / minilm_head.FILE.name if elsewhere else minilm_head.FILE
+    minilm_head.save(head, kept)
+    # As `make models` reads it: rounding left zeroes with a sign, which make another file.
+    head = minilm_head.load(kept)
     models = make_toxicity_minilm.build(head)
 
     reference = Reference(minilm_weights.load(), head, minilm_session.tokenizer())
