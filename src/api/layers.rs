@@ -4,14 +4,13 @@ use std::{convert::Infallible, panic::AssertUnwindSafe, sync::Arc, time::Duratio
 
 use axum::{
     Router,
-    extract::{Request, State},
+    extract::Request,
     http::{HeaderMap, HeaderName, HeaderValue, Version, header},
-    middleware::{Next, from_fn_with_state},
     response::{IntoResponse, Response},
-    routing::MethodRouter,
+    routing::{MethodRouter, Route},
 };
 use futures_util::FutureExt;
-use tower::{Layer, ServiceExt, service_fn};
+use tower::{Layer, ServiceExt, layer::layer_fn, service_fn};
 
 use super::{
     access_log::Entry, auth, browsers::Encodings, client, context::Context, leftover::Leftover, rate_limit, reject,
@@ -24,17 +23,26 @@ const X_REQUEST_TIMEOUT: HeaderName = HeaderName::from_static("x-request-timeout
 
 /// Wraps all routes, public ones included.
 pub(super) fn common(routes: Router<ApiState>, state: &ApiState) -> Router<ApiState> {
-    routes.layer(from_fn_with_state(state.clone(), every_request))
+    let state = state.clone();
+    routes.layer(layer_fn(move |route| {
+        // Shared: the framework copies a service for each request, with all that is inside of it.
+        let (state, route) = (state.clone(), Arc::<Route>::new(route));
+        service_fn(move |request| every_request(state.clone(), request, Route::clone(&route)))
+    }))
 }
 
 /// Wraps a route that only callers with `scope` may use. Not its 405: which methods there are is no secret.
 pub(super) fn protected(route: MethodRouter<ApiState>, scope: Scope, state: &ApiState) -> MethodRouter<ApiState> {
-    route.route_layer(from_fn_with_state((state.clone(), scope), known_callers))
+    let state = state.clone();
+    route.route_layer(layer_fn(move |route| {
+        let (state, route) = (state.clone(), Arc::<Route>::new(route));
+        service_fn(move |request| known_callers(state.clone(), scope, request, Route::clone(&route)))
+    }))
 }
 
 /// What begins above the answer ends below it, in reverse. Two functions, and not a dozen layers of the framework's: each
 /// of those copies and allocates all that is inside of it anew, which took a third of a request's time.
-async fn every_request(State(state): State<ApiState>, mut request: Request, next: Next) -> Response {
+async fn every_request(state: ApiState, mut request: Request, route: Route) -> Result<Response, Infallible> {
     // First of all, so that everything below can name the request, and every answer does.
     let (id, trace_id) = request_id::of(request.headers());
     let record = Record::new();
@@ -51,12 +59,13 @@ async fn every_request(State(state): State<ApiState>, mut request: Request, next
 
     // Answers a browser's question whether a page may call, which carries no key.
     let mut response = match &state.browsers.cors {
-        None => answer(&state, &context, limit, request, next).await,
+        None => answer(&state, &context, limit, request, route).await,
         Some(cors) => {
             let (state, context) = (state.clone(), Arc::clone(&context));
             let answer = service_fn(move |request| {
-                let (state, context, limit, next) = (state.clone(), Arc::clone(&context), limit.clone(), next.clone());
-                async move { Ok::<_, Infallible>(answer(&state, &context, limit, request, next).await) }.boxed()
+                let (state, context, limit, route) =
+                    (state.clone(), Arc::clone(&context), limit.clone(), route.clone());
+                async move { Ok::<_, Infallible>(answer(&state, &context, limit, request, route).await) }.boxed()
             });
             let Ok(response) = cors.layer(answer).oneshot(request).await;
             response
@@ -68,7 +77,7 @@ async fn every_request(State(state): State<ApiState>, mut request: Request, next
     say_goodbye(&state, version, &mut response);
     entry.answered(&mut response);
     context.id.write(&mut response);
-    response
+    Ok(response)
 }
 
 /// The part of it that failures pass too, whoever answers in a handler's place.
@@ -77,15 +86,17 @@ async fn answer(
     context: &Context,
     limit: Result<Duration, Error>,
     request: Request,
-    next: Next,
+    route: Route,
 ) -> Response {
     // Around all that can refuse a request before its body was read.
     let (request, leftover) = Leftover::keep(request);
     // The handler with its extractors: the time for the body counts too.
     let in_time = async {
         limit?;
-        let answered = tokio::time::timeout_at(context.deadline.into(), next.run(request)).await;
-        answered.map_err(|_elapsed| Error::DeadlineExceeded)
+        match tokio::time::timeout_at(context.deadline.into(), route.oneshot(request)).await {
+            Ok(Ok(response)) => Ok(response),
+            Err(_elapsed) => Err(Error::DeadlineExceeded),
+        }
     };
     // A panic costs its request a 500 and nothing else.
     let response = AssertUnwindSafe(in_time).catch_unwind().await;
@@ -100,24 +111,24 @@ async fn answer(
 }
 
 /// Lets in who has a key with `scope` and quota, before anything of the body is read.
-async fn known_callers(State((state, scope)): State<(ApiState, Scope)>, request: Request, next: Next) -> Response {
+async fn known_callers(state: ApiState, scope: Scope, request: Request, route: Route) -> Result<Response, Infallible> {
     let context = match Context::of(request.extensions()) {
         Ok(context) => Arc::clone(context),
-        Err(error) => return error.into_response(),
+        Err(error) => return Ok(error.into_response()),
     };
     // Before anything is counted for a caller: from here on, it is known who calls.
     if let Err(error) = auth::require(&state, scope, request.headers(), &context) {
         // Who is not let in is charged to his address, and only then.
-        return rate_limit::charge_stranger(&state, &request, &context, error).into_response();
+        return Ok(rate_limit::charge_stranger(&state, &request, &context, error).into_response());
     }
     // Held until the answer is made.
     let mut response = match rate_limit::admit(&state, &request, &context) {
-        Ok(_place) => next.run(request).await,
+        Ok(_place) => route.oneshot(request).await?,
         Err(error) => error.into_response(),
     };
     // What one key may see is not for another's cache.
     response.headers_mut().entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
-    response
+    Ok(response)
 }
 
 /// Asks callers to connect anew while the server drains, so that the last connections to be closed are silent ones.

@@ -2,17 +2,22 @@
 
 use std::{
     cell::RefCell,
+    collections::HashMap,
     fmt::{self, Write},
+    rc::Rc,
     time::{SystemTime, UNIX_EPOCH},
 };
 
 use jiff::Timestamp;
 use serde::Serialize;
 use tracing::{
-    Event, Level, Subscriber,
+    Event, Level, Metadata, Subscriber,
+    callsite::Identifier,
     field::{Field, Visit},
 };
 use tracing_subscriber::layer::{Context, Layer};
+
+use super::write_decimal;
 
 /// Text beyond this is cut: a line must end somewhere, whatever a dependency has to say.
 const LONGEST_TEXT: usize = 16 * 1024;
@@ -38,11 +43,10 @@ impl<S: Subscriber, W: Fn(&[u8], &Level) + 'static> Layer<S> for JsonLines<W> {
 impl<W: Fn(&[u8], &Level)> JsonLines<W> {
     fn write(&self, event: &Event<'_>, line: &mut Line) {
         let metadata = event.metadata();
-        line.begin();
-        line.put_text("level", metadata.level().as_str());
+        line.begin(metadata);
         event.record(line);
-        line.put_text("target", metadata.target());
-        (self.0)(line.end(), metadata.level());
+        line.end(metadata);
+        (self.0)(&line.text, metadata.level());
         line.text.shrink_to(KEPT_BYTES);
     }
 }
@@ -57,8 +61,12 @@ thread_local! {
 #[derive(Default)]
 struct Line {
     text: Vec<u8>,
-    /// The object that fields go into; empty for the line itself.
-    object: &'static str,
+    /// The number of the object that fields go into; 0 for the line itself.
+    object: usize,
+    /// The names of the event's fields.
+    names: Rc<[Name]>,
+    /// Those of all events that this thread has written: as many as the code has places that log.
+    known: HashMap<Identifier, Rc<[Name]>>,
     /// Where what is no text yet becomes text.
     scratch: String,
     /// The second of the last line, since 1970 and as text.
@@ -66,8 +74,20 @@ struct Line {
     date: String,
 }
 
+/// What stands before the values of one field.
+struct Name {
+    /// `"stages":{`, and its number among the event's objects; 0 where the field is the line's own.
+    opens: Vec<u8>,
+    object: usize,
+    /// `"queue":`
+    member: Vec<u8>,
+}
+
 impl Line {
-    fn begin(&mut self) {
+    fn begin(&mut self, metadata: &'static Metadata<'static>) {
+        let names = self.known.entry(metadata.callsite()).or_insert_with(|| names(metadata));
+        self.names = Rc::clone(names);
+        self.object = 0;
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         if self.date.is_empty() || self.second != now.as_secs() {
             self.second = now.as_secs();
@@ -75,75 +95,72 @@ impl Line {
             self.date = second.unwrap_or_default().to_string();
         }
         self.text.clear();
-        self.object = "";
-        let date = self.date.trim_end_matches('Z');
-        // Writing to memory cannot fail.
-        let _ = write!(self.scratch, "{date}.{:06}Z", now.subsec_micros());
-        self.put_scratch("timestamp");
+        self.text.extend_from_slice(br#"{"timestamp":""#);
+        self.text.extend_from_slice(self.date.trim_end_matches('Z').as_bytes());
+        // A million more has the zeros that it begins with.
+        let fraction = self.text.len();
+        write_decimal(&mut self.text, 1_000_000 + u64::from(now.subsec_micros()));
+        self.text[fraction] = b'.';
+        self.text.extend_from_slice(br#"Z","level":"#);
+        write_text(&mut self.text, metadata.level().as_str());
     }
 
-    fn put(&mut self, name: &'static str, value: impl Serialize) {
-        self.enter(name);
+    /// All that stands before a value of `field`.
+    fn enter(&mut self, field: &Field) {
+        let Some(name) = self.names.get(field.index()) else { return };
+        let (other, inside) = (name.object != self.object, self.object != 0);
+        if other && inside {
+            self.text.push(b'}');
+        }
+        self.text.push(b',');
+        if other {
+            self.text.extend_from_slice(&name.opens);
+            self.object = name.object;
+        }
+        self.text.extend_from_slice(&name.member);
+    }
+
+    fn put(&mut self, field: &Field, value: impl Serialize) {
+        self.enter(field);
         write_json(&mut self.text, value);
     }
 
-    fn put_text(&mut self, name: &'static str, value: &str) {
-        self.enter(name);
-        write_text(&mut self.text, shorten(value));
-    }
-
-    /// All that stands before a value.
-    fn enter(&mut self, name: &'static str) {
-        let dot = name.bytes().position(|byte| byte == b'.');
-        let (object, member) = dot.map_or(("", name), |dot| (&name[..dot], &name[dot + 1..]));
-        // Byte by byte: calling a comparison for six letters costs more than all of them.
-        if !object.bytes().eq(self.object.bytes()) {
-            self.leave();
-            if !object.is_empty() {
-                self.name(object);
-                self.object = object;
-                self.text.push(b'{');
-            }
-        }
-        self.name(member);
-    }
-
-    /// The comma that is due, and a name.
-    fn name(&mut self, name: &'static str) {
-        match self.text.last() {
-            None => self.text.push(b'{'),
-            Some(b'{') => {}
-            Some(_) => self.text.push(b','),
-        }
-        write_text(&mut self.text, name);
-        self.text.push(b':');
-    }
-
-    fn leave(&mut self) {
-        if !self.object.is_empty() {
+    fn end(&mut self, metadata: &Metadata<'_>) {
+        if self.object != 0 {
             self.text.push(b'}');
-            self.object = "";
         }
-    }
-
-    fn put_scratch(&mut self, name: &'static str) {
-        let text = std::mem::take(&mut self.scratch);
-        self.put_text(name, &text);
-        self.scratch = text;
-        self.scratch.clear();
-    }
-
-    fn end(&mut self) -> &[u8] {
-        self.leave();
+        self.text.extend_from_slice(br#","target":"#);
+        write_text(&mut self.text, metadata.target());
         self.text.extend_from_slice(b"}\n");
-        &self.text
     }
+}
+
+/// The names of all fields, in their order.
+fn names(metadata: &Metadata<'_>) -> Rc<[Name]> {
+    let mut objects = vec![""];
+    let mut name = |field: Field| {
+        let (object, member) = field.name().split_once('.').unwrap_or(("", field.name()));
+        let known = objects.iter().position(|known| *known == object);
+        let number = known.unwrap_or_else(|| {
+            objects.push(object);
+            objects.len() - 1
+        });
+        let text = |name: &str, rest: &[u8]| {
+            let mut text = Vec::new();
+            write_text(&mut text, name);
+            text.extend_from_slice(rest);
+            text
+        };
+        let opens = if number == 0 { Vec::new() } else { text(object, b":{") };
+        Name { opens, object: number, member: text(member, b":") }
+    };
+    metadata.fields().iter().map(&mut name).collect()
 }
 
 /// Nearly all texts need no escapes, and are looked through many bytes at a time.
 fn write_text(text: &mut Vec<u8>, value: &str) {
-    let escaped = value.bytes().fold(false, |any, byte| any | (byte < b' ') | (byte == b'"') | (byte == b'\\'));
-    if escaped {
+    let escaped = |byte: u8| u8::from(byte < b' ') | u8::from(byte == b'"') | u8::from(byte == b'\\');
+    if value.bytes().fold(0, |any, byte| any | escaped(byte)) != 0 {
         return write_json(text, value);
     }
     text.reserve(value.len() + 2);
@@ -159,29 +176,32 @@ fn write_json(text: &mut Vec<u8>, value: impl Serialize) {
 
 impl Visit for Line {
     fn record_f64(&mut self, field: &Field, value: f64) {
-        self.put(field.name(), value);
+        self.put(field, value);
     }
 
     fn record_i64(&mut self, field: &Field, value: i64) {
-        self.put(field.name(), value);
+        self.put(field, value);
     }
 
     fn record_u64(&mut self, field: &Field, value: u64) {
-        self.put(field.name(), value);
+        self.put(field, value);
     }
 
     fn record_bool(&mut self, field: &Field, value: bool) {
-        self.put(field.name(), value);
+        self.put(field, value);
     }
 
     fn record_str(&mut self, field: &Field, value: &str) {
-        self.put_text(field.name(), value);
+        self.enter(field);
+        write_text(&mut self.text, shorten(value));
     }
 
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        self.enter(field);
+        self.scratch.clear();
         // Writing to a string fails only when the value says so.
         let _ = write!(self.scratch, "{value:?}");
-        self.put_scratch(field.name());
+        write_text(&mut self.text, shorten(&self.scratch));
     }
 }
 

@@ -113,7 +113,11 @@ impl Caller {
 
     /// Says that nothing more will come.
     pub fn finish_sending(&self) {
-        self.stream.get_ref().shutdown(Shutdown::Write).unwrap();
+        match self.stream.get_ref().shutdown(Shutdown::Write) {
+            // The server has answered and closed already.
+            Err(error) if error.kind() == std::io::ErrorKind::NotConnected => {}
+            result => result.unwrap(),
+        }
     }
 
     /// Waits until the server closes the connection; whatever it says before is returned.
