@@ -41,12 +41,13 @@ def minilm(bench, plain, equal):
     subject = bench.subjects.minilm()
     if bench.has_python:
         equal[subject.name] = equality.check([plain, bench.fastapi()], subject, 40)
-    best = max(raw.minilm(bench), key=lambda result: result["items_per_s"])
-    bench.say(f"  ONNX Runtime alone is fastest with {best}")
-    runs = {
-        "glassbox toxicity-minilm": bench.drive(plain, subject, CONNECTIONS),
-        "raw toxicity-minilm": lambda: {"per_second": raw.minilm(bench, best)[0]["items_per_s"]},
-    }
+    runs = {"glassbox toxicity-minilm": bench.drive(plain, subject, CONNECTIONS)}
+    tried = raw.minilm(bench)
+    for order in dict.fromkeys(result["order"] for result in tried):
+        # As arguments, so that each keeps its own.
+        best = max((result for result in tried if result["order"] == order), key=lambda result: result["items_per_s"])
+        bench.say(f"  ONNX Runtime alone is fastest with {best}")
+        runs[f"raw toxicity-minilm {order}"] = lambda best=best: {"per_second": raw.minilm(bench, best)[0]["items_per_s"]}
     if bench.has_python:
         runs["fastapi toxicity-minilm"] = bench.drive(bench.fastapi(), subject, CONNECTIONS)
     return runs
@@ -68,8 +69,10 @@ def targets(runs):
     for name, wanted in (("hit", 0.8), ("linear_regression", 0.8), ("toxicity", 0.9)):
         against = "the bare handler without a model" if name == "hit" else "the bare handler with the same session"
         add(f"{spoken(name)} against {against}", f"glassbox {name}", f"ceiling {name}", wanted)
-    add("toxicity-minilm, sentences/s, against ONNX Runtime alone at its best batch", "glassbox toxicity-minilm",
-        "raw toxicity-minilm", 0.95)
+    alone = "toxicity-minilm, sentences/s, against ONNX Runtime in a loop at its best batch"
+    add(f"{alone}, the same texts in order of arrival", "glassbox toxicity-minilm", "raw toxicity-minilm arrival", 0.95)
+    # More than a server can have: it does not know the texts that will come.
+    add(f"{alone}, all texts sorted by length before", "glassbox toxicity-minilm", "raw toxicity-minilm sorted", 0.95)
     add("linear_regression, predictions/s, in batches of 32 against single ones", "glassbox linear_regression batch 32",
         "glassbox linear_regression", 5)
     for name, wanted in (("hit", 25), ("linear_regression", 13), ("toxicity", 8)):
