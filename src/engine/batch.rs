@@ -79,14 +79,14 @@ impl Load {
 type Tails<'a> = Vec<(Option<usize>, &'a [usize])>;
 
 impl Sharing {
-    /// Divides `items` into as few runs of at most `rows` rows as padding allows, each with its items' positions. An item
-    /// that brings more rows by itself is a run of its own.
-    pub(super) fn plan(&self, items: Vec<Item>, rows: Option<usize>) -> Vec<(Vec<usize>, Lot)> {
-        if items.len() == 1 || rows.is_none() {
+    /// Divides `items` into as few runs as rows and padding allow, each with its items' positions. An item that brings more
+    /// rows than a run may have is a run of its own.
+    pub(super) fn plan(&self, items: Vec<Item>) -> Vec<(Vec<usize>, Lot)> {
+        let Some(rows) = self.max_batch_size.filter(|_| items.len() > 1) else {
             let lot = |item| Lot { load: Load::of(&item), items: vec![item] };
             return items.into_iter().enumerate().map(|(position, item)| (vec![position], lot(item))).collect();
-        }
-        let runs = self.divide(&items, rows.unwrap_or(1));
+        };
+        let runs = self.divide(&items, rows);
         let mut items: Vec<Option<Item>> = items.into_iter().map(Some).collect();
         let mut lot = |positions: Vec<usize>| {
             let members: Vec<Item> = positions.iter().filter_map(|position| items.get_mut(*position)?.take()).collect();
@@ -252,7 +252,8 @@ mod tests {
     }
 
     fn planned(sharing: &Sharing, items: Vec<Item>, rows: Option<usize>) -> Vec<Vec<usize>> {
-        sharing.plan(items, rows).into_iter().map(|(positions, _)| positions).collect()
+        let sharing = Sharing { max_batch_size: rows, ..sharing.clone() };
+        sharing.plan(items).into_iter().map(|(positions, _)| positions).collect()
     }
 
     #[test]

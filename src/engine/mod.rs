@@ -36,18 +36,16 @@ use self::{
     batch::Lot,
     clock::{Clock, Running},
     inline::Inline,
-    pool::{Admitted, PoolError},
+    pool::{Admitted, Pool, PoolError},
     queue::Full,
     together::Outputs,
     words::RunError,
 };
 pub use batch::{Padding, Sharing};
 pub use intake::Intake;
-pub use pool::Pool;
 pub use postprocess::Postprocess;
 pub use queue::Limits;
 pub use runner::{Runner, Tries};
-pub use sessions::Sessions;
 pub use strategy::{Choice, Tried};
 pub use stub::Stub;
 pub use text::{TextEncoder, TextFiles};
@@ -169,7 +167,7 @@ impl Model {
         match &self.backend {
             Backend::Stub(stub) => self.imitate(stub, items, record, &told),
             Backend::Runner(runner) => {
-                let mut lots = self.sharing.plan(items, runner.rows_at_once());
+                let mut lots = self.sharing.plan(items);
                 if let Some(inline) = runner.inline(&lots) {
                     lots = self.run_inline(inline, lots, record, &told);
                 }

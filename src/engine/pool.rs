@@ -23,9 +23,8 @@ use crate::telemetry::metrics::{ModelMetrics, WaitingRun};
 
 /// The inference threads of one model. They end when it is dropped and nobody waits.
 #[derive(Debug)]
-pub struct Pool {
+pub(super) struct Pool {
     queue: Arc<Queue<Job>>,
-    instances: usize,
     metrics: Arc<OnceLock<ModelMetrics>>,
 }
 
@@ -71,7 +70,7 @@ impl Pool {
     ///
     /// # Errors
     /// When the system gives no thread.
-    pub fn start(
+    pub(super) fn start(
         name: &str,
         sessions: &Arc<Sessions>,
         sharing: &Sharing,
@@ -80,7 +79,7 @@ impl Pool {
     ) -> anyhow::Result<Self> {
         let instances = sessions.len();
         // Made first: the threads that were started end with it should a later one fail to.
-        let pool = Self { queue: Queue::new(instances, limits), instances, metrics: Arc::default() };
+        let pool = Self { queue: Queue::new(instances, limits), metrics: Arc::default() };
         if let Some(run_time) = run_time {
             pool.queue.learn(run_time);
         }
@@ -93,11 +92,6 @@ impl Pool {
                 .context("cannot start an inference thread")?;
         }
         Ok(pool)
-    }
-
-    /// How many runs can go on at the same time.
-    pub const fn instances(&self) -> usize {
-        self.instances
     }
 
     /// Measures all runs from here on.

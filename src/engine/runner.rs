@@ -20,7 +20,6 @@ pub struct Runner {
     pub(super) pool: Pool,
     /// For what is short enough to be run at once.
     inline: Option<Inline>,
-    rows_at_once: Option<usize>,
     choice: Choice,
     max_delay: Duration,
 }
@@ -60,7 +59,7 @@ impl Runner {
         };
         let pool = Pool::start(name, &sessions, &strangers, Limits { max_delay, ..limits }, tried.single)?;
         let inline = (choice.strategy == Strategy::Inline).then(|| Inline::new(sessions, sharing.clone(), tried.bytes));
-        Ok(Self { pool, inline, rows_at_once: sharing.max_batch_size, choice, max_delay })
+        Ok(Self { pool, inline, choice, max_delay })
     }
 
     /// How runs get a session, and why.
@@ -71,11 +70,6 @@ impl Runner {
     /// How long a run that is not full waits for more rows while another one goes on.
     pub const fn max_delay(&self) -> Duration {
         self.max_delay
-    }
-
-    /// Most rows of one request that share a run.
-    pub(super) const fn rows_at_once(&self) -> Option<usize> {
-        self.rows_at_once
     }
 
     /// Where `lots` can be run at once, if they can.

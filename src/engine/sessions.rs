@@ -6,22 +6,17 @@ use super::session::Session;
 
 /// The sessions of one model, at least one.
 #[derive(Debug)]
-pub struct Sessions(Vec<Mutex<Session>>);
+pub(super) struct Sessions(Vec<Mutex<Session>>);
 
 impl Sessions {
     /// Takes over what was opened.
-    pub fn new(sessions: Vec<Session>) -> Self {
+    pub(super) fn new(sessions: Vec<Session>) -> Self {
         Self(sessions.into_iter().map(Mutex::new).collect())
     }
 
     /// How many there are.
-    pub const fn len(&self) -> usize {
+    pub(super) const fn len(&self) -> usize {
         self.0.len()
-    }
-
-    /// Whether there is none, with which nothing can be run.
-    pub const fn is_empty(&self) -> bool {
-        self.0.is_empty()
     }
 
     /// The session of one inference thread; waits for who has borrowed it, some microseconds.

@@ -5,8 +5,8 @@ use std::time::Duration;
 use super::operators::Unbounded;
 use crate::model::Strategy;
 
-/// A run that is shorter than this is not worth another thread. To hand it over and to be woken up by it takes about
-/// 20 µs of two cores, and a thread that holds requests can spare some tens of microseconds.
+/// A run that is shorter than this is not worth another thread, which has to be handed the run and to wake up the one that
+/// waits for it; and a thread that holds requests can spare some tens of microseconds.
 const SHORT: Duration = Duration::from_micros(100);
 
 /// Rows of the run that shows what sharing one saves.

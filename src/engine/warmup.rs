@@ -31,8 +31,6 @@ pub struct Warm {
     pub length: usize,
     /// What came out.
     pub outputs: Vec<Value>,
-    /// How long it took.
-    pub time: Duration,
     values: Values,
 }
 
@@ -100,9 +98,8 @@ pub fn run_once(session: &mut Session, cancel: &Cancel) -> Option<Warm> {
         let inputs = |values| inputs(&signature, values, &[0], length);
         let mut tries = [Values::Small, Values::Wide].into_iter().filter_map(|values| Some((values, inputs(values)?)));
         tries.find_map(|(values, inputs)| {
-            let started = Instant::now();
             let outputs = session.run(&inputs, cancel).ok().filter(|outputs| !all_empty(outputs))?;
-            Some(Warm { length: length.0, outputs, time: started.elapsed(), values })
+            Some(Warm { length: length.0, outputs, values })
         })
     })
 }
