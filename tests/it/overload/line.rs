@@ -153,8 +153,9 @@ async fn what_cannot_be_done_before_its_deadline_is_refused_at_once() {
     let slow = Slow::find(&app, Duration::from_millis(700)).await;
     let mut callers = Callers::of(&app);
     callers.occupy().await;
-    // Time enough for a run, but not for the one before it as well.
-    let within = format!("{}ms", slow.mean.as_millis() * 3 / 2);
+    // Time enough for a run, but not for what is left of the one before it as well. On a busy machine that one may have gone
+    // on for some time already, so there is little to spare.
+    let within = format!("{}ms", slow.mean.as_millis() * 11 / 10);
     let asked = Instant::now();
     let response = predict(&app, slow.turns).header("X-Request-Timeout", within).send().await.unwrap();
     assert!(asked.elapsed() < AT_ONCE, "refused after {:?}", asked.elapsed());
