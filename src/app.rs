@@ -4,6 +4,7 @@ mod activity;
 mod connections;
 mod observed;
 mod tls;
+mod workers;
 
 use std::{
     future::Future,
@@ -15,9 +16,9 @@ use std::{
 
 use anyhow::Context;
 use jiff::Timestamp;
-use tokio::net::TcpListener;
+use tokio::{net::TcpListener, runtime::Handle};
 
-use self::{connections::Connections, tls::Certificate};
+use self::{connections::Connections, tls::Certificate, workers::Workers};
 use crate::{
     api::{self, ApiState, Limits, Parts},
     cache::Cache,
@@ -115,7 +116,7 @@ impl App {
     /// been tried.
     ///
     /// # Errors
-    /// When the socket is lost.
+    /// When the socket is lost, or the system has no more threads.
     pub async fn run(
         self,
         stop: impl Future<Output = ()>,
@@ -142,15 +143,18 @@ impl App {
         }
         if let Some(probes) = self.probes {
             let listener = TcpListener::from_std(probes.listener)?;
-            let connections = Connections::new(probes.router, &self.state.server, lifecycle.clone(), metrics);
+            // A thread of their own: they answer also while all others are busy.
+            let workers = Workers::start(1, || probes.router.clone())?;
+            let connections = Connections::new(workers, &self.state.server, lifecycle.clone(), metrics);
             let connections = Arc::new(connections.at_most(MOST_PROBES));
             // To the very end: who looks after the server wants to see it drain.
             lifecycle.spawn(async move { connections.accept(&listener).await });
         }
 
         let mut stop = pin!(stop);
-        let router = api::router(self.state.clone());
-        let connections = Connections::new(router, &self.state.server, lifecycle.clone(), metrics);
+        let router = || api::router(self.state.apart());
+        let workers = Workers::start(Handle::current().metrics().num_workers(), router)?;
+        let connections = Connections::new(workers, &self.state.server, lifecycle.clone(), metrics);
         let connections = Arc::new(connections.over(tls));
         tokio::select! {
             () = connections.accept(&listener) => {}

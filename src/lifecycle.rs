@@ -10,7 +10,10 @@ use std::{
 };
 
 use futures_util::stream::{FuturesUnordered, StreamExt};
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::{
+    runtime::Handle,
+    signal::unix::{Signal, SignalKind, signal},
+};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 /// The one place where tasks are born, so that stopping can wait for all of them.
@@ -29,9 +32,14 @@ impl Lifecycle {
 
     /// Runs `task` in the background until it ends by itself or the hard stop comes.
     pub fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        self.spawn_on(&Handle::current(), task);
+    }
+
+    /// The same, on the threads of another runtime.
+    pub fn spawn_on(&self, runtime: &Handle, task: impl Future<Output = ()> + Send + 'static) {
         let mut stopped = when_woken(self.hard.clone().cancelled_owned());
         #[expect(clippy::disallowed_methods, reason = "this is the one place that may")]
-        tokio::spawn(self.tasks.track_future(async move {
+        runtime.spawn(self.tasks.track_future(async move {
             tokio::select! {
                 biased;
                 () = task => {}

@@ -13,7 +13,7 @@ use crate::{
     cache::{Cache, Compute, Found, Policy, Question, Sink, Summary},
     engine::InferError,
     error::{Error, ErrorCode, MOST_VIOLATIONS, Violation},
-    model::{Input, ModelId, ModelRef, Prediction, conform::Item},
+    model::{Input, ModelRef, Prediction, conform::Item},
     registry::{Loaded, Registry},
     telemetry::{
         labels::{Label, Source, Stage},
@@ -44,10 +44,8 @@ pub struct PredictRequest<'a> {
 /// What was predicted.
 #[derive(Debug)]
 pub struct Predictions {
-    /// The model that answered.
-    pub model: ModelId,
-    /// What computed the answers.
-    pub provider: &'static str,
+    /// The version that answered.
+    pub loaded: Arc<Loaded>,
     /// One per item, in order.
     pub predictions: Vec<Predicted>,
     /// What the cache did; nothing where there is none.
@@ -89,10 +87,9 @@ impl Predictor {
         let loaded = self.registry.resolve(&request.model).inspect_err(|error| {
             self.metrics.unknown_model.failed(error.code(), items);
         })?;
-        let (model, provider) = (loaded.model.id().clone(), loaded.manifest.provider.as_str());
         request.record.note(|facts| {
-            facts.model = Some((model.name.shared(), model.version.shared()));
-            facts.provider = Some(provider);
+            facts.model = Some(Arc::clone(&loaded.metrics.served));
+            facts.provider = Some(loaded.manifest.provider.as_str());
             facts.batch_size = Some(items);
         });
         let outcome = Outcome { outcomes: &loaded.metrics.outcomes, items, deadline: request.deadline, told: false };
@@ -102,7 +99,7 @@ impl Predictor {
             cached: matches!(found.source, Source::Memory | Source::Redis),
         };
         let predictions = found.into_iter().map(predicted).collect();
-        Ok(Predictions { model, provider, predictions, cache, latency: started.elapsed() })
+        Ok(Predictions { loaded, predictions, cache, latency: started.elapsed() })
     }
 
     async fn answer(
@@ -120,7 +117,7 @@ impl Predictor {
         let bypassed = !shared || !policy.looks_up();
         let fingerprint = shared.then_some(&loaded.fingerprint);
         let question = Question { fingerprint, form: &loaded.form, items, policy, record: &record };
-        let found = self.cache.fetch(question, runs(loaded, deadline, &record)).await;
+        let found = self.cache.fetch(question, || runs(loaded, deadline, &record)).await;
         let found = all_or_nothing(found, &pointers)?;
         let summary = self.cache.summary(bypassed, found.iter());
         record.note(|facts| facts.cache = summary.map(|summary| summary.word()));

@@ -39,7 +39,7 @@ pub(super) struct Entry {
 
 impl Entry {
     pub(super) fn begin(state: &ApiState, request: &Request, context: &Arc<Context>) -> Self {
-        state.metrics.http.in_flight.inc();
+        state.metrics.http.began();
         Self {
             state: state.clone(),
             context: Arc::clone(context),
@@ -92,8 +92,8 @@ impl Entry {
                     stages.postprocess = stage(Stage::Postprocess),
                     stages.encode = stage(Stage::Encode),
                     stages.other = millis(facts.timings.other()),
-                    model = facts.model.as_ref().map(|(name, _)| &**name),
-                    model_version = facts.model.as_ref().map(|(_, version)| &**version),
+                    model = facts.model.as_ref().map(|served| &*served.model),
+                    model_version = facts.model.as_ref().map(|served| &*served.version),
                     provider = facts.provider,
                     cache = facts.cache,
                     batch_size = facts.batch_size,
@@ -121,7 +121,7 @@ impl Drop for Entry {
                 false => self.write(CALLER_LEFT, Some(&Error::CallerLeft), &facts),
             }
         }
-        self.state.metrics.http.in_flight.dec();
+        self.state.metrics.http.ended();
     }
 }
 

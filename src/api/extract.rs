@@ -29,7 +29,7 @@ impl<T: DeserializeOwned + Send + 'static> FromRequest<ApiState> for JsonBody<T>
         check_media_type(request.headers())?;
         let limit = state.server.body_limit.as_u64();
         let timeout = state.server.body_timeout;
-        let (body, room) = tokio::time::timeout(timeout, read(request.into_body(), limit, state.space.enter()?))
+        let (body, room) = tokio::time::timeout(timeout, read(request.into_body(), limit, Room::enter(state)?))
             .await
             .map_err(|_elapsed| Error::RequestTimeout { limit: timeout })??;
         if body.len() <= INLINE_BYTES {

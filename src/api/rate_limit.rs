@@ -9,8 +9,8 @@ mod payer;
 
 use axum::{extract::Request, response::Response};
 
+pub(super) use self::account::{Account, Permit};
 pub use self::limits::Limits;
-pub(super) use self::{account::Account, in_flight::Permit};
 use super::{context::Context, state::ApiState};
 use crate::{error::Error, telemetry::labels::Stage};
 
@@ -38,7 +38,11 @@ pub(super) fn charge_stranger(state: &ApiState, request: &Request, context: &Con
 ///
 /// # Errors
 /// `rate_limited`
-pub(super) fn admit(state: &ApiState, request: &Request, context: &Context) -> Result<Option<Permit>, Error> {
+pub(super) fn admit<'a>(
+    state: &ApiState,
+    request: &Request,
+    context: &'a Context,
+) -> Result<Option<Permit<'a>>, Error> {
     let Some(limits) = &state.limits else { return Ok(None) };
     let _watch = context.record.watch(Stage::RateLimit);
     let account = limits.account(request)?;

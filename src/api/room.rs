@@ -1,55 +1,56 @@
 //! Room for the bytes of requests and answers: what the server holds of both has a bound, and who finds none is refused.
 
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use axum::body::Body;
 use bytes::Bytes;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use super::state::ApiState;
 use crate::error::Error;
 
-/// All the room that there is, counted in KiB: a semaphore counts no further than 2^29 on small machines.
-#[derive(Debug, Clone)]
-pub(super) struct Space(Arc<Semaphore>);
+/// The room that is left, in KiB.
+#[derive(Debug)]
+pub(super) struct Space(AtomicU64);
 
 /// The part that one request takes, given back when it is dropped.
 #[derive(Debug)]
 pub(super) struct Room {
-    space: Space,
-    held: OwnedSemaphorePermit,
+    state: ApiState,
+    kib: u64,
 }
 
 impl Space {
     /// Room for so many bytes.
-    pub(super) fn new(bytes: u64) -> Self {
-        let kib = usize::try_from(bytes / 1024).unwrap_or(usize::MAX);
-        Self(Arc::new(Semaphore::new(kib.min(Semaphore::MAX_PERMITS))))
+    pub(super) const fn new(bytes: u64) -> Self {
+        Self(AtomicU64::new(bytes / 1024))
     }
 
-    /// The least that a request takes.
-    ///
-    /// # Errors
-    /// `overloaded`
-    pub(super) fn enter(&self) -> Result<Room, Error> {
-        Ok(Room { space: self.clone(), held: self.take(1)? })
-    }
-
-    fn take(&self, kib: usize) -> Result<OwnedSemaphorePermit, Error> {
-        let kib = u32::try_from(kib).unwrap_or(u32::MAX);
+    fn take(&self, kib: u64) -> Result<(), Error> {
+        let taken = self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(kib));
         let full = |_| Error::Overloaded { what: "the room for requests and answers".to_owned(), retry_after: None };
-        Arc::clone(&self.0).try_acquire_many_owned(kib).map_err(full)
+        taken.map(drop).map_err(full)
     }
 }
 
 impl Room {
+    /// The least that a request takes.
+    ///
+    /// # Errors
+    /// `overloaded`
+    pub(super) fn enter(state: &ApiState) -> Result<Self, Error> {
+        state.space.take(1)?;
+        Ok(Self { state: state.clone(), kib: 1 })
+    }
+
     /// Takes more, until there is room for `bytes`.
     ///
     /// # Errors
     /// `overloaded`
     pub(super) fn grow(&mut self, bytes: usize) -> Result<(), Error> {
-        let more = bytes.div_ceil(1024).saturating_sub(self.held.num_permits());
+        let more = (bytes as u64).div_ceil(1024).saturating_sub(self.kib);
         if more > 0 {
-            self.held.merge(self.space.take(more)?);
+            self.state.space.take(more)?;
+            self.kib += more;
         }
         Ok(())
     }
@@ -61,6 +62,12 @@ impl Room {
     pub(super) fn answer(mut self, bytes: Vec<u8>) -> Result<Body, Error> {
         self.grow(bytes.len())?;
         Ok(Body::from(Bytes::from_owner(Held { bytes, _room: self })))
+    }
+}
+
+impl Drop for Room {
+    fn drop(&mut self) {
+        self.state.space.0.fetch_add(self.kib, Ordering::Relaxed);
     }
 }
 

@@ -1,6 +1,14 @@
 //! Accepts connections, serves HTTP on each in a task of its own, and lets them end in good order.
 
-use std::{convert::Infallible, future::Future, io, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
+use std::{
+    convert::Infallible,
+    future::Future,
+    io,
+    net::{SocketAddr, TcpStream as StdStream},
+    pin::pin,
+    sync::Arc,
+    time::Duration,
+};
 
 use axum::{Router, extract::ConnectInfo};
 use futures_util::StreamExt;
@@ -12,6 +20,7 @@ use hyper_util::{
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
+    runtime::Handle,
     sync::{OwnedSemaphorePermit, Semaphore},
     time::Instant,
 };
@@ -23,6 +32,7 @@ use super::{
     activity::{Activity, FAREWELL, Flight, Limits, Verdict},
     observed::{ObservedBody, ObservedStream},
     tls::Tls,
+    workers::{Place, Workers},
 };
 use crate::{
     config::ServerConfig,
@@ -49,7 +59,7 @@ const KEEP_ALIVE: Duration = Duration::from_secs(20);
 
 /// Open connections of one listener, each in its own task.
 pub(super) struct Connections {
-    router: Router,
+    workers: Workers,
     tls: Option<Tls>,
     http: Builder<Streams>,
     limits: Limits,
@@ -61,8 +71,9 @@ pub(super) struct Connections {
 }
 
 impl Connections {
-    pub(super) fn new(router: Router, config: &ServerConfig, lifecycle: Lifecycle, metrics: &Arc<Metrics>) -> Self {
-        let mut http = Builder::new(Streams(lifecycle.clone()));
+    /// Holds connections on `workers`; the requests of one HTTP/2 connection go to all threads of the current runtime.
+    pub(super) fn new(workers: Workers, config: &ServerConfig, lifecycle: Lifecycle, metrics: &Arc<Metrics>) -> Self {
+        let mut http = Builder::new(Streams { lifecycle: lifecycle.clone(), runtime: Handle::current() });
         // The time for heads is the activity's: this one would count the silence before them too.
         http.http1().header_read_timeout(None).max_buf_size(MOST_HEAD_BYTES as usize);
         http.http2()
@@ -76,7 +87,7 @@ impl Connections {
             .keep_alive_interval(KEEP_ALIVE)
             .keep_alive_timeout(KEEP_ALIVE);
         let new = Self {
-            router,
+            workers,
             tls: None,
             http,
             limits: Limits::new(config),
@@ -105,7 +116,11 @@ impl Connections {
         loop {
             let Ok(permit) = Arc::clone(&self.permits).acquire_owned().await else { return };
             match listener.accept().await {
-                Ok((stream, peer)) => self.lifecycle.spawn(Arc::clone(self).serve(stream, peer, permit)),
+                Ok((stream, peer)) => {
+                    if let Ok(stream) = stream.into_std() {
+                        self.take(stream, peer, permit);
+                    }
+                }
                 // Out of file descriptors, for instance: callers that leave free some.
                 Err(error) => {
                     tracing::warn!(%error, "cannot accept a connection");
@@ -121,11 +136,17 @@ impl Connections {
         let Ok(listener) = listener.into_std() else { return };
         while let Ok(permit) = Arc::clone(&self.permits).try_acquire_owned() {
             let Ok((stream, peer)) = listener.accept() else { return };
-            let stream = stream.set_nonblocking(true).and_then(|()| TcpStream::from_std(stream));
-            if let Ok(stream) = stream {
-                self.lifecycle.spawn(Arc::clone(self).serve(stream, peer, permit));
+            if stream.set_nonblocking(true).is_ok() {
+                self.take(stream, peer, permit);
             }
         }
+    }
+
+    /// Serves a connection on the thread that has the fewest.
+    fn take(self: &Arc<Self>, stream: StdStream, peer: SocketAddr, permit: OwnedSemaphorePermit) {
+        let Some(place) = self.workers.place() else { return };
+        let (this, runtime) = (Arc::clone(self), place.runtime.clone());
+        self.lifecycle.spawn_on(&runtime, async move { this.serve(stream, peer, permit, place).await });
     }
 
     /// Lets every connection finish the requests it is at.
@@ -134,13 +155,15 @@ impl Connections {
         let _all = self.permits.acquire_many(self.most).await;
     }
 
-    async fn serve(self: Arc<Self>, stream: TcpStream, peer: SocketAddr, _permit: OwnedSemaphorePermit) {
+    async fn serve(&self, stream: StdStream, peer: SocketAddr, _permit: OwnedSemaphorePermit, place: Place) {
         let _open = Open::new(Arc::clone(&self.metrics));
+        // Belongs to the thread that registers it.
+        let Ok(stream) = TcpStream::from_std(stream) else { return };
         let _ = stream.set_nodelay(true);
-        let Some(tls) = &self.tls else { return self.speak(stream, peer).await };
+        let Some(tls) = &self.tls else { return self.speak(stream, peer, &place.router).await };
         // A caller that does not get through the handshake is no event of ours.
         if let Some(Ok(stream)) = self.in_time(tls.accept(stream)).await {
-            self.speak(stream, peer).await;
+            self.speak(stream, peer, &place.router).await;
         }
     }
 
@@ -156,10 +179,15 @@ impl Connections {
         }
     }
 
-    async fn speak(&self, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, peer: SocketAddr) {
+    async fn speak(
+        &self,
+        stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        peer: SocketAddr,
+        router: &Router,
+    ) {
         let opened = Instant::now();
         let activity = Activity::new();
-        let service = service_fn(|request| answer(self.router.clone(), request, peer, activity.begin()));
+        let service = service_fn(|request| answer(router.clone(), request, peer, activity.begin()));
         let stream = TokioIo::new(ObservedStream::new(stream, Arc::clone(&activity)));
         let mut connection = pin!(self.http.serve_connection(stream, service));
         let mut tick = tokio::time::interval(self.limits.tick());
@@ -202,13 +230,16 @@ async fn answer(
     Ok(response.map(|body| ObservedBody::new(body, flight)))
 }
 
-/// Where the requests of an HTTP/2 connection run.
+/// Where the requests of an HTTP/2 connection run: on all threads, as one connection can carry a whole gateway's.
 #[derive(Debug, Clone)]
-struct Streams(Lifecycle);
+struct Streams {
+    lifecycle: Lifecycle,
+    runtime: Handle,
+}
 
 impl<F: Future<Output = ()> + Send + 'static> hyper::rt::Executor<F> for Streams {
     fn execute(&self, request: F) {
-        self.0.spawn(request);
+        self.lifecycle.spawn_on(&self.runtime, request);
     }
 }
 
@@ -217,13 +248,13 @@ struct Open(Arc<Metrics>);
 
 impl Open {
     fn new(metrics: Arc<Metrics>) -> Self {
-        metrics.http.connections.inc();
+        metrics.http.connected();
         Self(metrics)
     }
 }
 
 impl Drop for Open {
     fn drop(&mut self) {
-        self.0.http.connections.dec();
+        self.0.http.disconnected();
     }
 }

@@ -11,10 +11,7 @@ use std::{
 use moka::{Expiry, sync};
 
 use super::{key::Key, stored::Stored};
-use crate::{
-    config::CacheConfig,
-    telemetry::{labels::Tier, metrics::CacheMetrics},
-};
+use crate::{config::CacheConfig, telemetry::metrics::CacheMetrics};
 
 /// What an entry takes beside its answer, in bytes: its key, its place in the map, in the queues and in the timer wheel.
 const ENTRY_OVERHEAD: usize = 512;
@@ -32,14 +29,14 @@ pub(super) struct Memory {
 
 impl Memory {
     pub(super) fn new(config: &CacheConfig, metrics: &CacheMetrics) -> Self {
-        let evictions = metrics.evictions(Tier::Memory);
+        let evictions = metrics.evictions();
         let entries = sync::Cache::builder()
             .max_capacity(config.capacity.as_u64())
             .weigher(|_, stored: &Stored| weight(stored))
             .expire_after(TimeToLive(config.ttl))
             .eviction_listener(move |_: Arc<Key>, _, cause| {
                 if cause.was_evicted() {
-                    evictions.inc();
+                    evictions.count();
                 }
             })
             .build();

@@ -121,7 +121,7 @@ impl Cache {
 
     /// One answer per item, in order: a known one, the one that another request waits for, or a new one. All that is new
     /// is computed by one call of `compute`, which goes on without this caller as long as another waits for a part of it.
-    pub async fn fetch(&self, question: Question<'_>, compute: Compute) -> Vec<Answer> {
+    pub async fn fetch(&self, question: Question<'_>, compute: impl FnOnce() -> Compute) -> Vec<Answer> {
         let Question { fingerprint, form, items, policy, record } = question;
         let off = self.tiers.first().is_none();
         let bypassed = off || fingerprint.is_none() || !policy.looks_up();
@@ -133,7 +133,7 @@ impl Cache {
         }
         let alone = off && items.len() == 1;
         let Some(fingerprint) = fingerprint.filter(|_| !alone) else {
-            return self.run_alone(items.into_iter().map(|item| (None, item)), compute).await;
+            return self.run_alone(items.into_iter().map(|item| (None, item)), compute()).await;
         };
         let watch = record.watch(Stage::Cache);
         let distinct = Distinct::new(fingerprint, items).await;
@@ -141,9 +141,18 @@ impl Cache {
             true => {
                 drop(watch);
                 let kept = |(key, item)| ((!policy.no_store).then_some(key), item);
-                self.run_alone(distinct.slots.into_iter().map(kept), compute).await
+                self.run_alone(distinct.slots.into_iter().map(kept), compute()).await
             }
-            false => self.look_up(distinct.slots, form, &policy, (record, watch), &compute).await,
+            false => {
+                // The usual question, and what most are answered with.
+                if let [(key, _)] = &distinct.slots[..]
+                    && distinct.slot_of.len() == 1
+                    && let Some(known) = self.tiers.recall_one(key, policy.max_age())
+                {
+                    return vec![Ok(known)];
+                }
+                self.look_up(distinct.slots, form, &policy, (record, watch), &compute()).await
+            }
         };
         let found = distinct::spread(&found, &distinct.slot_of);
         self.tiers.count_saved(found.iter().flatten());
@@ -165,7 +174,7 @@ impl Cache {
         (record, watch): (&Record, Watch<'_>),
         compute: &Compute,
     ) -> Vec<Answer> {
-        let max_age = policy.max_age.unwrap_or(Duration::MAX);
+        let max_age = policy.max_age();
         let terms = Terms { max_age, form: Arc::clone(form) };
         let (keys, mut items): (Vec<Key>, Vec<_>) = slots.into_iter().map(|(key, item)| (key, Some(item))).unzip();
         let mut found: Vec<Option<Answer>> = vec![None; keys.len()];

@@ -21,4 +21,9 @@ impl Policy {
         let nothing_would_be_kept = !self.no_store || self.only_if_cached;
         !self.no_cache && nothing_would_be_kept && self.max_age != Some(Duration::ZERO)
     }
+
+    /// The greatest age of an answer that will do.
+    pub fn max_age(&self) -> Duration {
+        self.max_age.unwrap_or(Duration::MAX)
+    }
 }

@@ -96,6 +96,17 @@ impl Tiers {
         }
     }
 
+    /// What memory knows of the only item of a request. Only a hit is counted and measured: of any other, [`recall`](Self::recall)
+    /// makes sure, and tells.
+    pub(super) fn recall_one(&self, key: &Key, max_age: Duration) -> Option<Found> {
+        let started = Instant::now();
+        let stored = self.memory.as_ref()?.get(key).filter(|stored| stored.age() <= max_age)?;
+        self.metrics.cache.operated(Tier::Memory, CacheOperation::Get, started.elapsed());
+        self.metrics.cache.looked_up(Tier::Memory, Lookup::Hit, 1);
+        self.metrics.cache.saved(Tier::Memory, stored.compute_time);
+        Some(Found { stored, source: Source::Memory, kept: false })
+    }
+
     /// Fills in what memory knows. Only the first look of a request is counted and measured.
     pub(super) fn recall(&self, keys: &[Key], found: &mut [Option<Answer>], max_age: Duration, first: bool) {
         let Some(memory) = &self.memory else { return };

@@ -261,7 +261,7 @@ impl Model {
             .prediction(values, one_row)
             .map_err(|error| InferError::Other(Error::internal(error.context(format!("model '{}'", self.id)))))?;
         if let Some(metrics) = self.metrics.get().filter(|_| !prediction.is_finite()) {
-            metrics.nonfinite.inc();
+            metrics.nonfinite();
         }
         Ok(prediction)
     }

@@ -3,6 +3,7 @@
 use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 
 use super::session::Session;
+use crate::telemetry::threads;
 
 /// The sessions of one model, at least one.
 #[derive(Debug)]
@@ -24,9 +25,10 @@ impl Sessions {
         self.0[number].lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A session that nobody uses.
+    /// A session that nobody uses; where it can be, the one that this thread used before.
     pub(super) fn borrow(&self) -> Option<MutexGuard<'_, Session>> {
-        self.0.iter().find_map(|session| match session.try_lock() {
+        let (before, from) = self.0.split_at(threads::number().unwrap_or_default() % self.0.len());
+        from.iter().chain(before).find_map(|session| match session.try_lock() {
             Ok(session) => Some(session),
             Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
             Err(TryLockError::WouldBlock) => None,

@@ -6,6 +6,7 @@ mod lines;
 pub mod logging;
 pub mod metrics;
 pub mod record;
+pub mod threads;
 
 use std::time::Duration;
 

@@ -2,6 +2,7 @@
 //! are views of it. Never holds an input, a prediction or a key.
 
 use std::{
+    mem,
     net::IpAddr,
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
@@ -39,6 +40,15 @@ impl Timings {
     }
 }
 
+/// A version that is served, by its names.
+#[derive(Debug)]
+pub struct Served {
+    /// The model.
+    pub model: Arc<str>,
+    /// Its version.
+    pub version: Arc<str>,
+}
+
 /// What is known of one request so far.
 #[derive(Debug, Clone)]
 pub struct Facts {
@@ -50,14 +60,29 @@ pub struct Facts {
     pub key_id: Option<Arc<str>>,
     /// The id of its trace (W3C), 32 hexadecimal digits.
     pub trace_id: Option<Arc<str>>,
-    /// Name and version of its model, once that was found.
-    pub model: Option<(Arc<str>, Arc<str>)>,
+    /// Its model, once that was found.
+    pub model: Option<Arc<Served>>,
     /// What computes that model's answers.
     pub provider: Option<&'static str>,
     /// Its items.
     pub batch_size: Option<usize>,
     /// What the cache did, in one word.
     pub cache: Option<&'static str>,
+}
+
+impl Facts {
+    const fn begin(timings: Timings) -> Self {
+        Self {
+            timings,
+            client: None,
+            key_id: None,
+            trace_id: None,
+            model: None,
+            provider: None,
+            batch_size: None,
+            cache: None,
+        }
+    }
 }
 
 /// The record of one request, shared by all that add to it.
@@ -74,16 +99,7 @@ impl Record {
     /// Begins now.
     pub fn new() -> Self {
         let timings = Timings { started: Instant::now(), ended: None, stages: [None; Stage::ALL.len()] };
-        Self(Arc::new(Mutex::new(Facts {
-            timings,
-            client: None,
-            key_id: None,
-            trace_id: None,
-            model: None,
-            provider: None,
-            batch_size: None,
-            cache: None,
-        })))
+        Self(Arc::new(Mutex::new(Facts::begin(timings))))
     }
 
     /// When it began.
@@ -106,11 +122,12 @@ impl Record {
         Watch { record: self, stage, started: Instant::now() }
     }
 
-    /// All that is known at the end, which is now.
+    /// All that is known at the end, which is now. Nothing but the times is left here.
     pub fn end(&self) -> Facts {
         let mut facts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         facts.timings.ended.get_or_insert_with(Instant::now);
-        facts.clone()
+        let rest = Facts::begin(facts.timings);
+        mem::replace(&mut facts, rest)
     }
 }
 

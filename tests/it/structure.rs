@@ -65,7 +65,7 @@ fn what_has_one_place_has_no_other() {
         ("MultiplexedConnection", "cache/redis.rs"),
         ("std::env::vars_os", "config/load.rs"),
         ("std::env::var_os", "config/load.rs"),
-        ("tokio::spawn", "lifecycle.rs"),
+        ("track_future", "lifecycle.rs"),
     ] {
         let path = tokens(path);
         let naming = |file: &Source| tokens(&file.text).windows(path.len()).any(|window| window == path);

@@ -11,7 +11,7 @@ use std::{
 
 use axum::http::HeaderMap;
 
-use super::{buckets::Rate, headers::Standing, in_flight::Permit, limits::Limits, payer::Payer};
+use super::{buckets::Rate, headers::Standing, limits::Limits, payer::Payer};
 use crate::{
     error::{Error, Violation},
     keys::Plan,
@@ -28,6 +28,16 @@ pub(in crate::api) struct Account {
     plan: Arc<Plan>,
     /// What was left after the last charge.
     remaining: AtomicU32,
+}
+
+/// One of the payer's requests at the same time, until it is dropped.
+#[derive(Debug)]
+pub(in crate::api) struct Permit<'a>(&'a Account);
+
+impl Drop for Permit<'_> {
+    fn drop(&mut self) {
+        self.0.limits.leave(&self.0.payer);
+    }
 }
 
 impl Account {
@@ -67,11 +77,12 @@ impl Account {
     ///
     /// # Errors
     /// `rate_limited`
-    pub(super) fn enter(&self) -> Result<Permit, Error> {
-        self.limits.enter(&self.payer, &self.plan).ok_or_else(|| {
-            let Plan { name, concurrent, .. } = &*self.plan;
-            self.refused(format!("the quota '{name}' allows {concurrent} requests at the same time"), A_MOMENT)
-        })
+    pub(super) fn enter(&self) -> Result<Permit<'_>, Error> {
+        if self.limits.enter(&self.payer, &self.plan) {
+            return Ok(Permit(self));
+        }
+        let Plan { name, concurrent, .. } = &*self.plan;
+        Err(self.refused(format!("the quota '{name}' allows {concurrent} requests at the same time"), A_MOMENT))
     }
 
     /// `paid` items of the same request were taken before, and will have to be again.

@@ -2,32 +2,38 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Mutex, MutexGuard, PoisonError},
 };
 
 use super::payer::Payer;
 
 /// Counts them. Who has none takes no memory, so it is bounded by the requests that the server takes at all.
-#[derive(Debug, Clone, Default)]
-pub(super) struct InFlight(Arc<Mutex<HashMap<Payer, usize>>>);
-
-/// One of them, until it is dropped.
-#[derive(Debug)]
-pub(in crate::api) struct Permit {
-    in_flight: InFlight,
-    payer: Payer,
-}
+#[derive(Debug, Default)]
+pub(super) struct InFlight(Mutex<HashMap<Payer, usize>>);
 
 impl InFlight {
-    /// One more, unless there are `limit` already. The limit may be another one every time.
-    pub(super) fn enter(&self, payer: &Payer, limit: usize) -> Option<Permit> {
+    /// One more, unless there are `limit` already. The limit may be another one every time. Who was let in must
+    /// [`leave`](Self::leave).
+    pub(super) fn enter(&self, payer: &Payer, limit: usize) -> bool {
         let mut counts = self.counts();
-        let count = counts.entry(payer.clone()).or_default();
-        if *count >= limit.max(1) {
-            return None;
+        let Some(count) = counts.get_mut(payer) else {
+            counts.insert(payer.clone(), 1);
+            return true;
+        };
+        let free = *count < limit.max(1);
+        *count += usize::from(free);
+        free
+    }
+
+    /// One less.
+    pub(super) fn leave(&self, payer: &Payer) {
+        let mut counts = self.counts();
+        if let Some(count) = counts.get_mut(payer) {
+            *count -= 1;
+            if *count == 0 {
+                counts.remove(payer);
+            }
         }
-        *count += 1;
-        Some(Permit { in_flight: self.clone(), payer: payer.clone() })
     }
 
     /// Gives memory back.
@@ -40,18 +46,6 @@ impl InFlight {
     }
 }
 
-impl Drop for Permit {
-    fn drop(&mut self) {
-        let mut counts = self.in_flight.counts();
-        if let Some(count) = counts.get_mut(&self.payer) {
-            *count -= 1;
-            if *count == 0 {
-                counts.remove(&self.payer);
-            }
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -60,16 +54,18 @@ mod tests {
     fn a_payer_has_no_more_requests_than_its_limit_and_leaves_nothing_behind() {
         let in_flight = InFlight::default();
         let (one, other) = (Payer::Key("one".into()), Payer::Key("other".into()));
-        let first = in_flight.enter(&one, 2).unwrap();
-        let second = in_flight.enter(&one, 2).unwrap();
-        assert!(in_flight.enter(&one, 2).is_none());
-        let elsewhere = in_flight.enter(&other, 2).unwrap();
+        assert!(in_flight.enter(&one, 2));
+        assert!(in_flight.enter(&one, 2));
+        assert!(!in_flight.enter(&one, 2));
+        assert!(in_flight.enter(&other, 2));
         // A plan that grows counts at once, and so does one that shrinks.
-        let third = in_flight.enter(&one, 3).unwrap();
-        drop(first);
-        assert!(in_flight.enter(&one, 1).is_none());
-        assert!(in_flight.enter(&one, 3).is_some());
-        drop((second, third, elsewhere));
+        assert!(in_flight.enter(&one, 3));
+        in_flight.leave(&one);
+        assert!(!in_flight.enter(&one, 1));
+        assert!(in_flight.enter(&one, 3));
+        for payer in [&one, &one, &one, &other] {
+            in_flight.leave(payer);
+        }
         assert!(in_flight.counts().is_empty());
     }
 }

@@ -13,7 +13,7 @@ use tower_governor::key_extractor::KeyExtractor;
 use super::{
     account::Account,
     buckets::{Buckets, Rate, Refusal},
-    in_flight::{InFlight, Permit},
+    in_flight::InFlight,
     payer::{ByCaller, Crowd, Payer},
 };
 use crate::{
@@ -103,8 +103,13 @@ impl Limits {
     }
 
     /// One more request of the payer at the same time, unless its plan allows no more.
-    pub(super) fn enter(&self, payer: &Payer, plan: &Plan) -> Option<Permit> {
+    pub(super) fn enter(&self, payer: &Payer, plan: &Plan) -> bool {
         self.in_flight.enter(payer, plan.concurrent)
+    }
+
+    /// One less.
+    pub(super) fn leave(&self, payer: &Payer) {
+        self.in_flight.leave(payer);
     }
 
     fn sweep(&self) {

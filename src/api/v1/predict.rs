@@ -95,9 +95,9 @@ pub(in crate::api) async fn predict(
             one.prediction.elements(),
             &PredictAnswer {
                 id: &context.id.0,
-                model: predictions.model.name.as_str(),
-                model_version: predictions.model.version.as_str(),
-                provider: predictions.provider,
+                model: predictions.loaded.model.id().name.as_str(),
+                model_version: predictions.loaded.model.id().version.as_str(),
+                provider: predictions.loaded.manifest.provider.as_str(),
                 prediction: &one.prediction,
                 cached: one.cached,
                 latency_ms: millis(predictions.latency),
@@ -130,9 +130,9 @@ pub(in crate::api) async fn predict_batch(
             elements,
             &BatchAnswer {
                 id: &context.id.0,
-                model: predictions.model.name.as_str(),
-                model_version: predictions.model.version.as_str(),
-                provider: predictions.provider,
+                model: predictions.loaded.model.id().name.as_str(),
+                model_version: predictions.loaded.model.id().version.as_str(),
+                provider: predictions.loaded.manifest.provider.as_str(),
                 predictions: items
                     .iter()
                     .map(|item| BatchItem { prediction: &item.prediction, cached: item.cached })

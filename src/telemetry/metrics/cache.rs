@@ -2,24 +2,24 @@
 
 use std::time::Duration;
 
-use prometheus::{Counter, Histogram, IntCounter, IntCounterVec, IntGauge, IntGaugeVec};
+use prometheus::{Counter, Histogram, IntCounter, IntGauge, IntGaugeVec};
 
-use super::family::Families;
+use super::{family::Families, spread::Spread};
 use crate::telemetry::labels::{CacheOperation, Label, Lookup, Tier};
 
 /// What the cache does, by tier.
 #[derive(Debug)]
 pub struct CacheMetrics {
     /// By tier, then by result; found by every request, and so looked up once.
-    lookups: Vec<Vec<IntCounter>>,
+    lookups: Vec<Vec<Spread<IntCounter>>>,
     /// By tier, then by operation.
-    operations: Vec<Vec<Histogram>>,
+    operations: Vec<Vec<Spread<Histogram>>>,
     entries: IntGaugeVec,
     bytes: IntGaugeVec,
-    evictions: IntCounterVec,
+    evictions: Evictions,
     circuit_open: IntGaugeVec,
     /// By tier.
-    saved: Vec<Counter>,
+    saved: Vec<Spread<Counter>>,
     /// Answers that were not stored in Redis because too many waited to be.
     pub dropped_writes: IntCounter,
 }
@@ -38,6 +38,9 @@ impl CacheMetrics {
             "Time that hits saved: what each had waited for its run and its turn when it was computed.",
             &["tier"],
         )?;
+        let evictions =
+            families.counters("cache_evictions_total", "Answers given up for their place or age.", &["tier"])?;
+        // What Redis gives up, Redis itself tells.
         let new = Self {
             lookups: every(|tier| every(|result| lookups.with_label_values(&[tier, result]), Lookup::ALL), Tier::ALL),
             operations: every(
@@ -47,11 +50,7 @@ impl CacheMetrics {
             saved: every(|tier| saved.with_label_values(&[tier]), Tier::ALL),
             entries: families.gauges("cache_entries", "Answers that are kept.", &["tier"])?,
             bytes: families.gauges("cache_bytes", "What the kept answers take.", &["tier"])?,
-            evictions: families.counters(
-                "cache_evictions_total",
-                "Answers given up for their place or age.",
-                &["tier"],
-            )?,
+            evictions: Evictions(evictions.with_label_values(&[Tier::Memory.as_str()])),
             circuit_open: families.gauges(
                 "cache_circuit_open",
                 "1 while a tier is left alone because it failed.",
@@ -60,9 +59,8 @@ impl CacheMetrics {
             dropped_writes: families
                 .counter("cache_dropped_writes_total", "Answers not stored in Redis because too many waited to be.")?,
         };
-        // What Redis holds and gives up, Redis itself tells.
+        // What Redis holds, Redis itself tells.
         new.entries(Tier::Memory, 0, 0);
-        new.evictions.with_label_values(&[Tier::Memory.as_str()]);
         new.circuit_open(Tier::Redis).set(0);
         Ok(new)
     }
@@ -70,13 +68,13 @@ impl CacheMetrics {
     /// `items` were looked for in `tier`.
     pub fn looked_up(&self, tier: Tier, result: Lookup, items: usize) {
         if items > 0 {
-            self.lookups[tier as usize][result as usize].inc_by(items as u64);
+            self.lookups[tier as usize][result as usize].here().inc_by(items as u64);
         }
     }
 
     /// An operation took so long, however it ended.
     pub fn operated(&self, tier: Tier, operation: CacheOperation, time: Duration) {
-        self.operations[tier as usize][operation as usize].observe(time.as_secs_f64());
+        self.operations[tier as usize][operation as usize].here().observe(time.as_secs_f64());
     }
 
     /// What `tier` holds.
@@ -86,9 +84,9 @@ impl CacheMetrics {
         self.bytes.with_label_values(&[tier.as_str()]).set(signed(bytes));
     }
 
-    /// Counts what was given up for its place or its age.
-    pub fn evictions(&self, tier: Tier) -> IntCounter {
-        self.evictions.with_label_values(&[tier.as_str()])
+    /// Counts what memory gives up for its place or its age.
+    pub fn evictions(&self) -> Evictions {
+        self.evictions.clone()
     }
 
     /// 1 while `tier` is left alone.
@@ -98,7 +96,18 @@ impl CacheMetrics {
 
     /// A hit spared this much computing.
     pub fn saved(&self, tier: Tier, time: Duration) {
-        self.saved[tier as usize].inc_by(time.as_secs_f64());
+        self.saved[tier as usize].here().inc_by(time.as_secs_f64());
+    }
+}
+
+/// Counts the answers that memory gives up.
+#[derive(Debug, Clone)]
+pub struct Evictions(Spread<IntCounter>);
+
+impl Evictions {
+    /// One more.
+    pub fn count(&self) {
+        self.0.here().inc();
     }
 }
 

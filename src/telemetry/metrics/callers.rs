@@ -2,16 +2,19 @@
 
 use prometheus::IntCounterVec;
 
-use super::family::{Families, each};
+use super::{
+    family::{Families, each},
+    spread::SpreadVec,
+};
 use crate::telemetry::labels::{Attempt, AuthRejection, Label};
 
 /// Keys, quotas and who was not let in.
 #[derive(Debug)]
 pub struct CallerMetrics {
-    auth_rejections: IntCounterVec,
-    rate_limit_rejections: IntCounterVec,
-    key_requests: IntCounterVec,
-    keys_loads: IntCounterVec,
+    auth_rejections: SpreadVec<IntCounterVec>,
+    rate_limit_rejections: SpreadVec<IntCounterVec>,
+    key_requests: SpreadVec<IntCounterVec>,
+    keys_loads: SpreadVec<IntCounterVec>,
 }
 
 impl CallerMetrics {
@@ -37,12 +40,12 @@ impl CallerMetrics {
 
     /// A caller was not let in.
     pub fn rejected(&self, reason: AuthRejection) {
-        self.auth_rejections.with_label_values(&[reason.as_str()]).inc();
+        self.auth_rejections.here(&[reason.as_str()]).inc();
     }
 
     /// A key let a request in. `key` is the id of a key that is in the file.
     pub fn let_in(&self, key: &str) {
-        self.key_requests.with_label_values(&[key]).inc();
+        self.key_requests.here(&[key]).inc();
     }
 
     /// Begins the series of a key at zero.
@@ -52,17 +55,17 @@ impl CallerMetrics {
 
     /// Ends the series of a key that is not in the file any more.
     pub fn forget_key(&self, key: &str) {
-        let _ = self.key_requests.remove_label_values(&[key]);
+        self.key_requests.remove(&[key]);
     }
 
     /// The keys file was read.
     pub fn keys_loaded(&self, result: Attempt) {
-        self.keys_loads.with_label_values(&[result.as_str()]).inc();
+        self.keys_loads.here(&[result.as_str()]).inc();
     }
 
     /// A request was too many for its plan, which is one of the configuration or the keys file.
     pub fn limited(&self, plan: &str) {
-        self.rate_limit_rejections.with_label_values(&[plan]).inc();
+        self.rate_limit_rejections.here(&[plan]).inc();
     }
 
     /// Begins the series of a plan at zero.
@@ -72,6 +75,6 @@ impl CallerMetrics {
 
     /// Ends the series of a plan that is not in the keys file any more.
     pub fn forget_plan(&self, plan: &str) {
-        let _ = self.rate_limit_rejections.remove_label_values(&[plan]);
+        self.rate_limit_rejections.remove(&[plan]);
     }
 }

@@ -5,6 +5,7 @@ use prometheus::{
     Registry, core::Collector,
 };
 
+use super::spread::{Spread, SpreadVec};
 use crate::telemetry::labels::Label;
 
 /// Seconds: from 50 µs, where small models answer, to 30 s, where requests time out.
@@ -28,17 +29,19 @@ impl Families<'_> {
         self.register(IntCounter::new(name, help))
     }
 
-    pub(super) fn counters(self, name: &str, help: &str, labels: &[&str]) -> anyhow::Result<IntCounterVec> {
-        self.register(IntCounterVec::new(Opts::new(name, help), labels))
+    pub(super) fn counters(self, name: &str, help: &str, labels: &[&str]) -> anyhow::Result<SpreadVec<IntCounterVec>> {
+        self.register(SpreadVec::new(|| IntCounterVec::new(Opts::new(name, help), labels)))
     }
 
     /// For amounts that are no whole numbers, as seconds are.
-    pub(super) fn sums(self, name: &str, help: &str, labels: &[&str]) -> anyhow::Result<CounterVec> {
-        self.register(CounterVec::new(Opts::new(name, help), labels))
+    pub(super) fn sums(self, name: &str, help: &str, labels: &[&str]) -> anyhow::Result<SpreadVec<CounterVec>> {
+        self.register(SpreadVec::new(|| CounterVec::new(Opts::new(name, help), labels)))
     }
 
-    pub(super) fn gauge(self, name: &str, help: &str) -> anyhow::Result<IntGauge> {
-        self.register(IntGauge::new(name, help))
+    /// For what is counted up and down, by any thread.
+    pub(super) fn level(self, name: &str, help: &str) -> anyhow::Result<Spread<IntGauge>> {
+        let levels = self.register(SpreadVec::new(|| IntGaugeVec::new(Opts::new(name, help), &[])))?;
+        Ok(levels.with_label_values(&[]))
     }
 
     pub(super) fn gauges(self, name: &str, help: &str, labels: &[&str]) -> anyhow::Result<IntGaugeVec> {
@@ -50,7 +53,7 @@ impl Families<'_> {
     }
 
     /// Of seconds.
-    pub(super) fn latencies(self, name: &str, help: &str, labels: &[&str]) -> anyhow::Result<HistogramVec> {
+    pub(super) fn latencies(self, name: &str, help: &str, labels: &[&str]) -> anyhow::Result<SpreadVec<HistogramVec>> {
         self.histograms(name, help, labels, &LATENCY)
     }
 
@@ -60,8 +63,9 @@ impl Families<'_> {
         help: &str,
         labels: &[&str],
         buckets: &[f64],
-    ) -> anyhow::Result<HistogramVec> {
-        self.register(HistogramVec::new(HistogramOpts::new(name, help).buckets(buckets.to_vec()), labels))
+    ) -> anyhow::Result<SpreadVec<HistogramVec>> {
+        let options = || HistogramOpts::new(name, help).buckets(buckets.to_vec());
+        self.register(SpreadVec::new(|| HistogramVec::new(options(), labels)))
     }
 }
 

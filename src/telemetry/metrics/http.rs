@@ -2,7 +2,11 @@
 
 use prometheus::{Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge};
 
-use super::{OTHER, family::Families};
+use super::{
+    OTHER,
+    family::Families,
+    spread::{Spread, SpreadVec},
+};
 use crate::telemetry::{
     labels::{Label, Stage},
     record::Timings,
@@ -15,21 +19,19 @@ const STATUSES: [u16; 19] =
 /// Requests, their stages, and connections.
 #[derive(Debug)]
 pub struct HttpMetrics {
-    requests: IntCounterVec,
-    latency: HistogramVec,
-    stages: Vec<Histogram>,
-    /// Requests that are being answered.
-    pub in_flight: IntGauge,
-    /// Connections that are open.
-    pub connections: IntGauge,
+    requests: SpreadVec<IntCounterVec>,
+    latency: SpreadVec<HistogramVec>,
+    stages: Vec<Spread<Histogram>>,
+    in_flight: Spread<IntGauge>,
+    connections: Spread<IntGauge>,
 }
 
 /// The series of one route and method, looked up once.
 #[derive(Debug)]
 pub struct RouteMetrics {
     /// As in [`STATUSES`], and one for all others.
-    requests: Vec<IntCounter>,
-    latency: Histogram,
+    requests: Vec<Spread<IntCounter>>,
+    latency: Spread<Histogram>,
 }
 
 impl HttpMetrics {
@@ -43,8 +45,8 @@ impl HttpMetrics {
                 &["route", "method"],
             )?,
             stages: Stage::ALL.iter().map(|stage| stages.with_label_values(&[stage.as_str()])).collect(),
-            in_flight: families.gauge("http_requests_in_flight", "Requests that are being answered.")?,
-            connections: families.gauge("http_connections_open", "Connections that are open.")?,
+            in_flight: families.level("http_requests_in_flight", "Requests that are being answered.")?,
+            connections: families.level("http_connections_open", "Connections that are open.")?,
         })
     }
 
@@ -57,15 +59,35 @@ impl HttpMetrics {
         }
     }
 
+    /// A request begins.
+    pub fn began(&self) {
+        self.in_flight.here().inc();
+    }
+
+    /// A request ends, however.
+    pub fn ended(&self) {
+        self.in_flight.here().dec();
+    }
+
+    /// A connection was opened.
+    pub fn connected(&self) {
+        self.connections.here().inc();
+    }
+
+    /// A connection was closed.
+    pub fn disconnected(&self) {
+        self.connections.here().dec();
+    }
+
     /// A request was answered, or its caller left.
     pub fn answered(&self, route: &RouteMetrics, status: u16, timings: &Timings) {
         let status = STATUSES.iter().position(|known| *known == status).unwrap_or(STATUSES.len());
         if let Some(requests) = route.requests.get(status) {
-            requests.inc();
+            requests.here().inc();
         }
-        route.latency.observe(timings.total().as_secs_f64());
+        route.latency.here().observe(timings.total().as_secs_f64());
         for (stage, time) in timings.stages() {
-            self.stages[stage as usize].observe(time.as_secs_f64());
+            self.stages[stage as usize].here().observe(time.as_secs_f64());
         }
     }
 }

@@ -10,13 +10,14 @@ mod family;
 mod http;
 mod models;
 mod server;
+mod spread;
 
 use std::time::Duration;
 
 use prometheus::{Encoder, Registry, TextEncoder};
 
 pub use self::{
-    cache::CacheMetrics,
+    cache::{CacheMetrics, Evictions},
     callers::CallerMetrics,
     http::{HttpMetrics, RouteMetrics},
     models::{ModelMetrics, Outcomes, WaitingRun},

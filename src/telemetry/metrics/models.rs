@@ -1,13 +1,19 @@
 //! What models do, by version.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use prometheus::{GaugeVec, Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec};
 
-use super::family::{Families, each};
+use super::{
+    family::{Families, each},
+    spread::{Spread, SpreadVec},
+};
 use crate::{
     error::ErrorCode,
-    telemetry::labels::{Attempt, Label, Release, Source},
+    telemetry::{
+        labels::{Attempt, Label, Release, Source},
+        record::Served,
+    },
 };
 
 /// Rows in one run.
@@ -15,24 +21,24 @@ const ROWS: [f64; 11] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512
 
 #[derive(Debug)]
 pub(super) struct ModelFamilies {
-    predictions: IntCounterVec,
-    nonfinite: IntCounterVec,
-    inference_latency: HistogramVec,
-    batch_size: HistogramVec,
-    batches: IntCounterVec,
-    batch_wait: HistogramVec,
+    predictions: SpreadVec<IntCounterVec>,
+    nonfinite: SpreadVec<IntCounterVec>,
+    inference_latency: SpreadVec<HistogramVec>,
+    batch_size: SpreadVec<HistogramVec>,
+    batches: SpreadVec<IntCounterVec>,
+    batch_wait: SpreadVec<HistogramVec>,
     queue_depth: IntGaugeVec,
-    queue_seconds: HistogramVec,
+    queue_seconds: SpreadVec<HistogramVec>,
     info: IntGaugeVec,
     load_seconds: GaugeVec,
-    loads: IntCounterVec,
+    loads: SpreadVec<IntCounterVec>,
 }
 
 /// How requests for one version ended.
 #[derive(Debug, Clone)]
 pub struct Outcomes {
-    ok: Vec<IntCounter>,
-    failed: Vec<(ErrorCode, IntCounter)>,
+    ok: Vec<Spread<IntCounter>>,
+    failed: Vec<(ErrorCode, Spread<IntCounter>)>,
 }
 
 /// How a request that reached the predictor can fail. What is refused before that names no model that is known to exist.
@@ -52,16 +58,17 @@ const FAILURES: [ErrorCode; 10] = [
 /// The metrics of one version, looked up once when it is loaded.
 #[derive(Debug, Clone)]
 pub struct ModelMetrics {
+    /// Which version it is.
+    pub served: Arc<Served>,
     /// How requests ended.
     pub outcomes: Outcomes,
-    /// Predictions that held NaN or infinity.
-    pub nonfinite: IntCounter,
+    nonfinite: Spread<IntCounter>,
     queue_depth: IntGauge,
-    inference_latency: Histogram,
-    batch_size: Histogram,
-    batches: Vec<IntCounter>,
-    batch_wait: Histogram,
-    queue_seconds: Histogram,
+    inference_latency: Spread<Histogram>,
+    batch_size: Spread<Histogram>,
+    batches: Vec<Spread<IntCounter>>,
+    batch_wait: Spread<Histogram>,
+    queue_seconds: Spread<Histogram>,
 }
 
 impl ModelFamilies {
@@ -137,6 +144,7 @@ impl ModelFamilies {
 
     pub(super) fn of(&self, model: &str, version: &str, provider: &'static str) -> ModelMetrics {
         ModelMetrics {
+            served: Arc::new(Served { model: model.into(), version: version.into() }),
             outcomes: self.outcomes(model, version),
             nonfinite: self.nonfinite.with_label_values(&[model, version]),
             queue_depth: self.queue_depth.with_label_values(&[model]),
@@ -152,13 +160,13 @@ impl ModelFamilies {
     }
 
     pub(super) fn loaded(&self, model: &str, version: &str, provider: &str, digest: &str, time: Duration) {
-        self.loads.with_label_values(&[Attempt::Ok.as_str()]).inc();
+        self.loads.here(&[Attempt::Ok.as_str()]).inc();
         self.info.with_label_values(&[model, version, digest, provider]).set(1);
         self.load_seconds.with_label_values(&[model, version]).set(time.as_secs_f64());
     }
 
     pub(super) fn failed(&self) {
-        self.loads.with_label_values(&[Attempt::Failed.as_str()]).inc();
+        self.loads.here(&[Attempt::Failed.as_str()]).inc();
     }
 }
 
@@ -167,36 +175,41 @@ impl Outcomes {
     pub fn predicted(&self, source: Source, items: usize) {
         let index = Source::ALL.iter().position(|other| *other == source);
         if let Some(counter) = index.and_then(|index| self.ok.get(index)) {
-            counter.inc_by(items as u64);
+            counter.here().inc_by(items as u64);
         }
     }
 
     /// So many items were refused.
     pub fn failed(&self, code: ErrorCode, items: usize) {
         if let Some((_, counter)) = self.failed.iter().find(|(other, _)| *other == code) {
-            counter.inc_by(items as u64);
+            counter.here().inc_by(items as u64);
         }
     }
 }
 
 impl ModelMetrics {
+    /// A prediction held NaN or infinity.
+    pub fn nonfinite(&self) {
+        self.nonfinite.here().inc();
+    }
+
     /// What a request asked for waited so long for a session.
     pub fn waited(&self, time: Duration) {
-        self.queue_seconds.observe(time.as_secs_f64());
+        self.queue_seconds.here().observe(time.as_secs_f64());
     }
 
     /// A run begins, whose oldest item has waited so long.
     pub fn released(&self, reason: Release, oldest: Duration) {
         if let Some(counter) = self.batches.get(reason as usize) {
-            counter.inc();
+            counter.here().inc();
         }
-        self.batch_wait.observe(oldest.as_secs_f64());
+        self.batch_wait.here().observe(oldest.as_secs_f64());
     }
 
     /// A run of so many rows took `time`.
     pub fn ran(&self, time: Duration, rows: usize) {
-        self.inference_latency.observe(time.as_secs_f64());
-        self.batch_size.observe(rows as f64);
+        self.inference_latency.here().observe(time.as_secs_f64());
+        self.batch_size.here().observe(rows as f64);
     }
 }
 

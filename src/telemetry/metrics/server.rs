@@ -4,7 +4,10 @@ use std::sync::OnceLock;
 
 use prometheus::{IntCounter, IntCounterVec, IntGaugeVec, process_collector::ProcessCollector};
 
-use super::family::{Families, each};
+use super::{
+    family::{Families, each},
+    spread::SpreadVec,
+};
 use crate::telemetry::{
     labels::{Attempt, Label},
     logging::Dropped,
@@ -14,7 +17,7 @@ use crate::telemetry::{
 #[derive(Debug)]
 pub struct ServerMetrics {
     onnxruntime: IntGaugeVec,
-    tls_loads: IntCounterVec,
+    tls_loads: SpreadVec<IntCounterVec>,
     log_dropped: IntCounter,
     log: OnceLock<Dropped>,
 }
@@ -58,6 +61,6 @@ impl ServerMetrics {
 
     /// The certificate was read.
     pub fn tls_loaded(&self, result: Attempt) {
-        self.tls_loads.with_label_values(&[result.as_str()]).inc();
+        self.tls_loads.here(&[result.as_str()]).inc();
     }
 }
