@@ -40,7 +40,7 @@ bench: library build ceiling ## Compare with what the machine allows and with Fa
 	@benchmark/run.py --target "$(TARGET_DIR)" --keep
 
 .PHONY: bench-full
-bench-full: library build ceiling ## The same with everything: rates, scaling, memory over time, charts (an hour)
+bench-full: library build ceiling ## The same with everything: rates, scaling, memory over time, charts (half an hour)
 	@benchmark/run.py --target "$(TARGET_DIR)" --keep --full
 
 .PHONY: audit

@@ -47,8 +47,8 @@ def arguments():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", help="parts, separated by commas: " + ", ".join(PARTS))
     parser.add_argument("--full", action="store_true", help="all parts, in their long form")
-    parser.add_argument("--rounds", type=int, help="how often each comparison is made (5, or 7 with --full)")
-    parser.add_argument("--seconds", type=int, help="how long each run lasts (2, or 4 with --full)")
+    parser.add_argument("--rounds", type=int, help="how often each comparison is made (5)")
+    parser.add_argument("--seconds", type=int, help="how long each run lasts (2, or 3 with --full)")
     parser.add_argument("--minutes", type=float, help="how long memory is watched (1, or 10 with --full)")
     parser.add_argument("--keep", action="store_true", help="write benchmark/results/ and the tables of BENCHMARK.md")
     parser.add_argument("--no-python", action="store_true", help="leave the FastAPI service out")
@@ -59,8 +59,8 @@ def arguments():
     options.parts = options.only.split(",") if options.only else list(PARTS) if options.full else QUICK
     if unknown := set(options.parts) - set(PARTS):
         parser.error(f"there is no part {', '.join(sorted(unknown))}")
-    options.rounds = options.rounds or (7 if options.full else 5)
-    options.seconds = options.seconds or (4 if options.full else 2)
+    options.rounds = options.rounds or 5
+    options.seconds = options.seconds or (3 if options.full else 2)
     options.minutes = options.minutes or (10 if options.full else 1)
     options.target = options.target.resolve()
     return options

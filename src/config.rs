@@ -18,7 +18,7 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use validator::Validate;
 
-pub use self::load::{Flag, Problem, Problems, load};
+pub use self::load::{Flag, Problem, Problems, is_in_environment, load};
 use self::rules::{
     at_least_1_kib, listens_where_it_may, log_filter, memory_has_room, one_body_fits, origins, redis_url, tls_is_whole,
     within_a_day, within_a_minute, within_a_year,

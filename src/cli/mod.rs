@@ -2,6 +2,7 @@
 
 mod any_certificate;
 mod healthcheck;
+mod heap;
 mod keys;
 mod models;
 mod predict;
@@ -104,7 +105,10 @@ fn run(Cli { shared, command }: Cli) -> anyhow::Result<ExitCode> {
         Ok::<_, Problems>(config)
     };
     match command {
-        Command::Serve(args) => serve::run(read(args.flags())?),
+        Command::Serve(args) => {
+            heap::begin_with_steady_thresholds();
+            serve::run(read(args.flags())?)
+        }
         Command::Predict(args) => predict::run(read(args.flags())?, args),
         Command::Models => models::run(read(Vec::new())?),
         Command::Keys(args) => keys::run(&read(Vec::new())?, args),

@@ -187,6 +187,12 @@ fn ort_dylib_path() -> Option<PathBuf> {
     std::env::var_os("ORT_DYLIB_PATH").filter(|path| !path.is_empty()).map(PathBuf::from)
 }
 
+/// Whether the process was begun with the variable `name`.
+pub fn is_in_environment(name: &str) -> bool {
+    #[expect(clippy::disallowed_methods, reason = "this is the one place that may")]
+    std::env::var_os(name).is_some()
+}
+
 /// Dotted keys of all leaves; a list is a leaf.
 fn flatten(table: config::Map<String, Value>) -> BTreeMap<String, Value> {
     let mut flat = BTreeMap::new();

@@ -321,6 +321,22 @@ fn a_connection_that_says_nothing_is_closed_after_its_timeout() {
     });
 }
 
+/// What loading a model leaves free goes back to the system only if the process was begun with a fixed threshold.
+#[test]
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+fn the_allocator_keeps_no_more_than_its_own_default_unless_the_operator_says_otherwise() {
+    let threshold = |command: &mut Command| {
+        // Loaded and answering: the process that listens is the one that was started.
+        let server = Server::start(command);
+        assert_eq!(predict(&mut Caller::connect(server.addr), "doubler", 1).status, 200);
+        let environment = fs::read(format!("/proc/{}/environ", server.pid())).unwrap();
+        let variables: Vec<_> = environment.split(|byte| *byte == 0).map(String::from_utf8_lossy).collect();
+        variables.iter().find_map(|variable| variable.strip_prefix("MALLOC_TRIM_THRESHOLD_=").map(str::to_owned))
+    };
+    assert_eq!(threshold(serve(&[]).env_remove("MALLOC_TRIM_THRESHOLD_")).as_deref(), Some("131072"));
+    assert_eq!(threshold(serve(&[]).env("MALLOC_TRIM_THRESHOLD_", "1000000")).as_deref(), Some("1000000"));
+}
+
 /// One small model, named `model`, served from its file on a free port.
 fn serve(settings: &[(&str, &str)]) -> Command {
     let mut command = glassbox(&["serve", "--model", "model/doubler/1/model.onnx"]);
