@@ -7,10 +7,10 @@ TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
 
 .PHONY: help
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 .PHONY: setup
-setup: library packages servers ## Fetch ONNX Runtime, and what the tests need: Python packages, redis-server, promtool
+setup: library packages servers ## Fetch ONNX Runtime, and what the tests need: Python packages, redis-server, chromium, …
 
 # GET / and the log tell which sources a binary was built from.
 .PHONY: build
@@ -46,6 +46,10 @@ bench-full: library build ceiling ## The same with everything: rates, scaling, m
 .PHONY: audit
 audit: toolchain tools ## Check dependencies for known vulnerabilities (fetches their list: needs the network)
 	.tools/bin/cargo-deny --locked check advisories
+
+.PHONY: screenshots
+screenshots: library servers build ## Take the pictures of the console that the README shows (a minute)
+	@scripts/screenshots.py --target "$(TARGET_DIR)"
 
 .PHONY: models
 models: ## Build toxicity-minilm (fetches 83 MB); DATA=path/to/labeled_data.csv retrains every model

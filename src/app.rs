@@ -85,6 +85,7 @@ impl App {
             lifecycle: Lifecycle::new(),
             server: config.server,
             predict: config.predict,
+            docs: config.docs,
             public_metrics: config.auth.public_metrics,
             metrics,
         });

@@ -56,6 +56,8 @@ pub struct Config {
     /// The log.
     #[validate(nested)]
     pub telemetry: TelemetryConfig,
+    /// The pages for people.
+    pub docs: DocsConfig,
     /// How the server stops.
     pub drain: DrainConfig,
 }
@@ -305,6 +307,13 @@ pub enum LogFormat {
     Pretty,
     /// `Pretty` on a terminal, else `Json`.
     Auto,
+}
+
+/// `[docs]`
+#[derive(Debug, Clone, Deserialize, Serialize)]
+pub struct DocsConfig {
+    /// Whether the pages for people are answered.
+    pub enabled: bool,
 }
 
 /// `[drain]`

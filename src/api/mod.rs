@@ -6,6 +6,7 @@ mod browsers;
 mod cache_headers;
 mod call;
 mod client;
+mod console;
 mod context;
 mod explain;
 mod extract;
@@ -38,6 +39,8 @@ pub fn routes(metrics: Option<Access>) -> Vec<Route> {
         Route::get("/", Public, service::describe),
         Route::get("/healthz", Public, health::live),
         Route::get("/readyz", Public, health::ready),
+        Route::get("/console", Public, console::page),
+        Route::get("/console/{file}", Public, console::file),
         Route::post("/v1/predict", Key(Scope::Predict), v1::predict::predict),
         Route::post("/v1/predict_batch", Key(Scope::Predict), v1::predict::predict_batch),
         Route::get("/v1/models", Key(Scope::Predict), v1::models::list),
@@ -50,7 +53,10 @@ pub fn routes(metrics: Option<Access>) -> Vec<Route> {
 
 /// Everything that is answered over HTTP.
 pub fn router(state: ApiState) -> Router {
-    finish(routes(state.metrics_access()), state)
+    const PAGES: [&str; 2] = ["/console", "/console/{file}"];
+    let routes = routes(state.metrics_access()).into_iter();
+    let routes = routes.filter(|route| state.docs.enabled || !PAGES.contains(&route.path));
+    finish(routes.collect(), state)
 }
 
 /// What the second listener answers, without a key: for those who look after the server.

@@ -26,6 +26,9 @@ pub(super) async fn describe(State(state): State<ApiState>) -> Json<Value> {
         "live": "/healthz",
         "ready": "/readyz",
     });
+    if state.docs.enabled {
+        document["links"]["console"] = json!("/console");
+    }
     Json(document)
 }
 

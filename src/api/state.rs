@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     cache::Cache,
-    config::{PredictConfig, ServerConfig},
+    config::{DocsConfig, PredictConfig, ServerConfig},
     keys::{KeyStore, Scope},
     lifecycle::Lifecycle,
     predict::Predictor,
@@ -61,6 +61,8 @@ pub struct Parts {
     pub server: ServerConfig,
     /// Limits of one prediction.
     pub predict: PredictConfig,
+    /// Whether there are pages for people.
+    pub docs: DocsConfig,
     /// Whether `/metrics` is answered without a key.
     pub public_metrics: bool,
     /// What is counted and measured.

@@ -111,7 +111,7 @@ async fn every_route_but_the_public_ones_wants_a_key_with_its_scope() {
     let (mut public, mut guarded) = (Vec::new(), 0);
     for route in routes(Some(Access::Key(Scope::Metrics))) {
         let method: Method = route.method.parse().unwrap();
-        let path = route.path.replace("{model}", "doubler").replace("{version}", "1");
+        let path = route.path.replace("{model}", "doubler").replace("{version}", "1").replace("{file}", "main.js");
         assert!(!path.contains('{'), "{path}: say here what the parameter stands for");
         let answer = Answer::of(app.request(method.clone(), &path)).await;
         let Access::Key(scope) = route.access else {
@@ -130,7 +130,7 @@ async fn every_route_but_the_public_ones_wants_a_key_with_its_scope() {
             assert!(!denied || answer.body["detail"].as_str().unwrap().contains(scope.as_str()), "{}", answer.body);
         }
     }
-    assert_eq!(public, ["/", "/healthz", "/readyz"]);
+    assert_eq!(public, ["/", "/healthz", "/readyz", "/console", "/console/{file}"]);
     assert!(guarded >= 5, "only {guarded} routes are guarded");
     // What is not there is no secret.
     assert_eq!(app.get("/nowhere").await.0, 404);

@@ -1,6 +1,7 @@
 //! The harness.
 
 mod app;
+mod browser;
 mod caller;
 mod close;
 mod exposition;
@@ -13,6 +14,7 @@ mod services;
 mod slow;
 
 pub use app::{TestApp, TestAppBuilder, serve_files};
+pub use browser::{Browser, CONTROL_ENTER, TAB};
 pub use caller::{Answer, Caller};
 pub use close::assert_close;
 pub use exposition::Metrics;
