@@ -30,14 +30,17 @@ async fn ask(app: &TestApp, path: &str) -> Response {
     app.request(Method::GET, path).send().await.unwrap()
 }
 
-fn says<'a>(response: &'a Response, name: header::HeaderName) -> &'a str {
+fn says(response: &Response, name: header::HeaderName) -> &str {
     response.headers().get(&name).unwrap_or_else(|| panic!("no {name}: {response:?}")).to_str().unwrap()
 }
 
 /// The files of the page, as they lie in the sources.
 fn sources() -> BTreeSet<String> {
     let folder = fs::read_dir(project().join("src/api/console")).unwrap();
-    folder.map(|entry| entry.unwrap().file_name().into_string().unwrap()).filter(|name| name != "console.html").collect()
+    folder
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .filter(|name| name != "console.html")
+        .collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -92,7 +95,10 @@ async fn a_browser_that_has_the_page_is_told_so() {
             let request = app.request(Method::GET, path).header(header::IF_NONE_MATCH, format!("\"a\", {known}"));
             let response = request.send().await.unwrap();
             assert_eq!(response.status().as_u16(), status, "{path} {known}");
-            assert_eq!((says(&response, header::ETAG), says(&response, header::CACHE_CONTROL)), (&*revision, "no-cache"));
+            assert_eq!(
+                (says(&response, header::ETAG), says(&response, header::CACHE_CONTROL)),
+                (&*revision, "no-cache")
+            );
             assert_eq!(response.text().await.unwrap().is_empty(), status == 304, "{path} {known}");
         }
     }

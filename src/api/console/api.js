@@ -40,7 +40,14 @@ async function call(path, { method, headers = {}, body, signal }) {
   let response, text;
   try {
     // The default cache mode: another one would send Cache-Control, which the server's own cache listens to.
-    response = await fetch(path, { method, headers: sent, body, signal: until, credentials: "omit", redirect: "error" });
+    response = await fetch(path, {
+      method,
+      headers: sent,
+      body,
+      signal: until,
+      credentials: "omit",
+      redirect: "error",
+    });
     text = await response.text();
   } catch (error) {
     if (signal?.aborted) throw error;
@@ -79,5 +86,8 @@ export function timings(headers) {
     .map((entry) => /^\s*([a-z_]+)\s*;\s*dur=([0-9.]+)/.exec(entry))
     .filter(Boolean)
     .map(([, name, ms]) => ({ name, ms: Number(ms) }));
-  return { stages: stages.filter(({ name }) => name !== "total"), total: stages.find(({ name }) => name === "total")?.ms };
+  return {
+    stages: stages.filter(({ name }) => name !== "total"),
+    total: stages.find(({ name }) => name === "total")?.ms,
+  };
 }

@@ -19,7 +19,9 @@ export async function predictAll({ model, kind, items, told, waiting, signal }) 
   while (left.length) {
     const batch = left.slice(0, rows);
     try {
-      const { data } = await post("v1/predict_batch", `${head}${batch.map((index) => items[index].json).join(",")}]}`, { signal });
+      const { data } = await post("v1/predict_batch", `${head}${batch.map((index) => items[index].json).join(",")}]}`, {
+        signal,
+      });
       batch.forEach((index, at) => told(index, data.predictions[at]));
       left = left.slice(batch.length);
       refusals = 0;
@@ -52,4 +54,5 @@ function faultsOf(problem, kind, length) {
   return faults;
 }
 
-const tooMany = ({ status, errors }) => status === 413 || errors?.some(({ code }) => code === "batch_too_large" || code === "batch_exceeds_quota");
+const tooMany = ({ status, errors }) =>
+  status === 413 || errors?.some(({ code }) => code === "batch_too_large" || code === "batch_exceeds_quota");

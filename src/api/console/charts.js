@@ -17,7 +17,23 @@ export function chart({ title, lines, format, top = null }) {
   const element = el(
     "figure",
     { class: "card chart" },
-    el("figcaption", null, el("h2", null, title), el("p", { class: "now" }, lines.map((line, index) => el("span", { class: `line-${index}` }, figures[index], lines.length > 1 && el("span", { class: "name" }, line))))),
+    el(
+      "figcaption",
+      null,
+      el("h2", null, title),
+      el(
+        "p",
+        { class: "now" },
+        lines.map((line, index) =>
+          el(
+            "span",
+            { class: `line-${index}` },
+            figures[index],
+            lines.length > 1 && el("span", { class: "name" }, line),
+          ),
+        ),
+      ),
+    ),
     el("div", { class: "plot" }, picture, scale),
     el("p", { class: "axis" }, since, cursor),
   );
@@ -38,10 +54,15 @@ export function chart({ title, lines, format, top = null }) {
     const x = (at) => width - ((last - at) / window) * width;
     const y = (value) => HEIGHT - 1 - (value / highest) * (HEIGHT - 8);
     picture.setAttribute("viewBox", `0 0 ${width} ${HEIGHT}`);
-    picture.setAttribute("aria-label", `${title}: ${lines.map((line, index) => `${line} ${format(points.at(-1)?.values[index] ?? null)}`).join(", ")}`);
+    picture.setAttribute(
+      "aria-label",
+      `${title}: ${lines.map((line, index) => `${line} ${format(points.at(-1)?.values[index] ?? null)}`).join(", ")}`,
+    );
     put(
       picture,
-      [0, 0.5, 1].map((share) => svg("line", { class: "rule", x1: 0, x2: width, y1: y(share * highest), y2: y(share * highest) })),
+      [0, 0.5, 1].map((share) =>
+        svg("line", { class: "rule", x1: 0, x2: width, y1: y(share * highest), y2: y(share * highest) }),
+      ),
       lines.length === 1 && svg("path", { class: "area", d: area(points, x, y) }),
       lines.map((_, index) => svg("path", { class: `line line-${index}`, d: path(points, index, x, y) })).reverse(),
       under && svg("line", { class: "cursor", x1: x(under.at), x2: x(under.at), y1: 0, y2: HEIGHT }),
@@ -77,11 +98,18 @@ function runs(points, index) {
 function path(points, index, x, y) {
   const at = (point) => `${x(point.at).toFixed(1)} ${y(point.values[index]).toFixed(1)}`;
   // A point alone is a dot: a line of no length with round ends.
-  return runs(points, index).map((run) => `M${at(run[0])}L${run.map(at).join("L")}`).join("");
+  return runs(points, index)
+    .map((run) => `M${at(run[0])}L${run.map(at).join("L")}`)
+    .join("");
 }
 
 function area(points, x, y) {
-  return runs(points, 0).map((run) => `M${x(run[0].at).toFixed(1)} ${y(0)}L${run.map((point) => `${x(point.at).toFixed(1)} ${y(point.values[0]).toFixed(1)}`).join("L")}L${x(run.at(-1).at).toFixed(1)} ${y(0)}Z`).join("");
+  return runs(points, 0)
+    .map(
+      (run) =>
+        `M${x(run[0].at).toFixed(1)} ${y(0)}L${run.map((point) => `${x(point.at).toFixed(1)} ${y(point.values[0]).toFixed(1)}`).join("L")}L${x(run.at(-1).at).toFixed(1)} ${y(0)}Z`,
+    )
+    .join("");
 }
 
 // The next round number: 1, 2 or 5 with zeros.

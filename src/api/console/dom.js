@@ -27,14 +27,20 @@ function fill(element, properties, children) {
 
 // Replaces what is inside of an element.
 export function put(element, ...children) {
-  element.replaceChildren(...children.flat().filter((child) => child !== null && child !== undefined && child !== false));
+  element.replaceChildren(
+    ...children.flat().filter((child) => child !== null && child !== undefined && child !== false),
+  );
   return element;
 }
 
 // A list of names and what belongs to them: [["Version", "1"], …]. Pairs without a value are left out.
 export function pairs(entries) {
   const known = entries.filter(([, value]) => value !== null && value !== undefined && value !== "");
-  return el("dl", { class: "pairs" }, known.map(([name, value]) => el("div", null, el("dt", null, name), el("dd", null, value))));
+  return el(
+    "dl",
+    { class: "pairs" },
+    known.map(([name, value]) => el("div", null, el("dt", null, name), el("dd", null, value))),
+  );
 }
 
 // A table from the texts of its head and the cells of its rows. `numeric` names the columns that hold numbers.
@@ -44,7 +50,25 @@ export function table(caption, head, rows, numeric = []) {
     "table",
     null,
     el("caption", { class: "unseen" }, caption),
-    el("thead", null, el("tr", null, head.map((text, index) => el("th", { scope: "col", class: kind(index) }, text)))),
-    el("tbody", null, rows.map((row) => el("tr", null, row.map((cell, index) => el("td", { class: kind(index) }, cell))))),
+    el(
+      "thead",
+      null,
+      el(
+        "tr",
+        null,
+        head.map((text, index) => el("th", { scope: "col", class: kind(index) }, text)),
+      ),
+    ),
+    el(
+      "tbody",
+      null,
+      rows.map((row) =>
+        el(
+          "tr",
+          null,
+          row.map((cell, index) => el("td", { class: kind(index) }, cell)),
+        ),
+      ),
+    ),
   );
 }

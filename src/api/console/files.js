@@ -16,7 +16,8 @@ let running = null;
 let address = null;
 
 export function start() {
-  byId("file-note").textContent = `It is read in this page: up to ${bytes(MOST_BYTES)} and ${count(MOST_ROWS, "row")}. Rows go to the server in batches and are stored nowhere.`;
+  byId("file-note").textContent =
+    `It is read in this page: up to ${bytes(MOST_BYTES)} and ${count(MOST_ROWS, "row")}. Rows go to the server in batches and are stored nowhere.`;
   byId("file-input").addEventListener("change", (event) => take(event.target.files[0]));
   byId("file-stop").addEventListener("click", () => running?.abort());
   const drop = byId("drop");
@@ -40,16 +41,28 @@ async function take(chosen) {
   byId("file-run").hidden = true;
   clear(byId("file-notice"));
   byId("file-plan").hidden = true;
-  if (chosen.size > MOST_BYTES) return complain(`${chosen.name} has ${bytes(chosen.size)}, and at most ${bytes(MOST_BYTES)} can be read here.`);
+  if (chosen.size > MOST_BYTES)
+    return complain(`${chosen.name} has ${bytes(chosen.size)}, and at most ${bytes(MOST_BYTES)} can be read here.`);
   const content = readRows(await chosen.text(), chosen.name);
   if (!content.rows.length) return complain(`${chosen.name} has no rows.`);
-  if (content.rows.length > MOST_ROWS) return complain(`${chosen.name} has ${count(content.rows.length, "row")}, and at most ${number(MOST_ROWS)} can be predicted here.`);
+  if (content.rows.length > MOST_ROWS)
+    return complain(
+      `${chosen.name} has ${count(content.rows.length, "row")}, and at most ${number(MOST_ROWS)} can be predicted here.`,
+    );
   file = { name: chosen.name, ...content };
   plan();
 }
 
 function complain(text) {
-  put(byId("file-notice"), el("div", { class: "notice", role: "alert" }, el("p", { class: "title" }, "This file cannot be used."), el("p", null, text)));
+  put(
+    byId("file-notice"),
+    el(
+      "div",
+      { class: "notice", role: "alert" },
+      el("p", { class: "title" }, "This file cannot be used."),
+      el("p", null, text),
+    ),
+  );
 }
 
 // Says what is about to happen, and lets the column be chosen where there is a choice.
@@ -57,12 +70,33 @@ function plan() {
   const model = current();
   const text = !file.json && model?.inputs && takesText(model);
   const columns = file.head ?? (file.rows[0] ?? []).map((_, index) => `column ${index + 1}`);
-  const select = el("select", { id: "file-column" }, columns.map((name, index) => el("option", { value: String(index), selected: index === textColumn(file) }, name)));
-  const run = el("button", { class: "primary", type: "button", id: "file-start", disabled: !model?.inputs, onclick: () => predict(model, text ? Number(select.value) : null) }, `Predict ${count(file.rows.length, "row")}`);
+  const select = el(
+    "select",
+    { id: "file-column" },
+    columns.map((name, index) => el("option", { value: String(index), selected: index === textColumn(file) }, name)),
+  );
+  const run = el(
+    "button",
+    {
+      class: "primary",
+      type: "button",
+      id: "file-start",
+      disabled: !model?.inputs,
+      onclick: () => predict(model, text ? Number(select.value) : null),
+    },
+    `Predict ${count(file.rows.length, "row")}`,
+  );
   put(
     byId("file-plan"),
-    el("p", { id: "file-name" }, el("strong", null, file.name), ` · ${file.json ? "JSON lines" : `CSV, ${count(columns.length, "column")}${file.head ? "" : " without names"}`} · ${count(file.rows.length, "row")}`),
-    text && columns.length > 1 && el("p", { class: "row" }, el("label", { for: "file-column" }, "The text is in"), select),
+    el(
+      "p",
+      { id: "file-name" },
+      el("strong", null, file.name),
+      ` · ${file.json ? "JSON lines" : `CSV, ${count(columns.length, "column")}${file.head ? "" : " without names"}`} · ${count(file.rows.length, "row")}`,
+    ),
+    text &&
+      columns.length > 1 &&
+      el("p", { class: "row" }, el("label", { for: "file-column" }, "The text is in"), select),
     el("div", { class: "row actions" }, run),
   );
   byId("file-plan").hidden = false;
@@ -83,11 +117,12 @@ async function predict(model, column) {
     progress(done, items.length, outcomes);
   };
   const kind = takesText(model) ? "texts" : "inputs";
-  const waiting = (problem) => new Promise((resolve) => {
-    show(byId("file-notice"), problem);
-    const stop = countDown(problem.retryAfter ?? 1, (left) => left === 0 && resolve(clear(byId("file-notice"))));
-    mine.signal.addEventListener("abort", () => resolve(stop()));
-  });
+  const waiting = (problem) =>
+    new Promise((resolve) => {
+      show(byId("file-notice"), problem);
+      const stop = countDown(problem.retryAfter ?? 1, (left) => left === 0 && resolve(clear(byId("file-notice"))));
+      mine.signal.addEventListener("abort", () => resolve(stop()));
+    });
   try {
     await predictAll({ model, kind, items, told, waiting, signal: mine.signal });
   } catch (problem) {
@@ -104,7 +139,12 @@ function begin(rows) {
   byId("file-save").hidden = true;
   Object.assign(byId("file-progress"), { max: rows, value: 0 });
   const blank = Array.from({ length: Math.min(rows, SHOWN) }, (_, index) => [String(index + 1), "", "", "", ""]);
-  put(byId("file-table"), table("Results", ["row", "input", "prediction", "confidence", "from"], blank, [0, 3]), rows > SHOWN && el("p", { class: "note" }, `The first ${SHOWN} rows are shown; the download has all ${number(rows)}.`));
+  put(
+    byId("file-table"),
+    table("Results", ["row", "input", "prediction", "confidence", "from"], blank, [0, 3]),
+    rows > SHOWN &&
+      el("p", { class: "note" }, `The first ${SHOWN} rows are shown; the download has all ${number(rows)}.`),
+  );
 }
 
 function putRow(index, shown, { prediction, cached, fault }) {
@@ -119,7 +159,8 @@ function putRow(index, shown, { prediction, cached, fault }) {
 function progress(done, rows, outcomes) {
   byId("file-progress").value = done;
   const faults = outcomes.filter((outcome) => outcome?.fault).length;
-  byId("file-count").textContent = `${number(done)} of ${count(rows, "row")}${faults ? `, ${number(faults)} with a fault` : ""}`;
+  byId("file-count").textContent =
+    `${number(done)} of ${count(rows, "row")}${faults ? `, ${number(faults)} with a fault` : ""}`;
 }
 
 function finish(source, model, outcomes) {
@@ -127,7 +168,11 @@ function finish(source, model, outcomes) {
   if (address) URL.revokeObjectURL(address);
   address = URL.createObjectURL(new Blob([toCsv(source, model, outcomes)], { type: "text/csv" }));
   const save = byId("file-save");
-  Object.assign(save, { href: address, download: `${source.name.replace(/\.\w+$/, "")}.${model.name}.csv`, hidden: false });
+  Object.assign(save, {
+    href: address,
+    download: `${source.name.replace(/\.\w+$/, "")}.${model.name}.csv`,
+    hidden: false,
+  });
 }
 
 const said = (prediction) => prediction?.label ?? prediction?.labels?.join(" ") ?? JSON.stringify(prediction);
@@ -140,9 +185,19 @@ function toCsv(source, model, outcomes) {
     const { prediction, cached, fault } = outcomes[index] ?? {};
     const shares = labels.map((label) => prediction?.probabilities?.[label] ?? "");
     const known = prediction !== undefined;
-    return [...head.map((_, column) => row[column] ?? ""), known ? said(prediction) : "", prediction?.confidence ?? "", ...shares, known ? String(cached) : "", fault ?? ""];
+    return [
+      ...head.map((_, column) => row[column] ?? ""),
+      known ? said(prediction) : "",
+      prediction?.confidence ?? "",
+      ...shares,
+      known ? String(cached) : "",
+      fault ?? "",
+    ];
   });
   const quote = (cell) => (/[",\r\n]/.test(String(cell)) ? `"${String(cell).replaceAll('"', '""')}"` : String(cell));
-  const all = [[...head, "prediction", "confidence", ...labels.map((label) => `p_${label}`), "cached", "error"], ...rows];
+  const all = [
+    [...head, "prediction", "confidence", ...labels.map((label) => `p_${label}`), "cached", "error"],
+    ...rows,
+  ];
   return `${all.map((row) => row.map(quote).join(",")).join("\r\n")}\r\n`;
 }

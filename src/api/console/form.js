@@ -36,11 +36,26 @@ export function makeForm(model) {
     if (fields.length === 1) return `"input":${values[0]}`;
     return `"input":{${fields.map((field, index) => `${JSON.stringify(field.name)}:${values[index]}`).join(",")}}`;
   };
-  return { element: el("div", { class: "fields" }, fields.map((field) => field.element)), read, mark, clear };
+  return {
+    element: el(
+      "div",
+      { class: "fields" },
+      fields.map((field) => field.element),
+    ),
+    read,
+    mark,
+    clear,
+  };
 }
 
 function textField() {
-  const area = el("textarea", { id: "text", rows: 4, spellcheck: "false", "aria-describedby": "text-fault", placeholder: "Type or paste a text" });
+  const area = el("textarea", {
+    id: "text",
+    rows: 4,
+    spellcheck: "false",
+    "aria-describedby": "text-fault",
+    placeholder: "Type or paste a text",
+  });
   const read = () => JSON.stringify(area.value.toWellFormed?.() ?? area.value);
   return field({ name: "text", label: "Text", pointer: "/text", id: "text", boxes: [area], read });
 }
@@ -50,7 +65,12 @@ function inputField(model, spec) {
   const size = shape.every((dim) => dim >= 0) ? shape.reduce((product, dim) => product * dim, 1) : null;
   const escaped = spec.name.replaceAll("~", "~0").replaceAll("/", "~1");
   // The server points into a list of named inputs by name, and into an only one directly.
-  const place = { name: spec.name, label: spec.name, pointer: model.inputs.length === 1 ? "/input" : `/input/${escaped}`, id: `input-${model.inputs.indexOf(spec)}` };
+  const place = {
+    name: spec.name,
+    label: spec.name,
+    pointer: model.inputs.length === 1 ? "/input" : `/input/${escaped}`,
+    id: `input-${model.inputs.indexOf(spec)}`,
+  };
   const hint = `${spec.datatype} ${shape.length ? `[${shape.map((dim) => (dim < 0 ? "any" : dim)).join(", ")}]` : "one value"}`;
   const boxed = shape.length <= 1 && size !== null && size > 0 && size <= MOST_BOXES;
   return boxed ? boxesField(place, hint, spec, size, shape.length === 0) : listField(place, hint, spec);
@@ -58,7 +78,15 @@ function inputField(model, spec) {
 
 function boxesField(place, hint, spec, size, scalar) {
   const boxes = Array.from({ length: size }, (_, index) =>
-    el("input", { id: `${place.id}-${index}`, autocomplete: "off", spellcheck: "false", "aria-label": `${spec.name}, value ${index + 1} of ${size}`, placeholder: String(index), "aria-describedby": `${place.id}-fault`, onpaste: (event) => spread(event, boxes, index) }),
+    el("input", {
+      id: `${place.id}-${index}`,
+      autocomplete: "off",
+      spellcheck: "false",
+      "aria-label": `${spec.name}, value ${index + 1} of ${size}`,
+      placeholder: String(index),
+      "aria-describedby": `${place.id}-fault`,
+      onpaste: (event) => spread(event, boxes, index),
+    }),
   );
   const read = (tell) => {
     const values = boxes.map((box) => oneNumber(box.value, spec.datatype));
@@ -71,14 +99,24 @@ function boxesField(place, hint, spec, size, scalar) {
 
 // A list that is pasted into one box fills those after it too.
 function spread(event, boxes, from) {
-  const parts = event.clipboardData.getData("text").replace(/^[[\s]+|[\]\s]+$/g, "").split(/[\s,;]+/).filter(Boolean);
+  const parts = event.clipboardData
+    .getData("text")
+    .replace(/^[[\s]+|[\]\s]+$/g, "")
+    .split(/[\s,;]+/)
+    .filter(Boolean);
   if (parts.length < 2) return;
   event.preventDefault();
   boxes.slice(from).forEach((box, index) => (box.value = parts[index] ?? box.value));
 }
 
 function listField(place, hint, spec) {
-  const area = el("textarea", { id: place.id, rows: 3, spellcheck: "false", "aria-describedby": `${place.id}-fault`, placeholder: spec.datatype === "BYTES" ? '["one", "two"]' : "1, 2.5, -3   or   [[1, 2], [3, 4]]" });
+  const area = el("textarea", {
+    id: place.id,
+    rows: 3,
+    spellcheck: "false",
+    "aria-describedby": `${place.id}-fault`,
+    placeholder: spec.datatype === "BYTES" ? '["one", "two"]' : "1, 2.5, -3   or   [[1, 2], [3, 4]]",
+  });
   const read = (tell) => {
     const { json, fault, at } = listOf(area.value, spec.datatype);
     return fault ? tell(fault, at) : json;
@@ -93,13 +131,25 @@ function field({ name, label, pointer, id, hint, boxes, read }) {
     const box = boxes.length > 1 ? boxes[Number.parseInt(at, 10)] : boxes[0];
     if (!text) boxes.forEach((each) => each.removeAttribute("aria-invalid"));
     else (box ? [box] : boxes).forEach((each) => each.setAttribute("aria-invalid", "true"));
-    const where = text && at !== "" && boxes.length === 1 ? `At ${at}: ` : text && at !== "" && box ? `Value ${Number.parseInt(at, 10) + 1}: ` : "";
+    const where =
+      text && at !== "" && boxes.length === 1
+        ? `At ${at}: `
+        : text && at !== "" && box
+          ? `Value ${Number.parseInt(at, 10) + 1}: `
+          : "";
     fault.textContent = text ? where + text : "";
     return null;
   };
   const many = boxes.length > 1;
   const title = many ? el("legend", null, label) : el("label", { for: boxes[0].id }, label);
-  const element = el(many ? "fieldset" : "div", { class: "field" }, title, hint && el("span", { class: "note" }, hint), many ? el("div", { class: "boxes" }, boxes) : boxes, fault);
+  const element = el(
+    many ? "fieldset" : "div",
+    { class: "field" },
+    title,
+    hint && el("span", { class: "note" }, hint),
+    many ? el("div", { class: "boxes" }, boxes) : boxes,
+    fault,
+  );
   const faulty = () => boxes.some((box) => box.hasAttribute("aria-invalid"));
   const focus = () => (boxes.find((box) => box.hasAttribute("aria-invalid")) ?? boxes[0]).focus();
   return { name, pointer, element, tell, faulty, focus, read: () => read(tell) };

@@ -15,10 +15,22 @@ const MOST_POINTS = 150;
 const perSecond = (value) => (value === null ? "–" : `${number(value)}/s`);
 
 const charts = [
-  { of: ({ rate, failed }) => [rate, failed], chart: chart({ title: "Requests", lines: ["all", "failed"], format: perSecond }) },
-  { of: ({ latency }) => latency.toReversed(), chart: chart({ title: "Latency", lines: ["p99", "p95", "p50"], format: millis }) },
-  { of: ({ hits }) => [hits], chart: chart({ title: "From the cache", lines: ["share"], format: (share) => percent(share, 0), top: 1 }) },
-  { of: ({ inFlight, queue }) => [inFlight, queue], chart: chart({ title: "In the server", lines: ["requests", "waiting"], format: (value) => number(value) }) },
+  {
+    of: ({ rate, failed }) => [rate, failed],
+    chart: chart({ title: "Requests", lines: ["all", "failed"], format: perSecond }),
+  },
+  {
+    of: ({ latency }) => latency.toReversed(),
+    chart: chart({ title: "Latency", lines: ["p99", "p95", "p50"], format: millis }),
+  },
+  {
+    of: ({ hits }) => [hits],
+    chart: chart({ title: "From the cache", lines: ["share"], format: (share) => percent(share, 0), top: 1 }),
+  },
+  {
+    of: ({ inFlight, queue }) => [inFlight, queue],
+    chart: chart({ title: "In the server", lines: ["requests", "waiting"], format: (value) => number(value) }),
+  },
 ];
 
 let points = [];
@@ -27,7 +39,10 @@ let watching = null;
 let isOpen = false;
 
 export function start() {
-  put(byId("charts"), charts.map(({ chart: { element } }) => element));
+  put(
+    byId("charts"),
+    charts.map(({ chart: { element } }) => element),
+  );
   document.addEventListener("visibilitychange", go);
   addEventListener("resize", draw);
 }
@@ -84,8 +99,21 @@ function add(stats) {
   const at = performance.now() / 1000;
   const figures = before && between(before.stats, stats, at - before.at);
   before = { stats, at };
-  byId("live-note").textContent = `up for ${span(stats.uptime_seconds)}, ${number(stats.total_requests)} requests, every ${EVERY_MS / 1000} s`;
-  if (!figures) return showModels(stats.models.map((model) => ({ ...model, name: model.model, rate: null, hits: null, inference: null, batch: model.avg_batch_size, queue: model.queue_depth, failed: model.failed_predictions })));
+  byId("live-note").textContent =
+    `up for ${span(stats.uptime_seconds)}, ${number(stats.total_requests)} requests, every ${EVERY_MS / 1000} s`;
+  if (!figures)
+    return showModels(
+      stats.models.map((model) => ({
+        ...model,
+        name: model.model,
+        rate: null,
+        hits: null,
+        inference: null,
+        batch: model.avg_batch_size,
+        queue: model.queue_depth,
+        failed: model.failed_predictions,
+      })),
+    );
   points = [...points, { at, figures }].slice(-MOST_POINTS);
   draw();
   showModels(figures.models);
@@ -93,11 +121,24 @@ function add(stats) {
 
 function draw() {
   if (!isOpen) return;
-  for (const { of, chart: { draw: paint } } of charts) paint(points.map(({ at, figures }) => ({ at, values: of(figures) })));
+  for (const {
+    of,
+    chart: { draw: paint },
+  } of charts)
+    paint(points.map(({ at, figures }) => ({ at, values: of(figures) })));
 }
 
 function showModels(models) {
   const head = ["model", "now", "from cache", "p95 run", "batch", "waiting", "so far", "failed"];
-  const rows = models.map((model) => [`${model.name} ${model.version}`, perSecond(model.rate), percent(model.hits, 0), millis(model.inference), number(model.batch), number(model.queue), number(model.predictions), number(model.failed)]);
+  const rows = models.map((model) => [
+    `${model.name} ${model.version}`,
+    perSecond(model.rate),
+    percent(model.hits, 0),
+    millis(model.inference),
+    number(model.batch),
+    number(model.queue),
+    number(model.predictions),
+    number(model.failed),
+  ]);
   put(byId("live-models"), table("Figures by model", head, rows, [1, 2, 3, 4, 5, 6, 7]));
 }

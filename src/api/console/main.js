@@ -33,13 +33,17 @@ async function connect() {
   try {
     const models = await model.load();
     clear(byId("trouble"));
-    byId("key-state").textContent = typed ? `${typed.split("_").slice(0, 2).join("_")}, ${count(models, "model")}` : "not needed";
+    byId("key-state").textContent = typed
+      ? `${typed.split("_").slice(0, 2).join("_")}, ${count(models, "model")}`
+      : "not needed";
     byId("key-box").open = false;
+    delete byId("content").dataset.locked;
   } catch (problem) {
-    byId("model-card").hidden = true;
+    // There is nothing to see of a server that does not let in. A key may be for other things than models, though.
+    if (problem.status !== 403) byId("content").dataset.locked = "true";
     byId("key-state").textContent = problem.status === 401 ? (typed ? "not accepted" : "needed") : "…";
     byId("key-box").open = problem.status === 401;
-    show(byId("trouble"), problem);
+    show(byId("trouble"), problem, { again: problem.status === 401 ? null : connect });
   }
   byId("content").dataset.ready = "true";
 }

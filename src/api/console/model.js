@@ -3,6 +3,7 @@
 import { get } from "./api.js";
 import { byId, el, pairs, put, table } from "./dom.js";
 import { bytes, millis, number, percent, sentence, short, words } from "./format.js";
+import { clear, show } from "./notice.js";
 
 const listeners = [];
 let models = [];
@@ -18,8 +19,8 @@ export const names = () => models.map(({ name }) => name);
 export const onChoice = (listener) => listeners.push(listener);
 
 export function start() {
-  byId("model").addEventListener("change", () => choose());
-  byId("version").addEventListener("change", () => choose(byId("version").value));
+  byId("model").addEventListener("change", () => turnTo());
+  byId("version").addEventListener("change", () => turnTo(byId("version").value));
   byId("model-facts").open = matchMedia("(min-width: 60rem)").matches;
 }
 
@@ -27,12 +28,37 @@ export function start() {
 export async function load() {
   models = (await get("v1/models")).data.models;
   const before = byId("model").value;
-  const first = models.find(({ name }) => name === before) ?? models.find((model) => model.default) ?? models.find(({ state }) => state === "ready") ?? models[0];
-  put(byId("model"), models.map(({ name, state }) => el("option", { value: name, selected: name === first?.name }, state === "ready" ? name : `${name} (${words(state)})`)));
-  put(byId("models"), models.map(({ name }) => el("option", { value: name })));
+  const first =
+    models.find(({ name }) => name === before) ??
+    models.find((model) => model.default) ??
+    models.find(({ state }) => state === "ready") ??
+    models[0];
+  put(
+    byId("model"),
+    models.map(({ name, state }) =>
+      el(
+        "option",
+        { value: name, selected: name === first?.name },
+        state === "ready" ? name : `${name} (${words(state)})`,
+      ),
+    ),
+  );
+  put(
+    byId("models"),
+    models.map(({ name }) => el("option", { value: name })),
+  );
   byId("model-card").hidden = models.length === 0;
   await choose();
   return models.length;
+}
+
+async function turnTo(version) {
+  try {
+    await choose(version);
+    clear(byId("trouble"));
+  } catch (problem) {
+    show(byId("trouble"), problem, { again: () => turnTo(version) });
+  }
 }
 
 let turn = 0;
@@ -53,8 +79,20 @@ async function choose(version) {
 function describe(model) {
   const select = byId("version");
   select.hidden = model.versions.length < 2;
-  put(select, model.versions.map(({ version, state }) => el("option", { value: version, selected: version === model.version }, state === "ready" ? `version ${version}` : `version ${version} (${words(state)})`)));
-  byId("model-says").textContent = model.state === "ready" ? (model.description ?? "") : sentence(`This version is ${words(model.state)}${model.reason ? `: ${model.reason}` : ""}`);
+  put(
+    select,
+    model.versions.map(({ version, state }) =>
+      el(
+        "option",
+        { value: version, selected: version === model.version },
+        state === "ready" ? `version ${version}` : `version ${version} (${words(state)})`,
+      ),
+    ),
+  );
+  byId("model-says").textContent =
+    model.state === "ready"
+      ? (model.description ?? "")
+      : sentence(`This version is ${words(model.state)}${model.reason ? `: ${model.reason}` : ""}`);
   put(byId("facts"), model.state === "ready" ? facts(model) : []);
 }
 
@@ -64,15 +102,46 @@ function facts(model) {
     pairs([
       ["Version", model.version],
       ["Task", model.task && words(model.task)],
-      ["Text", model.text && (model.text.tokenizer ? `cut after ${number(model.text.max_tokens)} tokens` : `goes into ${model.text.input}`)],
-      ["Labels", model.labels?.length ? el("span", { class: "chips" }, model.labels.map((label) => el("span", { class: "chip" }, label))) : null],
+      [
+        "Text",
+        model.text &&
+          (model.text.tokenizer
+            ? `cut after ${number(model.text.max_tokens)} tokens`
+            : `goes into ${model.text.input}`),
+      ],
+      [
+        "Labels",
+        model.labels?.length
+          ? el(
+              "span",
+              { class: "chips" },
+              model.labels.map((label) => el("span", { class: "chip" }, label)),
+            )
+          : null,
+      ],
     ]),
     tensors("Inputs", model.inputs),
     tensors("Outputs", model.outputs),
     quality(model.metrics),
     pairs([
-      ["Runs", el("span", { title: execution.reason }, `${words(execution.strategy)}, ${number(execution.instances)} × ${number(execution.intra_threads)} threads`)],
-      ["Batches", el("span", { title: batching.reason }, batching.max_batch_size > 1 ? `up to ${number(batching.max_batch_size)} rows, waits ${millis(batching.max_queue_delay_ms)}` : "one row at a time")],
+      [
+        "Runs",
+        el(
+          "span",
+          { title: execution.reason },
+          `${words(execution.strategy)}, ${number(execution.instances)} × ${number(execution.intra_threads)} threads`,
+        ),
+      ],
+      [
+        "Batches",
+        el(
+          "span",
+          { title: batching.reason },
+          batching.max_batch_size > 1
+            ? `up to ${number(batching.max_batch_size)} rows, waits ${millis(batching.max_queue_delay_ms)}`
+            : "one row at a time",
+        ),
+      ],
       ["Provider", model.provider],
       ["Size", `${bytes(model.size_bytes)}, loaded in ${millis(model.load_ms)}`],
       ["Golden samples", model.golden_samples ? `${number(model.golden_samples)} agreed` : null],
@@ -91,7 +160,9 @@ function tensors(title, specs) {
 // The held-out figures, where there are some; else what else is a plain figure.
 function quality(metrics) {
   const source = metrics?.held_out ?? metrics;
-  const figures = Object.entries(source ?? {}).filter(([name, value]) => typeof value === "number" && name !== "at_threshold");
+  const figures = Object.entries(source ?? {}).filter(
+    ([name, value]) => typeof value === "number" && name !== "at_threshold",
+  );
   if (!figures.length) return null;
   const share = (name) => /accuracy|precision|recall|^f1$|auc/.test(name);
   const rows = metrics.rows?.held_out;
@@ -99,6 +170,10 @@ function quality(metrics) {
     "div",
     null,
     el("h3", null, metrics.held_out ? `Held out${rows ? `, ${number(rows)} rows` : ""}` : "Measured"),
-    el("div", { class: "figures" }, pairs(figures.map(([name, value]) => [words(name), share(name) ? percent(value) : number(value)]))),
+    el(
+      "div",
+      { class: "figures" },
+      pairs(figures.map(([name, value]) => [words(name), share(name) ? percent(value) : number(value)])),
+    ),
   );
 }

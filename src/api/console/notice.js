@@ -8,10 +8,16 @@ import { sentence } from "./format.js";
 function explain(problem) {
   switch (problem.status) {
     case 0:
-      return ["The server cannot be reached.", sentence(problem.detail) || "It may have stopped, or the network is gone. Nothing is lost here: try again."];
+      return [
+        "The server cannot be reached.",
+        sentence(problem.detail) || "It may have stopped, or the network is gone. Nothing is lost here: try again.",
+      ];
     case 401:
       return key.get()
-        ? ["This key was not accepted.", "It may be mistyped, revoked or expired. Put in another one at the top, under API key."]
+        ? [
+            "This key was not accepted.",
+            "It may be mistyped, revoked or expired. Put in another one at the top, under API key.",
+          ]
         : ["This server asks for a key.", "Put in yours at the top, under API key."];
     case 403:
       return ["This key may not do that.", sentence(problem.detail)];
@@ -24,19 +30,26 @@ function explain(problem) {
     case 429:
       return ["Too many requests.", sentence(problem.detail)];
     case 503:
-      return [problem.code === "draining" ? "The server is stopping." : "The server has no room for this just now.", sentence(problem.detail)];
+      return [
+        problem.code === "draining" ? "The server is stopping." : "The server has no room for this just now.",
+        sentence(problem.detail),
+      ];
     case 504:
       return ["The answer took too long.", sentence(problem.detail)];
     default:
-      return [problem.status >= 500 ? "Something went wrong in the server." : "The request was not understood.", sentence(problem.detail)];
+      return [
+        problem.status >= 500 ? "Something went wrong in the server." : "The request was not understood.",
+        sentence(problem.detail),
+      ];
   }
 }
 
-// Shows `problem` in `place`. `faults` are the sentences that belong to no field. While there is something to wait for,
-// `button` cannot be pressed. Returns what ends the wait early.
-export function show(place, problem, { faults = [], button = null } = {}) {
+// Shows `problem` in `place`. `faults` are the sentences that belong to no field; `again` is what a button does that tries
+// it once more. While there is something to wait for, that button and `button` cannot be pressed. Returns what ends the wait.
+export function show(place, problem, { faults = [], button = null, again = null } = {}) {
   const [title, text] = explain(problem);
   const wait = el("p", { class: "wait", role: "timer" });
+  const retry = again && el("button", { type: "button", onclick: again }, "Try again");
   put(
     place,
     el(
@@ -44,15 +57,21 @@ export function show(place, problem, { faults = [], button = null } = {}) {
       { class: "notice", role: "alert", "data-code": problem.code },
       el("p", { class: "title" }, title),
       text && el("p", null, text),
-      faults.length > 0 && el("ul", null, faults.map((fault) => el("li", null, fault))),
+      faults.length > 0 &&
+        el(
+          "ul",
+          null,
+          faults.map((fault) => el("li", null, fault)),
+        ),
       problem.requestId && el("p", { class: "note" }, "Request ", el("code", null, problem.requestId)),
+      problem.retryAfter !== null && wait,
+      retry,
     ),
   );
   if (problem.retryAfter === null) return () => {};
-  place.firstChild.append(wait);
   return countDown(problem.retryAfter, (left) => {
     wait.textContent = left > 0 ? `Again in ${left} s` : "You can try again now.";
-    if (button) button.disabled = left > 0;
+    for (const one of [button, retry]) if (one) one.disabled = left > 0;
   });
 }
 

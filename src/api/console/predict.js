@@ -47,7 +47,10 @@ async function predict() {
   const version = model.version === model.default_version ? "" : `"version":${JSON.stringify(model.version)},`;
   byId("result").setAttribute("aria-busy", "true");
   try {
-    const answer = await post("v1/predict", `{"model":${JSON.stringify(model.name)},${version}${input}}`, { fresh: byId("fresh").checked, signal });
+    const answer = await post("v1/predict", `{"model":${JSON.stringify(model.name)},${version}${input}}`, {
+      fresh: byId("fresh").checked,
+      signal,
+    });
     clear(byId("predict-notice"));
     put(byId("result"), showResult(answer));
     byId("result").hidden = false;

@@ -4,7 +4,13 @@
 // where the counters began anew: the server was started again.
 export function between(before, now, seconds) {
   if (!before || now.uptime_seconds < before.uptime_seconds || now.total_requests < before.total_requests) return null;
-  const models = now.models.map((model) => modelBetween(before.models.find((other) => same(model, other)), model, seconds));
+  const models = now.models.map((model) =>
+    modelBetween(
+      before.models.find((other) => same(model, other)),
+      model,
+      seconds,
+    ),
+  );
   const [answered, cached] = ["answered", "cached"].map((name) => models.reduce((sum, model) => sum + model[name], 0));
   const latencies = rises(before.latency_buckets, now.latency_buckets);
   return {

@@ -11,7 +11,12 @@ const LISTS = [
   ["failed", "Failed"],
 ];
 
-const FILTERS = { model: "filter-model", code: "filter-code", min_latency_ms: "filter-latency", request_id: "filter-id" };
+const FILTERS = {
+  model: "filter-model",
+  code: "filter-code",
+  min_latency_ms: "filter-latency",
+  request_id: "filter-id",
+};
 
 let asking = null;
 
@@ -34,7 +39,8 @@ async function load() {
   asking?.abort();
   const { signal } = (asking = new AbortController());
   const query = new URLSearchParams({ limit: "50" });
-  for (const [name, field] of Object.entries(FILTERS)) if (byId(field).value.trim()) query.set(name, byId(field).value.trim());
+  for (const [name, field] of Object.entries(FILTERS))
+    if (byId(field).value.trim()) query.set(name, byId(field).value.trim());
   try {
     const { data } = await get(`v1/debug/requests?${query}`, { signal });
     clear(byId("requests-notice"));
@@ -49,10 +55,23 @@ async function load() {
 function content(data, id) {
   if (id) {
     const found = [...data.failed, ...data.slowest].find((record) => record.request_id === id);
-    return found ? entry(found, true) : el("p", { class: "empty", id: "no-record" }, "This request is not remembered: only the slowest of the last hour and the failed ones are.");
+    return found
+      ? entry(found, true)
+      : el(
+          "p",
+          { class: "empty", id: "no-record" },
+          "This request is not remembered: only the slowest of the last hour and the failed ones are.",
+        );
   }
   return LISTS.map(([name, title]) =>
-    el("section", { "data-list": name }, el("h2", null, title, " ", el("span", { class: "note" }, count(data[name].length, "request"))), data[name].length ? data[name].map((record) => entry(record, false)) : el("p", { class: "empty" }, "None, with these filters.")),
+    el(
+      "section",
+      { "data-list": name },
+      el("h2", null, title, " ", el("span", { class: "note" }, count(data[name].length, "request"))),
+      data[name].length
+        ? data[name].map((record) => entry(record, false))
+        : el("p", { class: "empty" }, "None, with these filters."),
+    ),
   );
 }
 
@@ -67,7 +86,12 @@ function entry(record, open) {
       null,
       el("time", { datetime: record.time }, new Date(record.time).toLocaleTimeString("en-GB")),
       el("span", { class: failed ? "status bad" : "status" }, String(record.status_code)),
-      el("span", { class: "what" }, record.error_code ? words(record.error_code) : record.route, el("span", { class: "note" }, model)),
+      el(
+        "span",
+        { class: "what" },
+        record.error_code ? words(record.error_code) : record.route,
+        el("span", { class: "note" }, model),
+      ),
       stageLine(stagesOf(record)),
       el("span", { class: "figure" }, millis(record.latency_ms)),
     ),
@@ -75,7 +99,8 @@ function entry(record, open) {
   );
 }
 
-const stagesOf = (record) => Object.entries(record.stages ?? {}).flatMap(([name, ms]) => (ms === null ? [] : [{ name, ms }]));
+const stagesOf = (record) =>
+  Object.entries(record.stages ?? {}).flatMap(([name, ms]) => (ms === null ? [] : [{ name, ms }]));
 
 function facts(record) {
   const code = (text) => text && el("code", { title: text }, short(text, 40));
@@ -92,6 +117,11 @@ function facts(record) {
     ["Cache", record.cache],
     ["Items", record.batch_size && number(record.batch_size)],
     ["Shapes", record.shapes?.length ? record.shapes.map((shape) => `[${shape.join(", ")}]`).join(" ") : null],
-    ["In and out", record.request_bytes === null || record.request_bytes === undefined ? null : `${bytes(record.request_bytes)}, ${bytes(record.response_bytes)}`],
+    [
+      "In and out",
+      record.request_bytes === null || record.request_bytes === undefined
+        ? null
+        : `${bytes(record.request_bytes)}, ${bytes(record.response_bytes)}`,
+    ],
   ]);
 }

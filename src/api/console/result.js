@@ -20,7 +20,10 @@ export function showResult({ data, headers, seenMs }) {
       ["Seen by this page", millis(seenMs)],
       ["Model", `${data.model} ${data.model_version}`],
       ["Provider", data.provider],
-      ["Request", el("a", { href: `#/requests/${encodeURIComponent(data.id)}`, id: "record-link" }, el("code", null, data.id))],
+      [
+        "Request",
+        el("a", { href: `#/requests/${encodeURIComponent(data.id)}`, id: "record-link" }, el("code", null, data.id)),
+      ],
     ]),
   ];
 }
@@ -28,7 +31,11 @@ export function showResult({ data, headers, seenMs }) {
 // The same in one sentence, for those who listen.
 export function inWords({ data, headers }) {
   const { label, labels, confidence } = data.prediction ?? {};
-  const what = label ? `${label}, ${percent(confidence)}` : labels ? labels.join(", ") || "none of the labels" : "The answer is there";
+  const what = label
+    ? `${label}, ${percent(confidence)}`
+    : labels
+      ? labels.join(", ") || "none of the labels"
+      : "The answer is there";
   return `${what}. ${data.cached ? "From the cache" : "Computed"} in ${millis(timings(headers).total)}.`;
 }
 
@@ -40,17 +47,30 @@ function origin(data, headers) {
   const stored = status.includes("stored") ? ", kept for the next time" : "";
   const collapsed = status.includes("collapsed") ? ", together with an equal request" : "";
   const text = data.cached ? `From the cache${tier ? ` (${tier})` : ""}` : "Computed";
-  const since = data.cached && headers.has("Age") ? `, computed ${age < 1 ? "just now" : `${span(age)} ago`}` : stored + collapsed;
-  return el("p", { class: "origin", id: "origin", "data-cached": String(data.cached), title: status }, el("strong", null, text), since);
+  const since =
+    data.cached && headers.has("Age") ? `, computed ${age < 1 ? "just now" : `${span(age)} ago`}` : stored + collapsed;
+  return el(
+    "p",
+    { class: "origin", id: "origin", "data-cached": String(data.cached), title: status },
+    el("strong", null, text),
+    since,
+  );
 }
 
 function prediction(value) {
   if (value?.probabilities) {
-    const head = value.labels ? [value.labels.join(", ") || "none"] : [value.label ?? "no label", el("span", { class: "figure" }, percent(value.confidence))];
-    return [el("p", { class: "label", id: "label" }, ...head), bars(value.probabilities, value.labels ?? [value.label])];
+    const head = value.labels
+      ? [value.labels.join(", ") || "none"]
+      : [value.label ?? "no label", el("span", { class: "figure" }, percent(value.confidence))];
+    return [
+      el("p", { class: "label", id: "label" }, ...head),
+      bars(value.probabilities, value.labels ?? [value.label]),
+    ];
   }
   if (value !== null && typeof value === "object" && !Array.isArray(value)) {
-    return Object.entries(value).map(([name, part]) => el("div", { class: "named" }, el("h3", null, name), tensor(part)));
+    return Object.entries(value).map(([name, part]) =>
+      el("div", { class: "named" }, el("h3", null, name), tensor(part)),
+    );
   }
   return [tensor(value)];
 }
@@ -69,7 +89,12 @@ function bars(probabilities, named) {
     );
   });
   const rest = sorted.length - rows.length;
-  return el("div", null, el("ol", { class: "bars", "aria-label": "Probabilities" }, rows), rest > 0 && el("p", { class: "note" }, `and ${rest} less probable ones`));
+  return el(
+    "div",
+    null,
+    el("ol", { class: "bars", "aria-label": "Probabilities" }, rows),
+    rest > 0 && el("p", { class: "note" }, `and ${rest} less probable ones`),
+  );
 }
 
 // A number large, a list as a grid, a matrix as a table, anything deeper as it came.
@@ -77,19 +102,38 @@ function tensor(value) {
   if (!Array.isArray(value)) return el("p", { class: "label" }, cell(value));
   if (value.length === 1 && !Array.isArray(value[0])) return el("p", { class: "label" }, cell(value[0]));
   if (value.every((item) => !Array.isArray(item))) return grid(value);
-  const matrix = value.every((row) => Array.isArray(row) && row.length <= 12 && row.every((item) => !Array.isArray(item)));
+  const matrix = value.every(
+    (row) => Array.isArray(row) && row.length <= 12 && row.every((item) => !Array.isArray(item)),
+  );
   if (matrix && value.length <= 50) {
     const head = ["", ...value[0].map((_, index) => String(index))];
-    return el("div", { class: "wide" }, table("Values", head, value.map((row, index) => [String(index), ...row.map(cell)]), [...head.keys()].slice(1)));
+    return el(
+      "div",
+      { class: "wide" },
+      table(
+        "Values",
+        head,
+        value.map((row, index) => [String(index), ...row.map(cell)]),
+        [...head.keys()].slice(1),
+      ),
+    );
   }
   const text = JSON.stringify(value);
   return el("pre", null, text.length > 4000 ? `${text.slice(0, 4000)} …` : text);
 }
 
 function grid(values) {
-  const items = values.slice(0, MOST_VALUES).map((value, index) => el("li", null, el("span", { class: "index" }, String(index)), cell(value)));
+  const items = values
+    .slice(0, MOST_VALUES)
+    .map((value, index) => el("li", null, el("span", { class: "index" }, String(index)), cell(value)));
   const rest = values.length - items.length;
-  return el("div", null, el("ol", { class: "values", "aria-label": "Values" }, items), rest > 0 && el("p", { class: "note" }, `and ${number(rest)} more`));
+  return el(
+    "div",
+    null,
+    el("ol", { class: "values", "aria-label": "Values" }, items),
+    rest > 0 && el("p", { class: "note" }, `and ${number(rest)} more`),
+  );
 }
 
-const cell = (value) => (typeof value === "number" ? number(value, 6) : value === null ? "not a number" : String(value));
+const cell = (value) =>
+  typeof value === "number" ? number(value, 6) : value === null ? "not a number" : String(value);

@@ -17,7 +17,10 @@ export function readRows(text, name) {
   const rows = cells(lines, delimiter(lines)).filter((row) => row.length > 1 || row[0].trim() !== "");
   // A first row without any number, above others, is taken for names; one column may be all text, so its name has to be a word.
   const first = rows[0] ?? [];
-  const named = rows.length > 1 && first.every((cell) => cell.trim() !== "" && Number.isNaN(Number(cell))) && (first.length > 1 || /^\w{1,40}$/.test(first[0].trim()));
+  const named =
+    rows.length > 1 &&
+    first.every((cell) => cell.trim() !== "" && Number.isNaN(Number(cell))) &&
+    (first.length > 1 || /^\w{1,40}$/.test(first[0].trim()));
   return { json: false, head: named ? first.map((cell) => cell.trim()) : null, rows: named ? rows.slice(1) : rows };
 }
 
@@ -82,7 +85,8 @@ function fromJson(model) {
     const wrapped = value !== null && typeof value === "object" && !Array.isArray(value) && member in value;
     // What is not wrapped goes on as it was written, with all digits of its numbers.
     const json = wrapped ? JSON.stringify(value[member]) : line;
-    if (takesText(model) && typeof JSON.parse(json) !== "string") return { fault: 'A text is wanted: "…" or {"text": "…"}.', shown: line };
+    if (takesText(model) && typeof JSON.parse(json) !== "string")
+      return { fault: 'A text is wanted: "…" or {"text": "…"}.', shown: line };
     return { json, shown: takesText(model) ? JSON.parse(json) : json };
   };
 }
@@ -107,7 +111,9 @@ function fromNumbers({ head }, model) {
 // The columns of an input: those named like it, with or without an index; for an only input, all of them.
 function columnsOf(spec, head, only) {
   const rest = (name) => (name.startsWith(spec.name) ? name.slice(spec.name.length) : null);
-  const own = (head ?? []).flatMap((name, column) => (rest(name) !== null && /^([[_. ]?\d+\]?)?$/.test(rest(name)) ? [column] : []));
+  const own = (head ?? []).flatMap((name, column) =>
+    rest(name) !== null && /^([[_. ]?\d+\]?)?$/.test(rest(name)) ? [column] : [],
+  );
   return own.length || !only ? own : "all";
 }
 
@@ -116,5 +122,7 @@ function inputOf(spec, shape, own) {
   if (own.length === 1) return listOf(own[0], spec.datatype);
   const values = own.map((text) => oneNumber(text, spec.datatype));
   const wrong = values.findIndex(({ fault }) => fault);
-  return wrong >= 0 ? { fault: `Column ${wrong + 1} of ${spec.name}: ${values[wrong].fault}` } : { json: `[${values.map(({ json }) => json).join(",")}]` };
+  return wrong >= 0
+    ? { fault: `Column ${wrong + 1} of ${spec.name}: ${values[wrong].fault}` }
+    : { json: `[${values.map(({ json }) => json).join(",")}]` };
 }

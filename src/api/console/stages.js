@@ -5,7 +5,11 @@ import { millis, words } from "./format.js";
 
 // `stages` is [{ name, ms }, …] in the order in which a request passes them.
 export function stageBar(stages, total) {
-  const whole = Math.max(total ?? 0, stages.reduce((sum, { ms }) => sum + ms, 0), Number.EPSILON);
+  const whole = Math.max(
+    total ?? 0,
+    stages.reduce((sum, { ms }) => sum + ms, 0),
+    Number.EPSILON,
+  );
   let from = 0;
   const rows = stages.map(({ name, ms }) => {
     const bar = el("span", { class: `bar stage-${name}` });

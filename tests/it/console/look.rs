@@ -81,7 +81,8 @@ async fn nothing_comes_from_elsewhere() {
     for name in SECTIONS {
         browser.go(&section(&app.url("/console"), name)).await;
     }
-    let loaded = browser.run("return performance.getEntriesByType('resource').map(({ name }) => name)", json!([])).await;
+    let loaded =
+        browser.run("return performance.getEntriesByType('resource').map(({ name }) => name)", json!([])).await;
     let loaded: Vec<String> = serde_json::from_value(loaded).unwrap();
     assert!(loaded.len() > 10, "{loaded:?}");
     assert!(loaded.iter().all(|url| url.starts_with(&app.url("/"))), "{loaded:?}");

@@ -106,7 +106,12 @@ async fn what_does_not_fit_is_told_at_its_field() {
     // A number of another kind is found by the server, which points at it.
     browser.fill("#input-0-1", "0").await;
     browser.click("#run").await;
-    browser.until("the server's word is at the field", "return document.querySelector('#input-1-fault').textContent !== ''").await;
+    browser
+        .until(
+            "the server's word is at the field",
+            "return document.querySelector('#input-1-fault').textContent !== ''",
+        )
+        .await;
     assert_eq!(browser.run(focused, json!([])).await, "input-1-0");
     assert_eq!((browser.text("#input-0-fault").await, browser.count("[aria-invalid]").await), (String::new(), 1));
     assert_eq!(browser.complaints(&[FAILED_FETCH]).await, Vec::<String>::new());

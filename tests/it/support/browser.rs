@@ -208,4 +208,3 @@ fn start_driver() -> (Child, SocketAddr) {
     std::thread::spawn(move || lines.for_each(drop));
     (driver, SocketAddr::from(([127, 0, 0, 1], port)))
 }
-
