@@ -50,6 +50,8 @@ static FILES: &[File] = &files! {
     "batches.js" JAVASCRIPT
     "charts.js" JAVASCRIPT
     "dom.js" JAVASCRIPT
+    "facts.js" JAVASCRIPT
+    "fields.js" JAVASCRIPT
     "files.js" JAVASCRIPT
     "form.js" JAVASCRIPT
     "format.js" JAVASCRIPT

@@ -14,26 +14,12 @@ export function chart({ title, lines, format, top = null }) {
   const picture = svg("svg", { role: "img", height: HEIGHT, width: "100%" });
   const scale = el("span", { class: "scale" });
   const [since, cursor] = [el("span"), el("span", null, "now")];
+  const name = (line) => lines.length > 1 && el("span", { class: "name" }, line);
+  const now = lines.map((line, index) => el("span", { class: `line-${index}` }, name(line), figures[index]));
   const element = el(
     "figure",
     { class: "card chart" },
-    el(
-      "figcaption",
-      null,
-      el("h2", null, title),
-      el(
-        "p",
-        { class: "now" },
-        lines.map((line, index) =>
-          el(
-            "span",
-            { class: `line-${index}` },
-            figures[index],
-            lines.length > 1 && el("span", { class: "name" }, line),
-          ),
-        ),
-      ),
-    ),
+    el("figcaption", null, el("h2", null, title), el("p", { class: "now" }, now)),
     el("div", { class: "plot" }, picture, scale),
     el("p", { class: "axis" }, since, cursor),
   );
@@ -67,7 +53,8 @@ export function chart({ title, lines, format, top = null }) {
       lines.map((_, index) => svg("path", { class: `line line-${index}`, d: path(points, index, x, y) })).reverse(),
       under && svg("line", { class: "cursor", x1: x(under.at), x2: x(under.at), y1: 0, y2: HEIGHT }),
     );
-    scale.textContent = format(highest);
+    // A round number: its zeros say nothing.
+    scale.textContent = format(highest).replace(/\.0+(?!\d)/, "");
     since.textContent = `${span(window)} ago`;
     tell();
   };

@@ -29,6 +29,8 @@ export function start() {
   drop.addEventListener("drop", (event) => {
     event.preventDefault();
     drop.classList.remove("over");
+    // The chooser beside it says the name too.
+    byId("file-input").files = event.dataTransfer.files;
     take(event.dataTransfer.files[0]);
   });
   onChoice(() => file && plan());

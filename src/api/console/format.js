@@ -50,7 +50,8 @@ export function span(seconds) {
   ];
   if (days) return `${days} d ${hours} h`;
   if (hours) return `${hours} h ${minutes} min`;
-  return minutes ? `${minutes} min ${whole % 60} s` : `${whole} s`;
+  if (minutes) return whole % 60 ? `${minutes} min ${whole % 60} s` : `${minutes} min`;
+  return `${whole} s`;
 }
 
 // A server's sentence with a capital and a full stop.

@@ -3,7 +3,7 @@
 import { get } from "./api.js";
 import { chart } from "./charts.js";
 import { byId, put, table } from "./dom.js";
-import { millis, number, percent, span } from "./format.js";
+import { UNKNOWN, number, percent, span } from "./format.js";
 import { clear, show } from "./notice.js";
 import { between } from "./readings.js";
 
@@ -12,7 +12,9 @@ const EVERY_MS = 2000;
 // Five minutes.
 const MOST_POINTS = 150;
 
-const perSecond = (value) => (value === null ? "–" : `${number(value)}/s`);
+const inMillis = (value) => (value === null ? UNKNOWN : `${number(value)} ms`);
+
+const perSecond = (value) => (value === null ? UNKNOWN : `${number(value)}/s`);
 
 const charts = [
   {
@@ -21,7 +23,7 @@ const charts = [
   },
   {
     of: ({ latency }) => latency.toReversed(),
-    chart: chart({ title: "Latency", lines: ["p99", "p95", "p50"], format: millis }),
+    chart: chart({ title: "Latency", lines: ["p99", "p95", "p50"], format: inMillis }),
   },
   {
     of: ({ hits }) => [hits],
@@ -134,7 +136,7 @@ function showModels(models) {
     `${model.name} ${model.version}`,
     perSecond(model.rate),
     percent(model.hits, 0),
-    millis(model.inference),
+    inMillis(model.inference),
     number(model.batch),
     number(model.queue),
     number(model.predictions),

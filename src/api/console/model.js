@@ -1,8 +1,9 @@
-// Which models there are, which one is chosen, and everything that is known about it.
+// Which models there are, and which one is chosen.
 
 import { get } from "./api.js";
-import { byId, el, pairs, put, table } from "./dom.js";
-import { bytes, millis, number, percent, sentence, short, words } from "./format.js";
+import { byId, el, put } from "./dom.js";
+import { facts } from "./facts.js";
+import { sentence, words } from "./format.js";
 import { clear, show } from "./notice.js";
 
 const listeners = [];
@@ -94,86 +95,4 @@ function describe(model) {
       ? (model.description ?? "")
       : sentence(`This version is ${words(model.state)}${model.reason ? `: ${model.reason}` : ""}`);
   put(byId("facts"), model.state === "ready" ? facts(model) : []);
-}
-
-function facts(model) {
-  const { batching, execution } = model;
-  return [
-    pairs([
-      ["Version", model.version],
-      ["Task", model.task && words(model.task)],
-      [
-        "Text",
-        model.text &&
-          (model.text.tokenizer
-            ? `cut after ${number(model.text.max_tokens)} tokens`
-            : `goes into ${model.text.input}`),
-      ],
-      [
-        "Labels",
-        model.labels?.length
-          ? el(
-              "span",
-              { class: "chips" },
-              model.labels.map((label) => el("span", { class: "chip" }, label)),
-            )
-          : null,
-      ],
-    ]),
-    tensors("Inputs", model.inputs),
-    tensors("Outputs", model.outputs),
-    quality(model.metrics),
-    pairs([
-      [
-        "Runs",
-        el(
-          "span",
-          { title: execution.reason },
-          `${words(execution.strategy)}, ${number(execution.instances)} × ${number(execution.intra_threads)} threads`,
-        ),
-      ],
-      [
-        "Batches",
-        el(
-          "span",
-          { title: batching.reason },
-          batching.max_batch_size > 1
-            ? `up to ${number(batching.max_batch_size)} rows, waits ${millis(batching.max_queue_delay_ms)}`
-            : "one row at a time",
-        ),
-      ],
-      ["Provider", model.provider],
-      ["Size", `${bytes(model.size_bytes)}, loaded in ${millis(model.load_ms)}`],
-      ["Golden samples", model.golden_samples ? `${number(model.golden_samples)} agreed` : null],
-      ["Digest", el("code", { title: model.digest }, short(model.digest.replace("sha256:", ""), 17))],
-    ]),
-    el("p", { class: "note" }, sentence(execution.reason)),
-  ];
-}
-
-function tensors(title, specs) {
-  const shape = (dims) => `[${dims.map((dim) => (dim < 0 ? "any" : dim)).join(", ")}]`;
-  const rows = specs.map((spec) => [el("code", null, spec.name), spec.datatype, shape(spec.shape)]);
-  return el("div", null, el("h3", null, title), table(title, ["name", "type", "shape"], rows));
-}
-
-// The held-out figures, where there are some; else what else is a plain figure.
-function quality(metrics) {
-  const source = metrics?.held_out ?? metrics;
-  const figures = Object.entries(source ?? {}).filter(
-    ([name, value]) => typeof value === "number" && name !== "at_threshold",
-  );
-  if (!figures.length) return null;
-  const share = (name) => /accuracy|precision|recall|^f1$|auc/.test(name);
-  const rows = metrics.rows?.held_out;
-  return el(
-    "div",
-    null,
-    el("h3", null, metrics.held_out ? `Held out${rows ? `, ${number(rows)} rows` : ""}` : "Measured"),
-    el(
-      "div",
-      { class: "figures" },
-      pairs(figures.map(([name, value]) => [words(name), share(name) ? percent(value) : number(value)])),
-    ),
-  );
 }

@@ -44,11 +44,11 @@ function origin(data, headers) {
   const status = headers.get("Cache-Status") ?? "";
   const tier = /glassbox-(\w+); hit/.exec(status)?.[1];
   const age = Number(headers.get("Age"));
-  const stored = status.includes("stored") ? ", kept for the next time" : "";
-  const collapsed = status.includes("collapsed") ? ", together with an equal request" : "";
+  const stored = status.includes("stored") ? "kept for the next time" : "";
+  const collapsed = status.includes("collapsed") ? "together with an equal request" : "";
   const text = data.cached ? `From the cache${tier ? ` (${tier})` : ""}` : "Computed";
   const since =
-    data.cached && headers.has("Age") ? `, computed ${age < 1 ? "just now" : `${span(age)} ago`}` : stored + collapsed;
+    data.cached && headers.has("Age") ? `computed ${age < 1 ? "just now" : `${span(age)} ago`}` : stored + collapsed;
   return el(
     "p",
     { class: "origin", id: "origin", "data-cached": String(data.cached), title: status },

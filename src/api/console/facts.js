@@ -1,0 +1,61 @@
+// Everything that is known about a model that is ready.
+
+import { el, pairs, table } from "./dom.js";
+import { bytes, count, millis, number, percent, short, words } from "./format.js";
+
+// What is shown of an answer of /v1/models/{model}.
+export function facts(model) {
+  const { text, labels, batching, execution } = model;
+  return [
+    pairs([
+      ["Version", model.version],
+      ["Task", model.task && words(model.task)],
+      ["Text", text?.tokenizer ? `cut after ${number(text.max_tokens)} tokens` : null],
+      ["Labels", labels?.length ? chips(labels) : null],
+    ]),
+    tensors("Inputs", model.inputs),
+    tensors("Outputs", model.outputs),
+    quality(model.metrics),
+    el("h3", null, "How it runs"),
+    pairs([
+      ["Strategy", `${words(execution.strategy)}, ${count(execution.instances, "session")}`],
+      ["Why", execution.reason],
+      ["Batches", batches(batching)],
+      ["Provider", model.provider],
+      ["Size", `${bytes(model.size_bytes)}, loaded in ${millis(model.load_ms)}`],
+      ["Golden samples", model.golden_samples ? `${number(model.golden_samples)} agreed` : null],
+      ["Digest", el("code", { title: model.digest }, short(model.digest.replace("sha256:", ""), 17))],
+    ]),
+  ];
+}
+
+function chips(labels) {
+  const chip = (label) => el("span", { class: "chip" }, label);
+  return el("span", { class: "chips" }, labels.map(chip));
+}
+
+function batches({ max_batch_size: rows, max_queue_delay_ms: delay, reason }) {
+  if (rows <= 1) return `one row at a time${reason ? `: ${reason}` : ""}`;
+  return `up to ${number(rows)} rows${delay > 0 ? `, wait ${millis(delay)}` : ""}`;
+}
+
+function tensors(title, specs) {
+  const shape = (dims) => `[${dims.map((dim) => (dim < 0 ? "any" : dim)).join(", ")}]`;
+  const rows = specs.map((spec) => [el("code", null, spec.name), spec.datatype, shape(spec.shape)]);
+  return el("div", { class: "tensors" }, el("h3", null, title), table(title, ["name", "type", "shape"], rows));
+}
+
+// The held-out figures, where there are some; else what else is a plain figure.
+function quality(metrics) {
+  const isFigure = ([name, value]) => typeof value === "number" && name !== "at_threshold";
+  const figures = Object.entries(metrics?.held_out ?? metrics ?? {}).filter(isFigure);
+  if (!figures.length) return null;
+  const isShare = (name) => /accuracy|precision|recall|^f1$|auc/.test(name);
+  const rows = metrics.rows?.held_out;
+  return el(
+    "div",
+    null,
+    el("h3", null, metrics.held_out ? `Held out${rows ? `, ${number(rows)} rows` : ""}` : "Measured"),
+    pairs(figures.map(([name, value]) => [words(name), isShare(name) ? percent(value) : number(value)])),
+  );
+}
