@@ -49,6 +49,7 @@ static FILES: &[File] = &files! {
     "api.js" JAVASCRIPT
     "batches.js" JAVASCRIPT
     "charts.js" JAVASCRIPT
+    "csv.js" JAVASCRIPT
     "dom.js" JAVASCRIPT
     "facts.js" JAVASCRIPT
     "fields.js" JAVASCRIPT

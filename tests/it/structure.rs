@@ -83,6 +83,17 @@ fn every_file_says_what_it_is_for_and_stays_short() {
         let lines = file.text.lines().count();
         assert!(lines <= MOST_LINES, "{} has {lines} lines, more than {MOST_LINES}", file.name);
     }
+    // What browsers are sent keeps to the same.
+    for path in files("src/api/console") {
+        let (name, text) = (path.display(), fs::read_to_string(&path).unwrap());
+        let opening = match path.extension().and_then(|extension| extension.to_str()) {
+            Some("js") => "// ",
+            Some("css") => "/* ",
+            _ => "<",
+        };
+        assert!(text.starts_with(opening), "{name} does not open with '{opening}'");
+        assert!(text.lines().count() <= MOST_LINES, "{name} has more than {MOST_LINES} lines");
+    }
 }
 
 #[test]
@@ -140,9 +151,7 @@ struct Source {
 
 fn sources() -> Vec<Source> {
     let root = project().join("src");
-    let mut files = Vec::new();
-    collect(&root, &mut files);
-    files.sort();
+    let files: Vec<_> = files("src").into_iter().filter(|path| path.extension().is_some_and(|it| it == "rs")).collect();
     assert!(files.len() > 30, "only {} files were found", files.len());
     let source = |path: PathBuf| {
         let name = path.strip_prefix(&root).unwrap().to_str().unwrap().to_owned();
@@ -151,6 +160,14 @@ fn sources() -> Vec<Source> {
         Source { text: fs::read_to_string(&path).unwrap(), name, module }
     };
     files.into_iter().map(source).collect()
+}
+
+/// All files in a folder of the project, and in those inside of it.
+fn files(folder: &str) -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    collect(&project().join(folder), &mut files);
+    files.sort();
+    files
 }
 
 fn collect(folder: &Path, files: &mut Vec<PathBuf>) {

@@ -1,6 +1,7 @@
 // Many rows at once: a file is read in the page, predicted in batches, shown as a table and given back as CSV.
 
 import { predictAll } from "./batches.js";
+import { said, writeCsv } from "./csv.js";
 import { byId, el, put, table } from "./dom.js";
 import { takesText } from "./form.js";
 import { bytes, count, number, percent, short } from "./format.js";
@@ -168,38 +169,11 @@ function progress(done, rows, outcomes) {
 function finish(source, model, outcomes) {
   byId("file-stop").hidden = true;
   if (address) URL.revokeObjectURL(address);
-  address = URL.createObjectURL(new Blob([toCsv(source, model, outcomes)], { type: "text/csv" }));
+  address = URL.createObjectURL(new Blob([writeCsv(source, model, outcomes)], { type: "text/csv" }));
   const save = byId("file-save");
   Object.assign(save, {
     href: address,
     download: `${source.name.replace(/\.\w+$/, "")}.${model.name}.csv`,
     hidden: false,
   });
-}
-
-const said = (prediction) => prediction?.label ?? prediction?.labels?.join(" ") ?? JSON.stringify(prediction);
-
-// What was read, with what came out beside it.
-function toCsv(source, model, outcomes) {
-  const labels = model.labels ?? [];
-  const head = source.head ?? (source.rows[0] ?? []).map((_, index) => (source.json ? "line" : `column_${index + 1}`));
-  const rows = source.rows.map((row, index) => {
-    const { prediction, cached, fault } = outcomes[index] ?? {};
-    const shares = labels.map((label) => prediction?.probabilities?.[label] ?? "");
-    const known = prediction !== undefined;
-    return [
-      ...head.map((_, column) => row[column] ?? ""),
-      known ? said(prediction) : "",
-      prediction?.confidence ?? "",
-      ...shares,
-      known ? String(cached) : "",
-      fault ?? "",
-    ];
-  });
-  const quote = (cell) => (/[",\r\n]/.test(String(cell)) ? `"${String(cell).replaceAll('"', '""')}"` : String(cell));
-  const all = [
-    [...head, "prediction", "confidence", ...labels.map((label) => `p_${label}`), "cached", "error"],
-    ...rows,
-  ];
-  return `${all.map((row) => row.map(quote).join(",")).join("\r\n")}\r\n`;
 }

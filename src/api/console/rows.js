@@ -1,5 +1,6 @@
 // Reads the rows of a CSV or JSON-lines file, and makes items of them for the chosen model.
 
+import { readCsv } from "./csv.js";
 import { itemShape, takesText } from "./form.js";
 import { isJson, listOf, oneNumber } from "./values.js";
 
@@ -14,7 +15,7 @@ export function readRows(text, name) {
     const rows = lines.split(/\r?\n/).filter((line) => line.trim() !== "");
     return { json: true, head: null, rows: rows.map((line) => [line.trim()]) };
   }
-  const rows = cells(lines, delimiter(lines)).filter((row) => row.length > 1 || row[0].trim() !== "");
+  const rows = readCsv(lines).filter((row) => row.length > 1 || row[0].trim() !== "");
   // A first row without any number, above others, is taken for names; one column may be all text, so its name has to be a word.
   const first = rows[0] ?? [];
   const named =
@@ -29,38 +30,6 @@ function looksLikeJson(text, name) {
   if (/\.(csv|tsv)$/i.test(name)) return false;
   const [line] = text.trimStart().split(/\r?\n/, 1);
   return /^["[{]/.test(line) && isJson(line);
-}
-
-function delimiter(text) {
-  const [line] = text.split(/\r?\n/, 1);
-  const bare = line.replace(/"[^"]*"/g, "");
-  const often = (mark) => bare.split(mark).length;
-  return ["\t", ";"].find((mark) => often(mark) > often(",")) ?? ",";
-}
-
-// RFC 4180: quotes around cells that hold a delimiter, a line break or, doubled, a quote.
-function cells(text, mark) {
-  const rows = [];
-  let [row, cell, quoted] = [[], "", false];
-  const endRow = () => {
-    rows.push([...row, cell]);
-    [row, cell] = [[], ""];
-  };
-  for (let at = 0; at < text.length; at += 1) {
-    const c = text[at];
-    if (quoted && c === '"' && text[at + 1] === '"') {
-      cell += c;
-      at += 1;
-    } else if (c === '"' && (quoted || cell === "")) quoted = !quoted;
-    else if (quoted) cell += c;
-    else if (c === mark) {
-      row.push(cell);
-      cell = "";
-    } else if (c === "\n") endRow();
-    else if (c !== "\r") cell += c;
-  }
-  if (cell !== "" || row.length) endRow();
-  return rows;
 }
 
 // The column that most likely holds the text.

@@ -53,6 +53,15 @@ async fn who_asks_too_often_sees_how_long_to_wait_and_can_go_on_then() {
     .await;
     let browser = console(&app).await;
     browser.until_text("#fields", "Text").await;
+    // What is said of the wait, and whether the button can be pressed meanwhile, is noted as it changes.
+    let note = "window.said = [];
+        const look = () => {
+            const wait = document.querySelector('#predict-notice .wait');
+            if (wait) window.said.push([wait.textContent, document.querySelector('#run').disabled]);
+        };
+        const options = { subtree: true, childList: true, characterData: true };
+        new MutationObserver(look).observe(document.querySelector('#predict-notice'), options)";
+    browser.run(note, json!([])).await;
     browser.fill("#text", "you are awful").await;
     for _ in 0..60 {
         browser.click("#run").await;
@@ -65,6 +74,10 @@ async fn who_asks_too_often_sees_how_long_to_wait_and_can_go_on_then() {
     assert!(browser.text(notice).await.contains("Too many requests."), "{}", browser.text("#predict-notice").await);
     assert!(browser.text(notice).await.contains("1 items per second"));
     browser.until_text(&format!("{notice} .wait"), "You can try again now.").await;
+    let said = browser.run("return window.said", json!([])).await;
+    let said: Vec<(String, bool)> = serde_json::from_value(said).unwrap();
+    assert_eq!(said.first(), Some(&("Again in 1 s".to_owned(), true)), "{said:?}");
+    assert_eq!(said.last(), Some(&("You can try again now.".to_owned(), false)), "{said:?}");
     browser.click("#run").await;
     browser.until_text("#label", "toxic").await;
     assert_eq!(browser.text("#predict-notice").await, "");
