@@ -36,16 +36,22 @@ async function connect() {
     byId("key-state").textContent = typed
       ? `${typed.split("_").slice(0, 2).join("_")}, ${count(models, "model")}`
       : "not needed";
-    byId("key-box").open = false;
+    askForKey(false);
     delete byId("content").dataset.locked;
   } catch (problem) {
     // There is nothing to see of a server that does not let in. A key may be for other things than models, though.
     if (problem.status !== 403) byId("content").dataset.locked = "true";
     byId("key-state").textContent = problem.status === 401 ? (typed ? "not accepted" : "needed") : "…";
-    byId("key-box").open = problem.status === 401;
+    askForKey(problem.status === 401);
     show(byId("trouble"), problem, { again: problem.status === 401 ? null : connect });
   }
   byId("content").dataset.ready = "true";
+}
+
+function askForKey(open) {
+  byId("key-form").hidden = !open;
+  byId("key-forget").hidden = !key.get();
+  byId("key-open").setAttribute("aria-expanded", String(open));
 }
 
 async function useKey(text) {
@@ -74,6 +80,10 @@ async function describeServer() {
   }
 }
 
+byId("key-open").addEventListener("click", () => {
+  askForKey(byId("key-form").hidden);
+  byId("key").focus();
+});
 byId("key-form").addEventListener("submit", (event) => {
   event.preventDefault();
   useKey(byId("key").value.trim());

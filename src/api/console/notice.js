@@ -16,9 +16,12 @@ function explain(problem) {
       return key.get()
         ? [
             "This key was not accepted.",
-            "It may be mistyped, revoked or expired. Put in another one at the top, under API key.",
+            "It may be mistyped, revoked or expired. Put in another one, under API key at the top.",
           ]
-        : ["This server asks for a key.", "Put in yours at the top, under API key."];
+        : [
+            "This server asks for a key.",
+            "Put in yours above. Keys are made with glassbox keys create, by whoever runs the server.",
+          ];
     case 403:
       return ["This key may not do that.", sentence(problem.detail)];
     case 404:
@@ -44,6 +47,9 @@ function explain(problem) {
   }
 }
 
+// Nobody did anything wrong yet.
+const isAsking = ({ status }) => status === 401 && !key.get();
+
 // Shows `problem` in `place`. `faults` are the sentences that belong to no field; `again` is what a button does that tries
 // it once more. While there is something to wait for, that button and `button` cannot be pressed. Returns what ends the wait.
 export function show(place, problem, { faults = [], button = null, again = null } = {}) {
@@ -54,7 +60,7 @@ export function show(place, problem, { faults = [], button = null, again = null 
     place,
     el(
       "div",
-      { class: "notice", role: "alert", "data-code": problem.code },
+      { class: isAsking(problem) ? "notice plain" : "notice", role: "alert", "data-code": problem.code },
       el("p", { class: "title" }, title),
       text && el("p", null, text),
       faults.length > 0 &&

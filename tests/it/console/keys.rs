@@ -35,7 +35,7 @@ async fn a_wrong_key_is_told_in_words_and_a_right_one_is_kept_for_the_tab_alone(
 
     browser.go(&app.url("/console")).await;
     browser.until_text("#key-state", &format!("gb_{}", key.id)).await;
-    browser.click("#key-box summary").await;
+    browser.click("#key-open").await;
     browser.click("#key-forget").await;
     browser.until_text("#trouble", "This server asks for a key.").await;
     assert_eq!(browser.run("return sessionStorage.length", json!([])).await, 0);
