@@ -8,14 +8,15 @@ const HEIGHT = 112;
 // Seconds that a chart spans: it begins narrow, so that its first points are seen.
 const [LEAST, MOST] = [60, 300];
 
-// `lines` are the names of the values; `format` makes words of one. `top` is the value at the upper edge where it is fixed.
-export function chart({ title, lines, format, top = null }) {
+// `lines` are the names of the values, `tones` what they are drawn like; `format` makes words of a value. `top` is the value
+// at the upper edge, where it is fixed.
+export function chart({ title, lines, tones = [0, 1, 2], format, top = null }) {
   const figures = lines.map(() => el("span", { class: "figure" }, UNKNOWN));
   const picture = svg("svg", { role: "img", height: HEIGHT, width: "100%" });
   const scale = el("span", { class: "scale" });
   const [since, cursor] = [el("span"), el("span", null, "now")];
   const name = (line) => lines.length > 1 && el("span", { class: "name" }, line);
-  const now = lines.map((line, index) => el("span", { class: `line-${index}` }, name(line), figures[index]));
+  const now = lines.map((line, index) => el("span", { class: `line-${tones[index]}` }, name(line), figures[index]));
   const element = el(
     "figure",
     { class: "card chart" },
@@ -50,7 +51,9 @@ export function chart({ title, lines, format, top = null }) {
         svg("line", { class: "rule", x1: 0, x2: width, y1: y(share * highest), y2: y(share * highest) }),
       ),
       lines.length === 1 && svg("path", { class: "area", d: area(points, x, y) }),
-      lines.map((_, index) => svg("path", { class: `line line-${index}`, d: path(points, index, x, y) })).reverse(),
+      lines
+        .map((_, index) => svg("path", { class: `line line-${tones[index]}`, d: path(points, index, x, y) }))
+        .reverse(),
       under && svg("line", { class: "cursor", x1: x(under.at), x2: x(under.at), y1: 0, y2: HEIGHT }),
     );
     // A round number: its zeros say nothing.

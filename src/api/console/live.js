@@ -18,8 +18,8 @@ const perSecond = (value) => (value === null ? UNKNOWN : `${number(value)}/s`);
 
 const charts = [
   {
-    of: ({ rate, failed }) => [rate, failed],
-    chart: chart({ title: "Requests", lines: ["all", "failed"], format: perSecond }),
+    of: ({ rate, refused, failed }) => [rate, refused, failed],
+    chart: chart({ title: "Requests", lines: ["all", "refused", "failed"], tones: [0, 1, "bad"], format: perSecond }),
   },
   {
     of: ({ latency }) => latency.toReversed(),

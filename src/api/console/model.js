@@ -58,7 +58,17 @@ async function turnTo(version) {
     await choose(version);
     clear(byId("trouble"));
   } catch (problem) {
-    show(byId("trouble"), problem, { again: () => turnTo(version) });
+    const wanted = byId("model").value;
+    // What is seen and what is asked stay the same model.
+    if (chosen) {
+      byId("model").value = chosen.name;
+      describe(chosen);
+    }
+    const again = () => {
+      byId("model").value = wanted;
+      turnTo(version);
+    };
+    show(byId("trouble"), problem, { again });
   }
 }
 

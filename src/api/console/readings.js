@@ -15,6 +15,7 @@ export function between(before, now, seconds) {
   const latencies = rises(before.latency_buckets, now.latency_buckets);
   return {
     rate: (now.total_requests - before.total_requests) / seconds,
+    refused: (now.refused_requests - before.refused_requests) / seconds,
     failed: (now.failed_requests - before.failed_requests) / seconds,
     latency: [0.5, 0.95, 0.99].map((q) => quantile(q, now.latency_buckets.le_ms, latencies)),
     hits: answered > 0 ? cached / answered : null,
