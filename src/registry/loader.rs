@@ -16,7 +16,7 @@ use crate::{
     config::RuntimeConfig,
     engine::{Choice, Intake, Limits, Model, Postprocess, Sharing, session::Library},
     model::{Manifest, ModelId, Provider, Signature, Task, conform::Rules},
-    telemetry::metrics::{Metrics, ModelMetrics},
+    telemetry::metrics::{LoadedModel, Metrics, ModelMetrics},
 };
 
 /// Files of people's own writing are bounded, as everything is.
@@ -116,9 +116,14 @@ impl Loader {
         let (model, version) = (id.name.as_str(), id.version.as_str());
         match loaded {
             None => self.metrics.model_failed(),
-            Some(Loaded { manifest, digest, load_time, .. }) => {
-                self.metrics.model_loaded(model, version, manifest.provider.as_str(), digest, *load_time);
-            }
+            Some(Loaded { manifest, digest, load_time, instances, .. }) => self.metrics.model_loaded(&LoadedModel {
+                model,
+                version,
+                provider: manifest.provider.as_str(),
+                digest,
+                load_time: *load_time,
+                instances: *instances,
+            }),
         }
     }
 

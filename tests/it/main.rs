@@ -36,6 +36,8 @@ mod life;
 #[cfg(test)]
 mod metrics;
 #[cfg(test)]
+mod metrics_contract;
+#[cfg(test)]
 mod overload;
 #[cfg(test)]
 mod predict;
@@ -52,8 +54,12 @@ mod refusals;
 #[cfg(test)]
 mod series;
 #[cfg(test)]
+mod stats;
+#[cfg(test)]
 mod structure;
 #[cfg(test)]
 mod text;
+#[cfg(test)]
+mod traces;
 #[cfg(test)]
 mod transport;

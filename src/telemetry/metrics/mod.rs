@@ -8,11 +8,11 @@ mod cache;
 mod callers;
 mod family;
 mod http;
+mod machine;
 mod models;
+mod reading;
 mod server;
 mod spread;
-
-use std::time::Duration;
 
 use prometheus::{Encoder, Registry, TextEncoder};
 
@@ -20,7 +20,9 @@ pub use self::{
     cache::{CacheMetrics, Evictions},
     callers::CallerMetrics,
     http::{HttpMetrics, RouteMetrics},
-    models::{ModelMetrics, Outcomes, WaitingRun},
+    machine::MachineMetrics,
+    models::{LoadedModel, ModelMetrics, Outcomes, WaitingRun},
+    reading::{Distribution, Reading},
     server::ServerMetrics,
 };
 use self::{family::Families, models::ModelFamilies};
@@ -43,6 +45,8 @@ pub struct Metrics {
     pub cache: CacheMetrics,
     /// The process itself: its version, its log, its certificate.
     pub server: ServerMetrics,
+    /// What the process runs on.
+    pub machine: MachineMetrics,
     /// How requests ended that named no model which is served.
     pub unknown_model: Outcomes,
     models: ModelFamilies,
@@ -62,6 +66,7 @@ impl Metrics {
             callers: CallerMetrics::new(families)?,
             cache: CacheMetrics::new(families)?,
             server: ServerMetrics::new(families)?,
+            machine: MachineMetrics::new(families)?,
             unknown_model: models.outcomes(OTHER, OTHER),
             models,
             registry,
@@ -74,13 +79,20 @@ impl Metrics {
     }
 
     /// A version is served from now on.
-    pub fn model_loaded(&self, model: &str, version: &str, provider: &str, digest: &str, time: Duration) {
-        self.models.loaded(model, version, provider, digest, time);
+    pub fn model_loaded(&self, loaded: &LoadedModel<'_>) {
+        self.models.loaded(loaded);
     }
 
     /// A version cannot be served.
     pub fn model_failed(&self) {
         self.models.failed();
+    }
+
+    /// What all of them say now.
+    pub fn read(&self) -> Reading {
+        self.server.observe();
+        self.machine.observe();
+        Reading(self.registry.gather())
     }
 
     /// All of them, in Prometheus' text format.
@@ -89,6 +101,7 @@ impl Metrics {
     /// When a metric cannot be written, which is a mistake in this folder.
     pub fn render(&self) -> anyhow::Result<Vec<u8>> {
         self.server.observe();
+        self.machine.observe();
         let mut text = Vec::with_capacity(64 * 1024);
         TextEncoder::new().encode(&self.registry.gather(), &mut text)?;
         Ok(text)

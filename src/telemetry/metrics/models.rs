@@ -31,7 +31,25 @@ pub(super) struct ModelFamilies {
     queue_seconds: SpreadVec<HistogramVec>,
     info: IntGaugeVec,
     load_seconds: GaugeVec,
+    instances: IntGaugeVec,
     loads: SpreadVec<IntCounterVec>,
+}
+
+/// A version that is served from now on.
+#[derive(Debug)]
+pub struct LoadedModel<'a> {
+    /// Its model.
+    pub model: &'a str,
+    /// Its name.
+    pub version: &'a str,
+    /// What computes its answers.
+    pub provider: &'a str,
+    /// The hash of its files.
+    pub digest: &'a str,
+    /// How long it took to load, warm and verify it.
+    pub load_time: Duration,
+    /// Its sessions.
+    pub instances: usize,
 }
 
 /// How requests for one version ended.
@@ -125,6 +143,11 @@ impl ModelFamilies {
                 "Time that it took to load, warm and verify a version.",
                 &["model", "version"],
             )?,
+            instances: families.gauges(
+                "model_instances",
+                "Sessions of a version, each with an inference thread.",
+                &["model", "version"],
+            )?,
             loads: families.counters("model_loads_total", "Versions that were loaded.", &["result"])?,
         };
         each::<Attempt>(|result| drop(new.loads.with_label_values(&[result])));
@@ -159,10 +182,14 @@ impl ModelFamilies {
         }
     }
 
-    pub(super) fn loaded(&self, model: &str, version: &str, provider: &str, digest: &str, time: Duration) {
+    pub(super) fn loaded(
+        &self,
+        LoadedModel { model, version, provider, digest, load_time, instances }: &LoadedModel<'_>,
+    ) {
         self.loads.here(&[Attempt::Ok.as_str()]).inc();
         self.info.with_label_values(&[model, version, digest, provider]).set(1);
-        self.load_seconds.with_label_values(&[model, version]).set(time.as_secs_f64());
+        self.load_seconds.with_label_values(&[model, version]).set(load_time.as_secs_f64());
+        self.instances.with_label_values(&[model, version]).set(i64::try_from(*instances).unwrap_or(i64::MAX));
     }
 
     pub(super) fn failed(&self) {

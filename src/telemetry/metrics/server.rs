@@ -9,7 +9,7 @@ use super::{
     spread::SpreadVec,
 };
 use crate::telemetry::{
-    labels::{Attempt, Label},
+    labels::{Attempt, Label, SpanEnd},
     logging::Dropped,
 };
 
@@ -20,6 +20,7 @@ pub struct ServerMetrics {
     tls_loads: SpreadVec<IntCounterVec>,
     log_dropped: IntCounter,
     log: OnceLock<Dropped>,
+    spans: SpreadVec<IntCounterVec>,
 }
 
 impl ServerMetrics {
@@ -36,7 +37,13 @@ impl ServerMetrics {
             )?,
             log_dropped: families.counter("log_lines_dropped_total", "Lines of the log that nobody took in time.")?,
             log: OnceLock::new(),
+            spans: families.counters(
+                "traced_requests_total",
+                "Traced requests, by what became of them.",
+                &["result"],
+            )?,
         };
+        each::<SpanEnd>(|result| drop(new.spans.with_label_values(&[result])));
         each::<Attempt>(|result| drop(new.tls_loads.with_label_values(&[result])));
         // Where /proc is hidden there are none of these.
         let _ = families.0.register(Box::new(ProcessCollector::for_self()));
@@ -57,6 +64,11 @@ impl ServerMetrics {
     /// Graphs are run by this version of ONNX Runtime.
     pub fn onnxruntime(&self, version: &str) {
         self.onnxruntime.with_label_values(&[version]).set(1);
+    }
+
+    /// Traced requests were told to the collector, or were not.
+    pub fn spans(&self, end: SpanEnd, requests: usize) {
+        self.spans.here(&[end.as_str()]).inc_by(requests as u64);
     }
 
     /// The certificate was read.

@@ -3,6 +3,7 @@
 mod app;
 mod caller;
 mod close;
+mod collector;
 mod exposition;
 mod keys;
 mod process;
@@ -15,6 +16,7 @@ mod slow;
 pub use app::{TestApp, TestAppBuilder, serve_files};
 pub use caller::{Answer, Caller};
 pub use close::assert_close;
+pub use collector::{Collector, attribute};
 pub use exposition::Metrics;
 pub use keys::{Key, KeysFile};
 pub use process::{Finished, Server, children, eventually, glassbox, run, run_with_input, until, variable};
