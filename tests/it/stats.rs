@@ -26,8 +26,8 @@ async fn the_totals_are_those_of_the_metrics() {
         ("failed_requests", json!(0)),
         ("refused_requests", json!(1)),
         ("predictions", json!(7)),
-        ("requests_in_flight", json!(1.0)),
-        ("queue_depth", json!(0.0)),
+        ("requests_in_flight", json!(1)),
+        ("queue_depth", json!(0)),
         ("cache_hit_rate", json!(2.0 / 7.0)),
     ] {
         assert_eq!(stats[member], expected, "{member} of {stats}");
@@ -62,7 +62,7 @@ async fn the_totals_are_those_of_the_metrics() {
         );
     }
     let memory = &stats["cache"][0];
-    assert_eq!((&memory["tier"], &memory["hit"], &memory["entries"]), (&json!("memory"), &json!(2), &json!(4.0)));
+    assert_eq!((&memory["tier"], &memory["hit"], &memory["entries"]), (&json!("memory"), &json!(2), &json!(4)));
 }
 
 #[tokio::test(flavor = "multi_thread")]

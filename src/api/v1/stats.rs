@@ -50,12 +50,12 @@ fn totals(reading: &Reading) -> Map<String, Value> {
     document.insert("total_requests".to_owned(), json!(latency.count));
     document.insert("failed_requests".to_owned(), json!(status('5')));
     document.insert("refused_requests".to_owned(), json!(status('4')));
-    document.insert("requests_in_flight".to_owned(), json!(reading.sum("http_requests_in_flight", &[])));
+    document.insert("requests_in_flight".to_owned(), json!(reading.count("http_requests_in_flight", &[])));
     quantiles(&mut document, "latency", &latency);
     document.insert("latency_buckets".to_owned(), buckets(&latency));
     document.insert("predictions".to_owned(), json!(reading.count("predictions_total", &[("outcome", "ok")])));
     document.insert("cache_hit_rate".to_owned(), json!(hit_rate(reading, &[])));
-    document.insert("queue_depth".to_owned(), json!(reading.sum("inference_queue_depth", &[])));
+    document.insert("queue_depth".to_owned(), json!(reading.count("inference_queue_depth", &[])));
     document
 }
 
@@ -66,13 +66,13 @@ fn of_tier(reading: &Reading, tier: &str) -> Value {
         let count = reading.count("cache_lookups_total", &[("tier", tier), ("result", result)]);
         document.insert(result.to_owned(), json!(count));
     }
-    let of_tier = |name: &str| reading.sum(name, &[("tier", tier)]);
-    document.insert("saved_seconds".to_owned(), json!(of_tier("cache_saved_seconds_total")));
+    let own = [("tier", tier)];
+    document.insert("saved_seconds".to_owned(), json!(reading.sum("cache_saved_seconds_total", &own)));
     if tier == Tier::Memory.as_str() {
-        document.insert("entries".to_owned(), json!(of_tier("cache_entries")));
-        document.insert("bytes".to_owned(), json!(of_tier("cache_bytes")));
+        document.insert("entries".to_owned(), json!(reading.count("cache_entries", &own)));
+        document.insert("bytes".to_owned(), json!(reading.count("cache_bytes", &own)));
     } else {
-        document.insert("circuit_open".to_owned(), json!(of_tier("cache_circuit_open") > 0.0));
+        document.insert("circuit_open".to_owned(), json!(reading.count("cache_circuit_open", &own) > 0));
     }
     Value::Object(document)
 }
@@ -99,7 +99,7 @@ fn of_model(reading: &Reading, model: &str, version: &str) -> Value {
     document.insert("inference_buckets".to_owned(), buckets(&runs));
     let rows = reading.distribution("inference_batch_size", &own[..1]);
     document.insert("avg_batch_size".to_owned(), json!(rows.mean()));
-    document.insert("queue_depth".to_owned(), json!(reading.sum("inference_queue_depth", &own[..1])));
+    document.insert("queue_depth".to_owned(), json!(reading.count("inference_queue_depth", &own[..1])));
     Value::Object(document)
 }
 

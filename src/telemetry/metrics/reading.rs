@@ -35,8 +35,8 @@ impl Reading {
         series.map(value).sum()
     }
 
-    /// The same of a counter, as the whole number that it is.
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "counters are whole and not negative")]
+    /// The same, of what is counted in whole numbers and is never below zero.
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "counts are whole and not negative")]
     pub fn count(&self, name: &str, labels: &[Wanted<'_>]) -> u64 {
         self.sum(name, labels) as u64
     }
