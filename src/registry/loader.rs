@@ -111,15 +111,15 @@ impl Loader {
         self.threads
     }
 
-    /// Counts a version that was tried.
-    pub fn count(&self, id: &ModelId, loaded: Option<&Loaded>) {
+    /// Counts a version that was loaded.
+    pub fn count(&self, id: &ModelId, Loaded { manifest, digest, load_time, .. }: &Loaded) {
         let (model, version) = (id.name.as_str(), id.version.as_str());
-        match loaded {
-            None => self.metrics.model_failed(),
-            Some(Loaded { manifest, digest, load_time, .. }) => {
-                self.metrics.model_loaded(model, version, manifest.provider.as_str(), digest, *load_time);
-            }
-        }
+        self.metrics.model_loaded(model, version, manifest.provider.as_str(), digest, *load_time);
+    }
+
+    /// Counts a version that could not be, or a model none of whose versions can.
+    pub fn count_failed(&self) {
+        self.metrics.model_failed();
     }
 
     /// Loads a version and proves it. Blocks for as long as that takes; call it where a runtime is entered.
@@ -150,6 +150,7 @@ impl Loader {
         let lowercase = manifest.text.as_ref().is_some_and(|text| text.lowercase);
         let postprocess = Postprocess::new(&manifest, &parts.signature)?;
         postprocess.check(&parts.first_outputs)?;
+        let labels = postprocess.labels(&parts.first_outputs).to_vec();
         let intake = Intake::new(rules, lowercase);
         // The answer to a text has no batch dimension, however the graph is declared.
         let batch_dimension = parts.batch_dimension || encoder.is_some();
@@ -170,7 +171,7 @@ impl Loader {
         }
         // Callers are limited, samples are not: a lower limit must not make a good model fail to load.
         model.limit_texts(self.max_text_chars);
-        let metrics = self.metrics.model(id.name.as_str(), id.version.as_str(), manifest.provider.as_str());
+        let metrics = self.metrics.model(id.name.as_str(), id.version.as_str(), manifest.provider.as_str(), &labels);
         // Only now: what the golden samples ran is nobody's traffic.
         model.measure(metrics.clone());
         let quality = companion(&version.source, "metrics.json")?

@@ -6,6 +6,7 @@
 
 mod cache;
 mod callers;
+mod classes;
 mod family;
 mod http;
 mod models;
@@ -68,9 +69,9 @@ impl Metrics {
         })
     }
 
-    /// The metrics of one version. Only what is loaded gets any.
-    pub fn model(&self, model: &str, version: &str, provider: &'static str) -> ModelMetrics {
-        self.models.of(model, version, provider)
+    /// The metrics of one version. Only what is loaded gets any. `labels` are a classifier's; others have none.
+    pub fn model(&self, model: &str, version: &str, provider: &'static str, labels: &[String]) -> ModelMetrics {
+        self.models.of(model, version, provider, labels)
     }
 
     /// A version is served from now on.

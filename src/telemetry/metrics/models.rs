@@ -5,6 +5,7 @@ use std::{sync::Arc, time::Duration};
 use prometheus::{GaugeVec, Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec};
 
 use super::{
+    classes::{ClassFamilies, ClassMetrics},
     family::{Families, each},
     spread::{Spread, SpreadVec},
 };
@@ -29,6 +30,7 @@ pub(super) struct ModelFamilies {
     batch_wait: SpreadVec<HistogramVec>,
     queue_depth: IntGaugeVec,
     queue_seconds: SpreadVec<HistogramVec>,
+    classes: ClassFamilies,
     info: IntGaugeVec,
     load_seconds: GaugeVec,
     loads: SpreadVec<IntCounterVec>,
@@ -69,6 +71,7 @@ pub struct ModelMetrics {
     batches: Vec<Spread<IntCounter>>,
     batch_wait: Spread<Histogram>,
     queue_seconds: Spread<Histogram>,
+    classes: Option<ClassMetrics>,
 }
 
 impl ModelFamilies {
@@ -115,6 +118,7 @@ impl ModelFamilies {
                 "Time that a request's run waited for a session.",
                 &["model"],
             )?,
+            classes: ClassFamilies::new(families)?,
             info: families.gauges(
                 "model_info",
                 "1 for every version that is served.",
@@ -142,7 +146,7 @@ impl ModelFamilies {
         }
     }
 
-    pub(super) fn of(&self, model: &str, version: &str, provider: &'static str) -> ModelMetrics {
+    pub(super) fn of(&self, model: &str, version: &str, provider: &'static str, labels: &[String]) -> ModelMetrics {
         ModelMetrics {
             served: Arc::new(Served { model: model.into(), version: version.into() }),
             outcomes: self.outcomes(model, version),
@@ -156,6 +160,7 @@ impl ModelFamilies {
                 .collect(),
             batch_wait: self.batch_wait.with_label_values(&[model]),
             queue_seconds: self.queue_seconds.with_label_values(&[model]),
+            classes: self.classes.of(model, version, labels),
         }
     }
 
@@ -191,6 +196,20 @@ impl ModelMetrics {
     /// A prediction held NaN or infinity.
     pub fn nonfinite(&self) {
         self.nonfinite.here().inc();
+    }
+
+    /// A prediction was computed that names the class at this place among the labels.
+    pub fn predicted_class(&self, class: usize) {
+        if let Some(classes) = &self.classes {
+            classes.predicted(class);
+        }
+    }
+
+    /// A prediction was computed whose most probable class has this probability.
+    pub fn confident(&self, probability: f64) {
+        if let Some(classes) = &self.classes {
+            classes.confident(probability);
+        }
     }
 
     /// What a request asked for waited so long for a session.
