@@ -38,6 +38,9 @@ const LAST_CALL: Duration = Duration::from_millis(100);
 /// How long the collector may take for the last traces.
 const LAST_SPANS: Duration = Duration::from_secs(2);
 
+/// Between two looks at what is measured over time.
+const MINUTE: Duration = Duration::from_secs(60);
+
 /// Connections of the second listener: a few scrapers and probes, and some that were left open.
 const MOST_PROBES: usize = 64;
 
@@ -141,6 +144,14 @@ impl App {
         if let Some(limits) = limits {
             lifecycle.spawn(Arc::clone(limits).keep_tidy());
         }
+
+        let ticking = Arc::clone(metrics);
+        lifecycle.spawn(async move {
+            loop {
+                tokio::time::sleep(MINUTE).await;
+                ticking.tick();
+            }
+        });
 
         let tls = self.certificate.as_ref().map(Certificate::tls);
         if let Some(certificate) = self.certificate {

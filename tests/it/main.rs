@@ -24,6 +24,8 @@ mod cache;
 #[cfg(test)]
 mod command_line;
 #[cfg(test)]
+mod dashboards;
+#[cfg(test)]
 mod endless;
 #[cfg(test)]
 mod foreign_models;

@@ -6,6 +6,8 @@
 
 mod cache;
 mod callers;
+mod classes;
+mod drift;
 mod family;
 mod http;
 mod machine;
@@ -19,6 +21,7 @@ use prometheus::{Encoder, Registry, TextEncoder};
 pub use self::{
     cache::{CacheMetrics, Evictions},
     callers::CallerMetrics,
+    drift::Reference,
     http::{HttpMetrics, RouteMetrics},
     machine::MachineMetrics,
     models::{LoadedModel, ModelMetrics, Outcomes, WaitingRun},
@@ -73,14 +76,24 @@ impl Metrics {
         })
     }
 
-    /// The metrics of one version. Only what is loaded gets any.
-    pub fn model(&self, model: &str, version: &str, provider: &'static str) -> ModelMetrics {
-        self.models.of(model, version, provider)
+    /// The metrics of one version. Only what is loaded gets any. `labels` are a classifier's; others have none.
+    pub fn model(&self, model: &str, version: &str, provider: &'static str, labels: &[String]) -> ModelMetrics {
+        self.models.of(model, version, provider, labels)
     }
 
     /// A version is served from now on.
     pub fn model_loaded(&self, loaded: &LoadedModel<'_>) {
         self.models.loaded(loaded);
+    }
+
+    /// How a version's answers differ from `reference` is measured from now on.
+    pub fn watch_drift(&self, model: &str, version: &str, reference: Reference) {
+        self.models.watch(model, version, reference);
+    }
+
+    /// Brings up to date what is measured over time; to be called once per minute.
+    pub fn tick(&self) {
+        self.models.observe();
     }
 
     /// A version cannot be served.
@@ -92,6 +105,7 @@ impl Metrics {
     pub fn read(&self) -> Reading {
         self.server.observe();
         self.machine.observe();
+        self.models.observe();
         Reading(self.registry.gather())
     }
 
@@ -102,6 +116,7 @@ impl Metrics {
     pub fn render(&self) -> anyhow::Result<Vec<u8>> {
         self.server.observe();
         self.machine.observe();
+        self.models.observe();
         let mut text = Vec::with_capacity(64 * 1024);
         TextEncoder::new().encode(&self.registry.gather(), &mut text)?;
         Ok(text)

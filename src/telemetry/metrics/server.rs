@@ -2,7 +2,7 @@
 
 use std::sync::OnceLock;
 
-use prometheus::{IntCounter, IntCounterVec, IntGaugeVec, process_collector::ProcessCollector};
+use prometheus::{IntCounter, IntCounterVec, IntGauge, IntGaugeVec, process_collector::ProcessCollector};
 
 use super::{
     family::{Families, each},
@@ -16,7 +16,9 @@ use crate::telemetry::{
 /// The process itself.
 #[derive(Debug)]
 pub struct ServerMetrics {
+    ready: IntGauge,
     onnxruntime: IntGaugeVec,
+    tls_expiry: IntGaugeVec,
     tls_loads: SpreadVec<IntCounterVec>,
     log_dropped: IntCounter,
     log: OnceLock<Dropped>,
@@ -28,8 +30,15 @@ impl ServerMetrics {
         let build = families.gauges("build_info", "1, with what this binary is.", &["version", "revision"])?;
         let revision = option_env!("GLASSBOX_REVISION").unwrap_or("unknown");
         build.with_label_values(&[env!("CARGO_PKG_VERSION"), revision]).set(1);
+        let ready = families.gauges("server_ready", "1 while /readyz is answered with 200.", &[])?;
         let new = Self {
+            ready: ready.with_label_values::<&str>(&[]),
             onnxruntime: families.gauges("onnxruntime_info", "1, with the library that runs graphs.", &["version"])?,
+            tls_expiry: families.gauges(
+                "tls_certificate_expiry_timestamp_seconds",
+                "When the certificate that callers are shown ends, in seconds since 1970.",
+                &[],
+            )?,
             tls_loads: families.counters(
                 "tls_certificate_loads_total",
                 "Times that the certificate was read.",
@@ -61,6 +70,11 @@ impl ServerMetrics {
         self.log_dropped.inc_by(dropped.saturating_sub(self.log_dropped.get()));
     }
 
+    /// Whether requests may be sent here.
+    pub fn ready(&self, ready: bool) {
+        self.ready.set(ready.into());
+    }
+
     /// Graphs are run by this version of ONNX Runtime.
     pub fn onnxruntime(&self, version: &str) {
         self.onnxruntime.with_label_values(&[version]).set(1);
@@ -74,5 +88,15 @@ impl ServerMetrics {
     /// The certificate was read.
     pub fn tls_loaded(&self, result: Attempt) {
         self.tls_loads.here(&[result.as_str()]).inc();
+    }
+
+    /// The certificate that callers are shown ends then, in seconds since 1970, as far as that is known.
+    pub fn tls_ends(&self, time: Option<i64>) {
+        match time {
+            Some(time) => self.tls_expiry.with_label_values::<&str>(&[]).set(time),
+            None => {
+                let _ = self.tls_expiry.remove_label_values::<&str>(&[]);
+            }
+        }
     }
 }
