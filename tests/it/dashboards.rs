@@ -16,7 +16,7 @@ use std::{
 use serde_json::Value;
 
 use self::{
-    panels::{ALL, Board, ONE, boards, substitute},
+    panels::{ALL, Board, ONE, Question, boards, substitute},
     promql::{names, without_bounds},
     rules::{alerts, rules},
     scene::Scene,
@@ -101,7 +101,7 @@ async fn every_metric_that_a_panel_or_a_rule_names_is_served() {
     let mut asked: Vec<(String, String)> =
         rules.iter().map(|rule| (rule.name.clone(), rule.expression.clone())).collect();
     for board in boards() {
-        asked.extend(board.queries().map(|(place, query)| (place, query.to_owned())));
+        asked.extend(board.queries().map(|question| (question.place, question.query)));
         asked.extend(board.variables().into_iter().map(|variable| (variable.name, variable.series)));
     }
     let mut seen = 0;
@@ -122,27 +122,31 @@ async fn every_panel_and_every_rule_gives_data_while_callers_call() {
     let prometheus = Prometheus::start(&scene.metrics()).await;
     let _calling = scene.call();
 
-    let mut questions: Vec<(String, String)> = Vec::new();
+    let mut questions: Vec<Question> = Vec::new();
     for board in boards() {
         for choice in [ALL, ONE] {
-            questions.extend(board.queries().map(|(place, query)| (place, substitute(query, &choice))));
+            let filled = |question: Question| Question { query: substitute(&question.query, &choice), ..question };
+            questions.extend(board.queries().map(filled));
         }
-        questions.extend(board.variables().into_iter().map(|variable| {
-            let (series, label) = (substitute(&variable.series, &ALL), variable.label);
-            (variable.name, format!("count by ({label}) ({series})"))
+        questions.extend(board.variables().into_iter().map(|variable| Question {
+            place: format!("{}: ${}", board.name, variable.name),
+            query: substitute(&variable.series, &ALL),
+            labels: vec![variable.label],
         }));
     }
     let loaded = loaded(&prometheus).await;
     let written: BTreeSet<String> = rules().into_iter().map(|rule| rule.name).collect();
-    assert_eq!(loaded.iter().map(|(name, _)| name.clone()).collect::<BTreeSet<_>>(), written);
+    assert_eq!(loaded.iter().map(|rule| rule.place.clone()).collect::<BTreeSet<_>>(), written);
     questions.extend(loaded);
 
     let (asked, began) = (questions.len(), Instant::now());
     while !questions.is_empty() {
         let mut unanswered = Vec::new();
-        for (place, query) in questions {
-            if prometheus.values(&query).await.is_empty() {
-                unanswered.push((place, query));
+        for question in questions {
+            let series = prometheus.series(&question.query).await;
+            let is_labelled = |series: &Value| question.labels.iter().all(|label| !series[label].is_null());
+            if !series.iter().any(is_labelled) {
+                unanswered.push(question);
             }
         }
         questions = unanswered;
@@ -159,13 +163,13 @@ async fn every_panel_and_every_rule_gives_data_while_callers_call() {
 }
 
 /// The rules as Prometheus has read them, each with what it looks at, whether or not an alert fires.
-async fn loaded(prometheus: &Prometheus) -> Vec<(String, String)> {
+async fn loaded(prometheus: &Prometheus) -> Vec<Question> {
     let groups = prometheus.ask("rules", &[]).await["groups"].clone();
     let rules = groups.as_array().unwrap().iter().flat_map(|group| group["rules"].as_array().unwrap());
     let question = |rule: &Value| {
         let (name, query) = (rule["name"].as_str().unwrap(), rule["query"].as_str().unwrap());
-        let question = if rule["type"] == "alerting" { without_bounds(query) } else { query.to_owned() };
-        (name.to_owned(), question)
+        let query = if rule["type"] == "alerting" { without_bounds(query) } else { query.to_owned() };
+        Question { place: name.to_owned(), query, labels: Vec::new() }
     };
     rules.map(question).collect()
 }

@@ -70,3 +70,23 @@ impl ClassMetrics {
         self.confidence.here().observe(probability);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::telemetry::metrics::Metrics;
+
+    #[test]
+    fn labels_beyond_the_most_share_a_series() {
+        let metrics = Metrics::new().unwrap();
+        let labels: Vec<String> = (0..150).map(|n| format!("class {n}")).collect();
+        let model = metrics.model("many", "1", "onnxruntime-cpu", &labels);
+        [3, 99, 100, 149].into_iter().for_each(|class| model.predicted_class(class));
+        let text = String::from_utf8(metrics.render().unwrap()).unwrap();
+        let of = |label: &str| format!("predicted_classes_total{{label=\"{label}\",model=\"many\",version=\"1\"}}");
+        let lines: Vec<_> = text.lines().filter(|line| line.starts_with("predicted_classes_total")).collect();
+        assert_eq!(lines.len(), 101);
+        for (label, count) in [("class 3", 1), ("class 4", 0), ("class 99", 1), ("other", 2)] {
+            assert!(lines.contains(&&*format!("{} {count}", of(label))), "{label}: {lines:#?}");
+        }
+    }
+}

@@ -42,12 +42,16 @@ impl Board {
         self.json["panels"].as_array().unwrap().iter().filter(|panel| panel["type"] != "row")
     }
 
-    /// Every query with the panel that asks it.
-    pub fn queries(&self) -> impl Iterator<Item = (String, &str)> {
+    /// What every panel asks, with variables in it.
+    pub fn queries(&self) -> impl Iterator<Item = Question> {
         self.panels().flat_map(|panel| {
             let place = format!("{}: {}", self.name, panel["title"]);
             let targets = panel["targets"].as_array().unwrap().iter();
-            targets.map(move |target| (place.clone(), target["expr"].as_str().unwrap()))
+            targets.map(move |target| Question {
+                place: place.clone(),
+                query: target["expr"].as_str().unwrap().to_owned(),
+                labels: shown(target["legendFormat"].as_str().unwrap()),
+            })
         })
     }
 
@@ -66,6 +70,21 @@ impl Board {
         });
         asked.collect()
     }
+}
+
+/// Something to ask Prometheus.
+#[derive(Debug)]
+pub struct Question {
+    /// Who asks.
+    pub place: String,
+    pub query: String,
+    /// What the answer must be labelled with.
+    pub labels: Vec<String>,
+}
+
+/// The labels that a legend shows, written `{{label}}`.
+fn shown(legend: &str) -> Vec<String> {
+    legend.split("{{").skip(1).map(|rest| rest.split("}}").next().unwrap().to_owned()).collect()
 }
 
 /// A variable, and the series and the label that its values are looked for in.

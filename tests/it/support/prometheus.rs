@@ -55,15 +55,13 @@ impl Prometheus {
         answer["data"].clone()
     }
 
-    /// The values that an expression has now, but for those that are no numbers.
-    pub async fn values(&self, expression: &str) -> Vec<f64> {
+    /// The labels of all series that an expression gives now, but for those whose values are no numbers.
+    pub async fn series(&self, expression: &str) -> Vec<Value> {
         let data = self.ask("query", &[("query", expression)]).await;
-        let samples = match data["resultType"].as_str() {
-            Some("scalar") => vec![data["result"][1].clone()],
-            _ => data["result"].as_array().unwrap().iter().map(|series| series["value"][1].clone()).collect(),
-        };
-        let values = samples.iter().map(|sample| sample.as_str().unwrap().parse::<f64>().unwrap());
-        values.filter(|value| !value.is_nan()).collect()
+        assert_eq!(data["resultType"], "vector", "{expression}");
+        let is_number = |series: &&Value| series["value"][1].as_str().is_some_and(|value| value != "NaN");
+        let numbers = data["result"].as_array().unwrap().iter().filter(is_number);
+        numbers.map(|series| series["metric"].clone()).collect()
     }
 }
 
