@@ -26,6 +26,8 @@ mod command_line;
 #[cfg(test)]
 mod dashboards;
 #[cfg(test)]
+mod drift;
+#[cfg(test)]
 mod endless;
 #[cfg(test)]
 mod foreign_models;
