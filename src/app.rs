@@ -27,13 +27,19 @@ use crate::{
     keys::{KeyStore, KeysError},
     lifecycle::Lifecycle,
     registry::{Loader, Registry},
-    telemetry::{metrics::Metrics, millis},
+    telemetry::{metrics::Metrics, millis, traces::Tracer},
 };
 
 /// How long callers are still heard after the stop signal, and connections after the last one was accepted. What lies in a
 /// socket by then must be read first: a connection of which nothing has been read yet counts as idle, and would be closed
 /// in its caller's face.
 const LAST_CALL: Duration = Duration::from_millis(100);
+
+/// How long the collector may take for the last traces.
+const LAST_SPANS: Duration = Duration::from_secs(2);
+
+/// Between two looks at what is measured over time.
+const MINUTE: Duration = Duration::from_secs(60);
 
 /// Connections of the second listener: a few scrapers and probes, and some that were left open.
 const MOST_PROBES: usize = 64;
@@ -77,16 +83,18 @@ impl App {
         let library = registry.needs_library().then(|| library::load(&config.runtime)).transpose()?;
         let loader =
             Arc::new(Loader::new(&config.runtime, library, config.predict.max_text_chars, Arc::clone(&metrics)));
+        let lifecycle = Lifecycle::new();
         let state = ApiState::new(Parts {
             registry,
             cache: Arc::new(Cache::new(&config.cache, &config.redis, Arc::clone(&metrics))?),
             keys,
             limits: Limits::new(&config.rate_limit, Arc::clone(&metrics)),
-            lifecycle: Lifecycle::new(),
             server: config.server,
             predict: config.predict,
             docs: config.docs,
             public_metrics: config.auth.public_metrics,
+            tracer: Tracer::start(&config.telemetry, &lifecycle, &metrics)?,
+            lifecycle,
             metrics,
         });
         let probes = probes.map(|(listener, addr)| Probes { listener, addr, router: api::probes(state.clone()) });
@@ -138,6 +146,14 @@ impl App {
             lifecycle.spawn(Arc::clone(limits).keep_tidy());
         }
 
+        let ticking = Arc::clone(metrics);
+        lifecycle.spawn(async move {
+            loop {
+                tokio::time::sleep(MINUTE).await;
+                ticking.tick();
+            }
+        });
+
         let tls = self.certificate.as_ref().map(Certificate::tls);
         if let Some(certificate) = self.certificate {
             lifecycle.spawn(certificate.watch());
@@ -155,6 +171,7 @@ impl App {
         let mut stop = pin!(stop);
         let router = || api::router(self.state.apart());
         let workers = Workers::start(Handle::current().metrics().num_workers(), router)?;
+        metrics.machine.follow(workers.runtimes().chain([Handle::current()]).collect());
         let connections = Connections::new(workers, &self.state.server, lifecycle.clone(), metrics);
         let connections = Arc::new(connections.over(tls));
         tokio::select! {
@@ -168,6 +185,9 @@ impl App {
         connections.close(listener);
         tokio::time::sleep(LAST_CALL).await;
         let drained = tokio::time::timeout(self.drain.timeout, connections.shutdown()).await.is_ok();
+        if let Some(tracer) = &self.state.tracer {
+            let _ = tokio::time::timeout(LAST_SPANS, tracer.flush()).await;
+        }
         lifecycle.stop_now();
         lifecycle.finished().await;
         if drained {

@@ -20,8 +20,8 @@ use validator::Validate;
 
 pub use self::load::{Flag, Problem, Problems, is_in_environment, load};
 use self::rules::{
-    at_least_1_kib, listens_where_it_may, log_filter, memory_has_room, one_body_fits, origins, redis_url, tls_is_whole,
-    within_a_day, within_a_minute, within_a_year,
+    at_least_1_kib, listens_where_it_may, log_filter, memory_has_room, one_body_fits, origins, otlp_endpoint,
+    redis_url, tls_is_whole, within_a_day, within_a_minute, within_a_year,
 };
 
 /// The embedded manual: every key with its default and its meaning.
@@ -295,6 +295,24 @@ pub struct TelemetryConfig {
     /// Which lines are written, in the syntax of `RUST_LOG`.
     #[validate(custom(function = "log_filter"))]
     pub log_filter: String,
+    /// URL of an OpenTelemetry collector; empty for none.
+    #[validate(custom(function = "otlp_endpoint"))]
+    pub otlp_endpoint: String,
+    /// What is spoken there.
+    pub otlp_protocol: OtlpProtocol,
+    /// The share of requests that are traced, 0 to 1.
+    #[validate(range(min = 0.0, max = 1.0, message = "must be between 0 and 1"))]
+    pub sample_ratio: f64,
+}
+
+/// How traces travel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OtlpProtocol {
+    /// gRPC.
+    Grpc,
+    /// HTTP with protobuf.
+    Http,
 }
 
 /// How log lines look.

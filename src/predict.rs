@@ -13,12 +13,12 @@ use crate::{
     cache::{Cache, Compute, Found, Policy, Question, Sink, Summary},
     engine::InferError,
     error::{Error, ErrorCode, MOST_VIOLATIONS, Violation},
-    model::{Input, ModelRef, Prediction, conform::Item},
+    model::{Input, ModelRef, Prediction, Tensor, conform::Item},
     registry::{Loaded, Registry},
     telemetry::{
         labels::{Label, Source, Stage},
         metrics::{Metrics, Outcomes},
-        record::Record,
+        record::{Record, Shapes},
     },
 };
 
@@ -112,6 +112,9 @@ impl Predictor {
         let checking = record.watch(Stage::Preprocess);
         let items = check(loaded, items)?;
         drop(checking);
+        if let Some(first) = items.first() {
+            record.note(|facts| facts.shapes = Some(Shapes::of(first.tensors.iter().map(Tensor::shape))));
+        }
         admit(rows(loaded, &items))?;
         let shared = loaded.manifest.cache.enabled;
         let bypassed = !shared || !policy.looks_up();

@@ -34,9 +34,10 @@ class Services:
         self.children, self.folder, self.target, self.models = children, folder, target, models
         self.running, self.key_count = {}, 0
 
-    def glassbox(self, cache="off", name=None, models=None, capacity="256MiB", keys=None):
-        """The server with all layers: key, quota, log into a file, metrics, request ids, validation. `cache` is its mode."""
-        start = lambda: self._glassbox(cache, models or self.models, capacity, keys)  # noqa: E731
+    def glassbox(self, cache="off", name=None, models=None, capacity="256MiB", keys=None, telemetry=""):
+        """The server with all layers: key, quota, log into a file, metrics, request ids, validation. `cache` is its mode,
+        `telemetry` further settings."""
+        start = lambda: self._glassbox(cache, models or self.models, capacity, keys, telemetry)  # noqa: E731
         return self._once(("glassbox", cache, name), start)
 
     def ceiling(self):
@@ -79,7 +80,7 @@ class Services:
             self.running[key] = start()
         return self.running[key]
 
-    def _glassbox(self, cache, models, capacity, keys):
+    def _glassbox(self, cache, models, capacity, keys, telemetry):
         path, key = keys or self.make_key()
         port = free_port()
         redis = f'[redis]\nurl = "redis://{self.redis().address}"\n' if cache in ("redis", "tiered") else ""
@@ -87,7 +88,7 @@ class Services:
         config.write_text(
             f'[server]\nlisten = "127.0.0.1:{port}"\n[models]\nrepository = "{models}"\n'
             f'[auth]\nkeys_file = "{path}"\n[cache]\nmode = "{cache}"\ncapacity = "{capacity}"\n'
-            f'[telemetry]\nlog_format = "json"\n{redis}')
+            f'[telemetry]\nlog_format = "json"\n{telemetry}\n{redis}')
         child = self.children.start(
             [self.binary(), "serve", "--config", config], log=self.folder / f"glassbox-{port}.log",
             env={"ORT_DYLIB_PATH": str(self.library())})

@@ -35,7 +35,19 @@ def measure(pipeline, corpus):
             "near_duplicates_of_training_texts": int((~fresh).sum()),
             "roc_auc_without_near_duplicates": _rounded(roc_auc_score(labels[fresh], toxic[fresh])),
         },
+        "predictions": predictions(toxic),
         "everyday_check": _everyday_check(pipeline, corpus),
+    }
+
+
+def predictions(toxic):
+    """How often each label is predicted on the held-out texts, and how often with a probability within each tenth: what a
+    running server compares its own answers with."""
+    # The server's tenths include their upper bound.
+    tenths = np.clip(np.ceil(np.maximum(toxic, 1 - toxic) * 10).astype(int) - 1, 0, 9)
+    return {
+        "labels": {"non_toxic": int((toxic <= 0.5).sum()), "toxic": int((toxic > 0.5).sum())},
+        "confidence": np.bincount(tenths, minlength=10).tolist(),
     }
 
 

@@ -1,16 +1,25 @@
 //! One log line per request, written when its answer is known or its caller has left. The only place where a failure is
 //! logged, and where requests are counted.
 
-use std::{net::IpAddr, sync::Arc, time::Duration};
+use std::{
+    cell::LazyCell,
+    net::IpAddr,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use axum::{
-    body::Bytes,
+    body::{Bytes, HttpBody},
     extract::{MatchedPath, Request},
     http::{HeaderName, HeaderValue, Method, StatusCode},
     response::Response,
 };
 
-use super::{context::Context, reject::Failure, state::ApiState};
+use super::{
+    context::Context,
+    reject::Failure,
+    state::{ApiState, PROBES},
+};
 use crate::{
     error::Error,
     telemetry::{
@@ -18,6 +27,8 @@ use crate::{
         metrics::OTHER,
         micros, millis,
         record::{Facts, Timings},
+        recorder::Seen,
+        traces::Finished,
         write_decimal,
     },
 };
@@ -57,14 +68,43 @@ impl Entry {
         if !refused && let Ok(timing) = HeaderValue::from_maybe_shared(Bytes::from(server_timing(&facts.timings))) {
             response.headers_mut().insert(SERVER_TIMING, timing);
         }
-        self.write(response.status().as_u16(), failure.as_deref(), &facts);
+        let bytes = response.body().size_hint().exact();
+        self.write(response.status().as_u16(), failure.as_deref(), facts, bytes);
     }
 
-    fn write(&mut self, status: u16, error: Option<&Error>, facts: &Facts) {
+    fn write(&mut self, status: u16, error: Option<&Error>, facts: Facts, response_bytes: Option<u64>) {
         self.written = true;
         let route = self.route.as_ref().map(MatchedPath::as_str);
         self.state.metrics.http.answered(self.state.counts.get(route, &self.method), status, &facts.timings);
-        self.log(route.unwrap_or(OTHER), status, error, facts);
+        let route = route.unwrap_or(OTHER);
+        self.log(route, status, error, &facts);
+        let latency = facts.timings.total();
+        let probe = PROBES.contains(&route);
+        let (failed, span) = (!probe && self.is_failure(status, &facts), facts.span.filter(|_| !probe));
+        let seen = LazyCell::new(|| {
+            Arc::new(Seen {
+                time: SystemTime::now(),
+                request_id: Arc::clone(&self.context.id.0),
+                method: known(&self.method),
+                route: route.into(),
+                status,
+                error_code: error.map(|error| error.code().as_str()),
+                response_bytes,
+                facts,
+            })
+        });
+        self.state.recorder.saw(route, latency, failed, || Arc::clone(&seen));
+        if let (Some(tracer), Some(span)) = (&self.state.tracer, span) {
+            tracer.finish(Finished { span, seen: Arc::clone(&seen) });
+        }
+    }
+
+    /// Whether it is kept for who looks for mistakes. What strangers do wrong is not: there is no end of it, and it would
+    /// push out what people with keys ask about.
+    fn is_failure(&self, status: u16, facts: &Facts) -> bool {
+        // An id without its secret is known too, and 401.
+        let known = self.state.keys.is_none() || (facts.key_id.is_some() && status != StatusCode::UNAUTHORIZED);
+        status >= CALLER_LEFT || (status >= 400 && known)
     }
 
     fn log(&self, route: &str, status: u16, error: Option<&Error>, facts: &Facts) {
@@ -104,7 +144,7 @@ impl Entry {
             };
         }
         match StatusCode::from_u16(status) {
-            _ if matches!(route, "/healthz" | "/readyz" | "/metrics") => line!(debug),
+            _ if PROBES.contains(&route) => line!(debug),
             Ok(status) if status.is_server_error() => line!(error),
             _ => line!(info),
         }
@@ -117,8 +157,8 @@ impl Drop for Entry {
             let facts = self.context.record.end();
             // Only who serves ends requests at the hard stop; at any other time it is the caller.
             match self.state.lifecycle.is_stopped() {
-                true => self.write(StatusCode::SERVICE_UNAVAILABLE.as_u16(), Some(&Error::Draining), &facts),
-                false => self.write(CALLER_LEFT, Some(&Error::CallerLeft), &facts),
+                true => self.write(StatusCode::SERVICE_UNAVAILABLE.as_u16(), Some(&Error::Draining), facts, None),
+                false => self.write(CALLER_LEFT, Some(&Error::CallerLeft), facts, None),
             }
         }
         self.state.metrics.http.ended();

@@ -32,6 +32,7 @@ impl<T: DeserializeOwned + Send + 'static> FromRequest<ApiState> for JsonBody<T>
         let (body, room) = tokio::time::timeout(timeout, read(request.into_body(), limit, Room::enter(state)?))
             .await
             .map_err(|_elapsed| Error::RequestTimeout { limit: timeout })??;
+        context.record.note(|facts| facts.request_bytes = Some(body.len()));
         if body.len() <= INLINE_BYTES {
             return Ok(Self(parse(&body)?, room));
         }

@@ -21,6 +21,11 @@ pub(super) async fn live() -> Json<Value> {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Operator;
 
+/// Whether `/readyz` is answered with 200.
+pub(super) fn is_ready(state: &ApiState) -> bool {
+    !state.lifecycle.is_draining() && !state.registry.not_ready().iter().any(|item| item.required)
+}
+
 /// `GET /readyz`: 200, with what is degraded; or 503 with the reasons. Where keys are asked for, which models there are is
 /// not for everybody: the API's listener tells states without names then.
 pub(super) async fn ready(State(state): State<ApiState>, operator: Option<Extension<Operator>>) -> Response {

@@ -44,13 +44,14 @@ pub(super) fn protected(route: MethodRouter<ApiState>, scope: Scope, state: &Api
 /// of those copies and allocates all that is inside of it anew, which took a third of a request's time.
 async fn every_request(state: ApiState, mut request: Request, route: Route) -> Result<Response, Infallible> {
     // First of all, so that everything below can name the request, and every answer does.
-    let (id, trace_id) = request_id::of(request.headers());
+    let (id, trace) = request_id::of(request.headers());
     let record = Record::new();
     let limit = time_limit(&state, request.headers());
     let deadline = record.started() + *limit.as_ref().unwrap_or(&state.server.request_timeout);
     // Next, so that the log line of every request has its address.
     let client = client::address(&state, &request);
-    record.note(|facts| (facts.trace_id, facts.client) = (Some(trace_id), client));
+    let span = state.tracer.as_ref().and_then(|tracer| tracer.sample(&trace));
+    record.note(|facts| (facts.trace_id, facts.span, facts.client) = (Some(trace.id), span, client));
     let context = Context::new(id, record, client, deadline).enter(&mut request);
     // Outside of everything that can fail, so that each request is logged once, with the status that the caller sees.
     let entry = Entry::begin(&state, &request, &context);

@@ -46,6 +46,8 @@ pub fn routes(metrics: Option<Access>) -> Vec<Route> {
         Route::get("/v1/models", Key(Scope::Predict), v1::models::list),
         Route::get("/v1/models/{model}", Key(Scope::Predict), v1::models::model),
         Route::get("/v1/models/{model}/versions/{version}", Key(Scope::Predict), v1::models::version),
+        Route::get("/v1/stats", Key(Scope::Predict), v1::stats::show),
+        Route::get("/v1/debug/requests", Key(Scope::Admin), v1::debug::requests),
     ];
     routes.extend(metrics.map(|access| Route::get("/metrics", access, metrics::show)));
     routes
@@ -61,8 +63,7 @@ pub fn router(state: ApiState) -> Router {
 
 /// What the second listener answers, without a key: for those who look after the server.
 pub fn probes(state: ApiState) -> Router {
-    const OPERATORS: [&str; 3] = ["/healthz", "/readyz", "/metrics"];
-    let routes = routes(Some(Access::Public)).into_iter().filter(|route| OPERATORS.contains(&route.path));
+    let routes = routes(Some(Access::Public)).into_iter().filter(|route| state::PROBES.contains(&route.path));
     finish(routes.collect(), state).layer(Extension(health::Operator))
 }
 

@@ -15,19 +15,21 @@ use uuid::{
     fmt::{Hyphenated, Simple},
 };
 
+use crate::telemetry::traces::{Parent, Trace};
+
 /// Carries [`RequestId`] in both directions.
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// Names the trace that a request is part of.
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
-/// Names one request in answers, logs and (later) traces.
+/// Names one request in answers, logs and traces.
 #[derive(Debug, Clone)]
 pub(super) struct RequestId(pub Arc<str>);
 
 /// The caller's ids of the request and of its trace, or new ones.
-pub(super) fn of(headers: &HeaderMap) -> (RequestId, Arc<str>) {
-    let (request, trace) = (accepted_id(headers), trace_id(headers));
+pub(super) fn of(headers: &HeaderMap) -> (RequestId, Trace) {
+    let (request, trace) = (accepted_id(headers), trace(headers));
     let new = if request.is_none() || trace.is_none() { new_id() } else { Uuid::nil() };
     let request = request.unwrap_or_else(|| {
         let mut text = [0; Hyphenated::LENGTH];
@@ -36,7 +38,7 @@ pub(super) fn of(headers: &HeaderMap) -> (RequestId, Arc<str>) {
     // The same bits as the request's: who begins a trace with a request finds one by the other.
     let trace = trace.unwrap_or_else(|| {
         let mut text = [0; Simple::LENGTH];
-        Arc::from(&*new.simple().encode_lower(&mut text))
+        Trace { id: Arc::from(&*new.simple().encode_lower(&mut text)), parent: None }
     });
     (RequestId(request), trace)
 }
@@ -88,7 +90,7 @@ fn accepted_id(headers: &HeaderMap) -> Option<Arc<str>> {
 }
 
 /// The trace that the caller is in (W3C, `traceparent: 00-<trace>-<span>-<flags>`), if it says so.
-fn trace_id(headers: &HeaderMap) -> Option<Arc<str>> {
+fn trace(headers: &HeaderMap) -> Option<Trace> {
     headers.get(TRACEPARENT).and_then(|value| value.to_str().ok()).and_then(|value| {
         let mut parts = value.trim().split('-');
         let (version, trace, span, flags) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
@@ -98,7 +100,9 @@ fn trace_id(headers: &HeaderMap) -> Option<Arc<str>> {
         let whole = hex(version, 2) && version != "ff" && hex(trace, 32) && hex(span, 16) && hex(flags, 2);
         let only = version != "00" || parts.next().is_none();
         let real = trace.bytes().any(|byte| byte != b'0') && span.bytes().any(|byte| byte != b'0');
-        (whole && only && real).then(|| Arc::from(trace))
+        let flags = u8::from_str_radix(flags, 16).ok()?;
+        let parent = Parent { span: u64::from_str_radix(span, 16).ok()?, sampled: flags & 1 == 1 };
+        (whole && only && real).then(|| Trace { id: Arc::from(trace), parent: Some(parent) })
     })
 }
 

@@ -23,6 +23,8 @@ pub(super) async fn describe(State(state): State<ApiState>) -> Json<Value> {
         "predict": "/v1/predict",
         "predict_batch": "/v1/predict_batch",
         "models": "/v1/models",
+        "stats": "/v1/stats",
+        "debug_requests": "/v1/debug/requests",
         "live": "/healthz",
         "ready": "/readyz",
     });

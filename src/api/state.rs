@@ -15,8 +15,11 @@ use crate::{
     lifecycle::Lifecycle,
     predict::Predictor,
     registry::Registry,
-    telemetry::metrics::Metrics,
+    telemetry::{metrics::Metrics, recorder::Recorder, traces::Tracer},
 };
+
+/// What is asked all the time, and by nobody who waits for it.
+pub(super) const PROBES: [&str; 3] = ["/healthz", "/readyz", "/metrics"];
 
 /// What the handlers share. One pointer: every layer of every request holds a clone of it, and so counts one reference
 /// instead of one per part. See [`apart`](Self::apart) for the second one.
@@ -38,6 +41,8 @@ pub struct Shared {
     pub(super) space: Space,
     /// What requests are counted by.
     pub(super) counts: Counts,
+    /// The requests that are worth a second look.
+    pub(super) recorder: Recorder,
     /// What browsers are told.
     pub(super) browsers: Browsers,
     /// When the process began to serve.
@@ -65,6 +70,8 @@ pub struct Parts {
     pub docs: DocsConfig,
     /// Whether `/metrics` is answered without a key.
     pub public_metrics: bool,
+    /// Tells a collector of requests, where there is one.
+    pub tracer: Option<Tracer>,
     /// What is counted and measured.
     pub metrics: Arc<Metrics>,
 }
@@ -81,6 +88,7 @@ impl ApiState {
             ),
             space: Space::new(parts.server.bodies_limit.as_u64()),
             counts: Counts::of(&routes, &parts.metrics.http),
+            recorder: Recorder::new(routes.iter().map(|route| route.path).filter(|path| !PROBES.contains(path))),
             browsers: Browsers::new(&parts.server),
             parts,
             started: Instant::now(),

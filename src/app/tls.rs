@@ -10,12 +10,14 @@ use std::{
 
 use arc_swap::ArcSwap;
 use rustls::{
-    ServerConfig as TlsConfig,
+    CertificateError, RootCertStore, ServerConfig as TlsConfig,
+    client::verify_server_cert_signed_by_trust_anchor,
     crypto::ring,
     pki_types::{
-        CertificateDer, PrivateKeyDer,
+        CertificateDer, PrivateKeyDer, UnixTime,
         pem::{self, PemObject},
     },
+    server::ParsedCertificate,
 };
 use tokio::net::TcpStream;
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
@@ -63,9 +65,10 @@ impl Certificate {
         let (Some(cert), Some(key)) = (&config.tls_cert, &config.tls_key) else { return Ok(None) };
         let files = Files { cert: cert.clone(), key: key.clone() };
         let seen = files.stamp();
-        let read = files.read().map_err(|problem| Problems(vec![problem]))?;
+        let pair = files.read().map_err(|problem| Problems(vec![problem]))?;
         metrics.server.tls_loaded(Attempt::Ok);
-        Ok(Some(Self { files, current: Arc::new(ArcSwap::new(read)), seen, metrics }))
+        metrics.server.tls_ends(pair.ends);
+        Ok(Some(Self { files, current: Arc::new(ArcSwap::new(pair.tls)), seen, metrics }))
     }
 
     /// What speaks TLS with this certificate, and with all that come after it.
@@ -95,8 +98,9 @@ impl Certificate {
     async fn reload(&self) {
         let files = self.files.clone();
         let result = match tokio::task::spawn_blocking(move || files.read()).await {
-            Ok(Ok(read)) => {
-                self.current.store(read);
+            Ok(Ok(pair)) => {
+                self.current.store(pair.tls);
+                self.metrics.server.tls_ends(pair.ends);
                 tracing::info!("the certificate has changed");
                 Attempt::Ok
             }
@@ -115,6 +119,13 @@ impl Certificate {
 struct Files {
     cert: PathBuf,
     key: PathBuf,
+}
+
+/// What was read from them.
+struct Pair {
+    tls: Arc<TlsConfig>,
+    /// In seconds since 1970.
+    ends: Option<i64>,
 }
 
 /// What tells one state of the files from another: device, inode, size, and the times of the last changes of content and
@@ -136,12 +147,13 @@ impl Files {
         [stamp(&self.cert), stamp(&self.key)]
     }
 
-    fn read(&self) -> Result<Arc<TlsConfig>, Problem> {
+    fn read(&self) -> Result<Pair, Problem> {
         let chain = CertificateDer::pem_file_iter(&self.cert).and_then(Iterator::collect::<Result<Vec<_>, _>>);
         let chain = chain.map_err(|error| problem("server.tls_cert", unreadable(&error)))?;
         if chain.is_empty() {
             return Err(problem("server.tls_cert", unreadable(&pem::Error::NoItemsFound)));
         }
+        let ends = chain.first().and_then(ends);
         let key = PrivateKeyDer::from_pem_file(&self.key);
         let key = key.map_err(|error| problem("server.tls_key", unreadable(&error)))?;
         let builder = TlsConfig::builder_with_provider(Arc::new(ring::default_provider()));
@@ -149,7 +161,20 @@ impl Files {
         let mut config =
             builder.with_no_client_auth().with_single_cert(chain, key).map_err(|error| unusable(&error))?;
         config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-        Ok(Arc::new(config))
+        Ok(Pair { tls: Arc::new(config), ends })
+    }
+}
+
+/// When a certificate ends, in seconds since 1970. The verifier reads that, but says it only of what has ended: it is asked
+/// for the end of time, where no certificate is good, and a certificate's own time is the first that it looks at.
+fn ends(certificate: &CertificateDer<'_>) -> Option<i64> {
+    let certificate = ParsedCertificate::try_from(certificate).ok()?;
+    let (nobody, never) = (RootCertStore::empty(), UnixTime::since_unix_epoch(Duration::MAX));
+    match verify_server_cert_signed_by_trust_anchor(&certificate, &nobody, &[], never, &[]) {
+        Err(rustls::Error::InvalidCertificate(CertificateError::ExpiredContext { not_after, .. })) => {
+            i64::try_from(not_after.as_secs()).ok()
+        }
+        _ => None,
     }
 }
 

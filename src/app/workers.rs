@@ -51,6 +51,11 @@ impl Workers {
             .map(Self)
     }
 
+    /// What they run on.
+    pub(super) fn runtimes(&self) -> impl Iterator<Item = Handle> {
+        self.0.iter().map(|worker| worker.runtime.clone())
+    }
+
     /// A place on the thread with the fewest connections.
     pub(super) fn place(&self) -> Option<Place> {
         let fewest = self.0.iter().min_by_key(|worker| worker.connections.load(Ordering::Relaxed))?;

@@ -63,6 +63,15 @@ pub(super) fn log_filter(filter: &str) -> Result<(), ValidationError> {
     parsed.map(drop).map_err(|_| problem("is no filter; write it like \"info\" or \"warn,glassbox=debug\""))
 }
 
+pub(super) fn otlp_endpoint(endpoint: &str) -> Result<(), ValidationError> {
+    let uri = endpoint.parse::<hyper::Uri>().ok();
+    let usable = uri.is_some_and(|uri| uri.scheme_str() == Some("http") && uri.host().is_some());
+    if usable || endpoint.is_empty() {
+        return Ok(());
+    }
+    Err(problem("is no URL of a collector; write it like \"http://127.0.0.1:4317\""))
+}
+
 /// A body that can never fit would be refused for ever with a promise that later is better.
 pub(super) fn one_body_fits(server: &ServerConfig) -> Result<(), ValidationError> {
     if server.bodies_limit.as_u64() / 1024 > server.body_limit.as_u64() / 1024 {

@@ -1,14 +1,19 @@
 //! How long the runs of one request waited and ran, measured where they do.
 
 use std::{
+    mem,
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::{Duration, Instant},
 };
 
-use crate::telemetry::{labels::Stage, record::Record};
+use crate::telemetry::{
+    labels::Stage,
+    record::Record,
+    traces::{Run, Span},
+};
 
 /// Sums over all runs of one request.
 #[derive(Debug, Default)]
@@ -16,9 +21,17 @@ pub(super) struct Clock {
     queued_ns: AtomicU64,
     ran_ns: AtomicU64,
     started: AtomicBool,
+    /// The request's, if it is traced.
+    pub span: Option<Span>,
+    runs: Mutex<Vec<Arc<Run>>>,
 }
 
 impl Clock {
+    /// Learns of a run that this request had a part in.
+    pub(super) fn traced(&self, run: &Arc<Run>) {
+        self.runs.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(run));
+    }
+
     /// A run has waited for so long and begins.
     pub(super) fn started(&self, queued: Duration) {
         self.queued_ns.fetch_add(nanoseconds(queued), Ordering::Relaxed);
@@ -59,7 +72,8 @@ pub(super) struct Running<'a> {
 
 impl<'a> Running<'a> {
     pub(super) fn new(record: &'a Record) -> Self {
-        Self { record, since: Instant::now(), postprocess: Duration::ZERO, clock: Arc::default() }
+        let clock = Arc::new(Clock { span: record.span(), ..Clock::default() });
+        Self { record, since: Instant::now(), postprocess: Duration::ZERO, clock }
     }
 
     /// Predictions were made of some outputs, while other runs went on or waited.
@@ -71,9 +85,15 @@ impl<'a> Running<'a> {
 impl Drop for Running<'_> {
     fn drop(&mut self) {
         let (queued, ran) = self.clock.divide(self.since.elapsed().saturating_sub(self.postprocess));
-        self.record.add(Stage::Queue, queued);
-        self.record.add(Stage::Inference, ran);
-        self.record.add(Stage::Postprocess, self.postprocess);
+        // One after the other, as if there had been one run: where they go on side by side, there is no other picture.
+        let (began, ended) = (self.since + queued, self.since + queued + ran);
+        self.record.add_since(Stage::Queue, self.since, queued);
+        self.record.add_since(Stage::Inference, began, ran);
+        self.record.add_since(Stage::Postprocess, ended, self.postprocess);
+        if self.clock.span.is_some() {
+            let runs = mem::take(&mut *self.clock.runs.lock().unwrap_or_else(PoisonError::into_inner));
+            self.record.note(|facts| facts.runs.extend(runs));
+        }
     }
 }
 

@@ -5,6 +5,7 @@
 
 mod batch;
 mod callers;
+mod classes;
 mod clock;
 mod inline;
 mod intake;
@@ -260,8 +261,8 @@ impl Model {
             .postprocess
             .prediction(values, one_row)
             .map_err(|error| InferError::Other(Error::internal(error.context(format!("model '{}'", self.id)))))?;
-        if let Some(metrics) = self.metrics.get().filter(|_| !prediction.is_finite()) {
-            metrics.nonfinite();
+        if let Some(metrics) = self.metrics.get() {
+            classes::count(metrics, &prediction);
         }
         Ok(prediction)
     }

@@ -19,7 +19,11 @@ use super::{
     sessions::Sessions,
     together::{Outputs, together},
 };
-use crate::telemetry::metrics::{ModelMetrics, WaitingRun};
+use crate::telemetry::{
+    labels::Release,
+    metrics::{ModelMetrics, WaitingRun},
+    traces::Run,
+};
 
 /// The inference threads of one model. They end when it is dropped and nobody waits.
 #[derive(Debug)]
@@ -157,6 +161,7 @@ impl Worker {
             let outputs = self.run(&jobs);
             let ran = started.elapsed();
             self.queue.finished(self.number, Some((ran, jobs.len())));
+            trace(&jobs, ran, reason);
             answer(jobs, outputs, ran);
         }
     }
@@ -192,6 +197,17 @@ fn wanted(mut job: Job, now: Instant) -> Option<Job> {
     }
     job.clock.started(now - job.waits_since);
     Some(job)
+}
+
+/// Tells traced requests which run theirs was.
+fn trace(jobs: &[Job], ran: Duration, reason: Release) {
+    let spans: Vec<_> = jobs.iter().filter_map(|job| job.clock.span).collect();
+    if spans.is_empty() {
+        return;
+    }
+    let rows = jobs.iter().map(|job| job.lot.load.rows).sum();
+    let run = Arc::new(Run::ended(ran, (rows, jobs.len()), reason, spans));
+    jobs.iter().filter(|job| job.clock.span.is_some()).for_each(|job| job.clock.traced(&run));
 }
 
 fn answer(jobs: Vec<Job>, outputs: Vec<Outputs>, ran: Duration) {

@@ -106,6 +106,17 @@ impl Postprocess {
         Ok(())
     }
 
+    /// The labels of a classifier: those of the manifest, else those that its graph gave in a first run. Empty when neither is
+    /// known, and for all other tasks.
+    pub fn labels<'a>(&'a self, outputs: &'a [Value]) -> &'a [String] {
+        let keys = || outputs.first().and_then(|value| value.keys.as_deref()).unwrap_or_default();
+        match self {
+            Self::Classification { labels, .. } if labels.is_empty() => keys(),
+            Self::Classification { labels, .. } => labels,
+            Self::Embedding { .. } | Self::Value | Self::Named(_) => &[],
+        }
+    }
+
     /// Makes a prediction of one item's outputs. `squeeze` takes away the batch dimension that the server added.
     ///
     /// # Errors

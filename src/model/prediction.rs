@@ -70,7 +70,13 @@ pub struct Classes {
 impl Classes {
     /// The most probable label and its probability. The first of equals; NaN is never the most probable.
     pub fn best(&self) -> Option<(&str, f32)> {
-        let pairs = self.labels.iter().map(String::as_str).zip(self.probabilities.iter().copied());
+        let (class, probability) = self.most_probable()?;
+        Some((self.labels.get(class)?, probability))
+    }
+
+    /// The same with the label's place among the labels.
+    pub fn most_probable(&self) -> Option<(usize, f32)> {
+        let pairs = self.probabilities.iter().copied().enumerate().take(self.labels.len());
         pairs.filter(|(_, p)| !p.is_nan()).reduce(|best, next| if next.1 > best.1 { next } else { best })
     }
 }
@@ -87,8 +93,13 @@ pub struct MultiLabel {
 impl MultiLabel {
     /// The labels that reach the threshold, in the order of the manifest.
     pub fn named(&self) -> impl Iterator<Item = &str> {
-        let pairs = self.classes.labels.iter().zip(&self.classes.probabilities);
-        pairs.filter(|(_, p)| **p >= self.threshold).map(|(label, _)| label.as_str())
+        self.named_classes().filter_map(|class| self.classes.labels.get(class)).map(String::as_str)
+    }
+
+    /// Their places among all labels.
+    pub fn named_classes(&self) -> impl Iterator<Item = usize> {
+        let probabilities = self.classes.probabilities.iter().enumerate();
+        probabilities.filter(|(_, p)| **p >= self.threshold).map(|(class, _)| class)
     }
 }
 

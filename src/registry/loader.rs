@@ -16,7 +16,7 @@ use crate::{
     config::RuntimeConfig,
     engine::{Choice, Intake, Limits, Model, Postprocess, Sharing, session::Library},
     model::{Manifest, ModelId, Provider, Signature, Task, conform::Rules},
-    telemetry::metrics::{Metrics, ModelMetrics},
+    telemetry::metrics::{LoadedModel, Metrics, ModelMetrics, Reference},
 };
 
 /// Files of people's own writing are bounded, as everything is.
@@ -111,15 +111,22 @@ impl Loader {
         self.threads
     }
 
-    /// Counts a version that was tried.
-    pub fn count(&self, id: &ModelId, loaded: Option<&Loaded>) {
+    /// Counts a version that was loaded.
+    pub fn count(&self, id: &ModelId, Loaded { manifest, digest, load_time, instances, .. }: &Loaded) {
         let (model, version) = (id.name.as_str(), id.version.as_str());
-        match loaded {
-            None => self.metrics.model_failed(),
-            Some(Loaded { manifest, digest, load_time, .. }) => {
-                self.metrics.model_loaded(model, version, manifest.provider.as_str(), digest, *load_time);
-            }
-        }
+        self.metrics.model_loaded(&LoadedModel {
+            model,
+            version,
+            provider: manifest.provider.as_str(),
+            digest,
+            load_time: *load_time,
+            instances: *instances,
+        });
+    }
+
+    /// Counts a version that could not be, or a model none of whose versions can.
+    pub fn count_failed(&self) {
+        self.metrics.model_failed();
     }
 
     /// Loads a version and proves it. Blocks for as long as that takes; call it where a runtime is entered.
@@ -150,6 +157,7 @@ impl Loader {
         let lowercase = manifest.text.as_ref().is_some_and(|text| text.lowercase);
         let postprocess = Postprocess::new(&manifest, &parts.signature)?;
         postprocess.check(&parts.first_outputs)?;
+        let labels = postprocess.labels(&parts.first_outputs).to_vec();
         let intake = Intake::new(rules, lowercase);
         // The answer to a text has no batch dimension, however the graph is declared.
         let batch_dimension = parts.batch_dimension || encoder.is_some();
@@ -170,12 +178,15 @@ impl Loader {
         }
         // Callers are limited, samples are not: a lower limit must not make a good model fail to load.
         model.limit_texts(self.max_text_chars);
-        let metrics = self.metrics.model(id.name.as_str(), id.version.as_str(), manifest.provider.as_str());
+        let metrics = self.metrics.model(id.name.as_str(), id.version.as_str(), manifest.provider.as_str(), &labels);
         // Only now: what the golden samples ran is nobody's traffic.
         model.measure(metrics.clone());
         let quality = companion(&version.source, "metrics.json")?
             .map(|text| serde_json::from_str(&text).context("metrics.json cannot be read"))
             .transpose()?;
+        if let Some(reference) = quality.as_ref().and_then(|figures| Reference::of(figures, &labels)) {
+            self.metrics.watch_drift(id.name.as_str(), id.version.as_str(), reference);
+        }
         let max_batch_size = parts.max_batch_size;
         let batching = (parts.batch_dimension, max_batch_size);
         Ok(Loaded {

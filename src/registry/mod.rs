@@ -161,6 +161,10 @@ impl Registry {
                 let (model, versions) = (source.name.as_str(), versions.join(", "));
                 tracing::info!(model, versions, "model is not served: {}", source.not_built_reason());
             }
+            if let Some(error) = &source.fault {
+                loader.count_failed();
+                tracing::error!(model = source.name.as_str(), error, "model could not be loaded");
+            }
             for version in source.versions.iter().cloned() {
                 let (registry, loader, source) = (Arc::clone(self), Arc::clone(loader), Arc::clone(&source));
                 let (permits, done) = (Arc::clone(&permits), done.clone());
@@ -183,12 +187,12 @@ impl Registry {
         let result = tokio::task::spawn_blocking(move || work.load(&loading, &source, &version)).await;
         let state = match result.map_err(anyhow::Error::from).and_then(|result| result) {
             Ok(loaded) => {
-                loader.count(&id, Some(&loaded));
+                loader.count(&id, &loaded);
                 tracing::info!(model = %id, load_ms = millis(loaded.load_time), digest = loaded.digest, "model is ready");
                 State::Ready(Arc::new(loaded))
             }
             Err(error) => {
-                loader.count(&id, None);
+                loader.count_failed();
                 let reason = format!("{error:#}");
                 tracing::error!(model = %id, error = reason, "model could not be loaded");
                 State::Failed(reason.into())

@@ -121,6 +121,16 @@ labels! {
         Model = "model",
     }
 
+    /// What became of a traced request.
+    SpanEnd {
+        /// The collector has it.
+        Exported = "exported",
+        /// The collector did not take it.
+        Failed = "failed",
+        /// Too many waited for the collector.
+        Dropped = "dropped",
+    }
+
     /// How an attempt ended.
     Attempt {
         /// It worked.

@@ -5,8 +5,11 @@ pub mod labels;
 mod lines;
 pub mod logging;
 pub mod metrics;
+mod otlp;
 pub mod record;
+pub mod recorder;
 pub mod threads;
+pub mod traces;
 
 use std::time::Duration;
 

@@ -8,14 +8,18 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::labels::{Label, Stage};
+use super::{
+    labels::{Label, Stage},
+    traces::{Run, Span},
+};
 
 /// The times of one request's stages.
 #[derive(Debug, Clone, Copy)]
 pub struct Timings {
     started: Instant,
     ended: Option<Instant>,
-    stages: [Option<Duration>; Stage::ALL.len()],
+    /// When each began, the first time, and how long it took, altogether.
+    stages: [Option<(Instant, Duration)>; Stage::ALL.len()],
 }
 
 impl Timings {
@@ -26,7 +30,14 @@ impl Timings {
 
     /// The stages that were reached, in the order in which a request passes them.
     pub fn stages(&self) -> impl Iterator<Item = (Stage, Duration)> {
-        Stage::ALL.iter().copied().zip(self.stages).filter_map(|(stage, time)| Some((stage, time?)))
+        self.stages_begun().map(|(stage, _, time)| (stage, time))
+    }
+
+    /// The same, with the time from the request's head to the beginning of each.
+    pub fn stages_begun(&self) -> impl Iterator<Item = (Stage, Duration, Duration)> {
+        let begun = |begun: Instant| begun.saturating_duration_since(self.started);
+        let stages = Stage::ALL.iter().copied().zip(self.stages);
+        stages.filter_map(move |(stage, known)| known.map(|(since, time)| (stage, begun(since), time)))
     }
 
     /// What is in no stage.
@@ -36,7 +47,7 @@ impl Timings {
 
     /// The time of one stage.
     pub fn stage(&self, stage: Stage) -> Option<Duration> {
-        self.stages[stage as usize]
+        self.stages[stage as usize].map(|(_, time)| time)
     }
 }
 
@@ -47,6 +58,37 @@ pub struct Served {
     pub model: Arc<str>,
     /// Its version.
     pub version: Arc<str>,
+}
+
+/// The shapes of some tensors. Every request notes them, so they take no memory of their own.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Shapes {
+    tensors: [([u32; MOST_DIMENSIONS], u8); MOST_TENSORS],
+    count: u8,
+}
+
+/// Further tensors, and further dimensions, are left out.
+const MOST_TENSORS: usize = 4;
+const MOST_DIMENSIONS: usize = 5;
+
+impl Shapes {
+    /// The shapes of the first tensors.
+    pub fn of<'a>(shapes: impl Iterator<Item = &'a [usize]>) -> Self {
+        let mut kept = Self::default();
+        for (place, shape) in kept.tensors.iter_mut().zip(shapes) {
+            for (dimension, size) in place.0.iter_mut().zip(shape) {
+                *dimension = u32::try_from(*size).unwrap_or(u32::MAX);
+                place.1 += 1;
+            }
+            kept.count += 1;
+        }
+        kept
+    }
+
+    /// Each of them.
+    pub fn iter(&self) -> impl Iterator<Item = &[u32]> {
+        self.tensors[..self.count.into()].iter().map(|(shape, rank)| &shape[..usize::from(*rank)])
+    }
 }
 
 /// What is known of one request so far.
@@ -60,12 +102,20 @@ pub struct Facts {
     pub key_id: Option<Arc<str>>,
     /// The id of its trace (W3C), 32 hexadecimal digits.
     pub trace_id: Option<Arc<str>>,
+    /// Its place in that trace, if it is traced.
+    pub span: Option<Span>,
+    /// The runs that it shared with other requests, or could have, if it is traced.
+    pub runs: Vec<Arc<Run>>,
     /// Its model, once that was found.
     pub model: Option<Arc<Served>>,
     /// What computes that model's answers.
     pub provider: Option<&'static str>,
     /// Its items.
     pub batch_size: Option<usize>,
+    /// The shapes of its first item's tensors.
+    pub shapes: Option<Shapes>,
+    /// The bytes of its body.
+    pub request_bytes: Option<usize>,
     /// What the cache did, in one word.
     pub cache: Option<&'static str>,
 }
@@ -77,9 +127,13 @@ impl Facts {
             client: None,
             key_id: None,
             trace_id: None,
+            span: None,
+            runs: Vec::new(),
             model: None,
             provider: None,
             batch_size: None,
+            shapes: None,
+            request_bytes: None,
             cache: None,
         }
     }
@@ -107,14 +161,25 @@ impl Record {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).timings.started
     }
 
+    /// Its place in a trace, if it is traced.
+    pub fn span(&self) -> Option<Span> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).span
+    }
+
     /// Adds what has become known.
     pub fn note(&self, change: impl FnOnce(&mut Facts)) {
         change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner));
     }
 
-    /// Adds to the time of a stage.
+    /// Adds to the time of a stage, which ends now.
     pub fn add(&self, stage: Stage, time: Duration) {
-        self.note(|facts| *facts.timings.stages[stage as usize].get_or_insert_default() += time);
+        let now = Instant::now();
+        self.add_since(stage, now.checked_sub(time).unwrap_or(now), time);
+    }
+
+    /// Adds to the time of a stage, which began then.
+    pub fn add_since(&self, stage: Stage, since: Instant, time: Duration) {
+        self.note(|facts| facts.timings.stages[stage as usize].get_or_insert((since, Duration::ZERO)).1 += time);
     }
 
     /// Adds the time until the watch is dropped to a stage.
@@ -131,6 +196,15 @@ impl Record {
     }
 }
 
+#[cfg(test)]
+impl Record {
+    /// As if it had taken so long.
+    pub fn end_after(&self, time: Duration) -> Facts {
+        self.note(|facts| facts.timings.ended = Some(facts.timings.started + time));
+        self.end()
+    }
+}
+
 /// Measures a stage until it is dropped.
 #[derive(Debug)]
 pub struct Watch<'a> {
@@ -141,6 +215,6 @@ pub struct Watch<'a> {
 
 impl Drop for Watch<'_> {
     fn drop(&mut self) {
-        self.record.add(self.stage, self.started.elapsed());
+        self.record.add_since(self.stage, self.started, self.started.elapsed());
     }
 }

@@ -4,17 +4,22 @@
 use std::{sync::Arc, time::Duration};
 
 use glassbox::config::{CacheMode, Config};
+use opentelemetry_proto::tonic::trace::v1::Span;
 use reqwest::Client;
 use serde_json::{Value, json};
 use tokio::task::{AbortHandle, JoinSet};
 
-use crate::support::{Metrics, Repository, TestApp, assert_close, eventually, python};
+use crate::support::{Collector, Metrics, Repository, TestApp, assert_close, attribute, eventually, python};
 
 /// Counting so far takes longer than any test waits.
 const ENDLESS: u64 = 1_000_000_000_000;
 
 /// One session of a model that reads a table, and takes as long as its callers want.
 async fn serve(manifest: &str) -> Arc<TestApp> {
+    serve_with(manifest, |_| {}).await
+}
+
+async fn serve_with(manifest: &str, change: impl FnOnce(&mut Config)) -> Arc<TestApp> {
     let repository = Repository::new();
     let graph = repository.write("table/1/model.onnx", "");
     python("python/batch_graph.py", &[graph.to_str().unwrap()], "");
@@ -24,6 +29,7 @@ async fn serve(manifest: &str) -> Arc<TestApp> {
         config.models.default = Some("table".to_owned());
         config.runtime.max_queue_wait = Duration::from_secs(600);
         config.cache.mode = CacheMode::Off;
+        change(config);
     });
     Arc::new(app.await)
 }
@@ -119,6 +125,35 @@ async fn requests_that_wait_share_runs_and_each_gets_its_own_answer() {
     let metrics = Metrics::of(&app).await;
     assert_eq!(metrics.sum("inference_batch_wait_seconds_count", &[]), 4.0);
     assert!(metrics.sum("inference_batch_wait_seconds_sum", &[]) > 0.0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn requests_that_share_a_run_are_linked_with_its_span() {
+    let collector = Collector::grpc().await;
+    let app = serve_with("batching.max_batch_size = 8\nexecution.strategy = \"batched\"", |config| {
+        config.telemetry.otlp_endpoint = collector.url();
+        config.telemetry.sample_ratio = 1.0;
+    });
+    let mut callers = Callers::of(&app.await);
+    callers.ask_at_once(&[1, 2, 3].map(row)).await;
+    assert_eq!(callers.answers().await.len(), 3);
+    let is_shared = |span: &Span| span.name == "batch" && span.links.len() == 3;
+    let is_request = |span: &Span| span.name == "POST /v1/predict";
+    // With the one who kept the session busy.
+    let all = |spans: &[Span]| spans.iter().any(is_shared) && spans.iter().filter(|span| is_request(span)).count() == 4;
+    let spans = collector.until("all traces have come", all).await;
+    let run = spans.iter().find(|span| is_shared(span)).unwrap();
+    assert_eq!(
+        (attribute(run, "glassbox.batch.requests"), attribute(run, "glassbox.batch.rows")),
+        ("3".into(), "3".into())
+    );
+    for link in &run.links {
+        let linked =
+            |span: &&Span| is_request(span) && (&span.span_id, &span.trace_id) == (&link.span_id, &link.trace_id);
+        let request = spans.iter().find(linked).expect("the linked request was told");
+        let inference = spans.iter().find(|span| span.name == "inference" && span.parent_span_id == request.span_id);
+        assert!(inference.unwrap().links.iter().any(|link| link.span_id == run.span_id), "the way back is missing");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -26,6 +26,10 @@ mod command_line;
 #[cfg(test)]
 mod console;
 #[cfg(test)]
+mod dashboards;
+#[cfg(test)]
+mod drift;
+#[cfg(test)]
 mod endless;
 #[cfg(test)]
 mod foreign_models;
@@ -37,6 +41,8 @@ mod library;
 mod life;
 #[cfg(test)]
 mod metrics;
+#[cfg(test)]
+mod metrics_contract;
 #[cfg(test)]
 mod overload;
 #[cfg(test)]
@@ -54,8 +60,12 @@ mod refusals;
 #[cfg(test)]
 mod series;
 #[cfg(test)]
+mod stats;
+#[cfg(test)]
 mod structure;
 #[cfg(test)]
 mod text;
+#[cfg(test)]
+mod traces;
 #[cfg(test)]
 mod transport;

@@ -115,3 +115,31 @@ async fn metrics_can_be_kept_from_those_without_a_key() {
     }
     assert_eq!(app.request(Method::GET, "/metrics").send().await.unwrap().status(), 401);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn classes_and_confidences_are_counted_once_for_each_computed_prediction() {
+    let app = TestApp::start().await;
+    let classes = |metrics: &Metrics, label: &str| {
+        let label = format!("label=\"{label}\"");
+        metrics.sum("predicted_classes_total", &["model=\"toxicity\"", "version=\"1\"", &label])
+    };
+    let before = Metrics::of(&app).await;
+    // All labels of the manifest are there from the start, and nothing of models that have none.
+    assert_eq!((classes(&before, "toxic"), classes(&before, "non_toxic")), (0.0, 0.0));
+    let doubler = |series: &&str| series.contains("prediction_confidence") && series.contains("doubler");
+    assert_eq!(before.series().into_iter().find(doubler), None);
+    // The second time it is known.
+    for _ in 0..2 {
+        assert_eq!(app.predict(json!({"text": "have a lovely day"})).await["label"], "non_toxic");
+    }
+    let texts = json!({"texts": ["you are awful", "you are a stupid idiot"]});
+    let predictions = app.post("/v1/predict_batch", texts).await.1["predictions"].clone();
+    let answers = predictions.as_array().unwrap().iter().map(|item| &item["prediction"]);
+    let toxic = answers.filter(|prediction| prediction["label"] == "toxic").count();
+    let after = Metrics::of(&app).await;
+    assert_eq!((classes(&after, "toxic"), classes(&after, "non_toxic")), (toxic as f64, (3 - toxic) as f64));
+    assert_eq!(after.sum("prediction_confidence_count", &["model=\"toxicity\""]), 3.0);
+    // Of two classes, the more probable one has at least half.
+    assert_eq!(after.sum("prediction_confidence_bucket", &["model=\"toxicity\"", "le=\"0.4\""]), 0.0);
+    assert_eq!(after.sum("prediction_confidence_bucket", &["model=\"toxicity\"", "le=\"1\""]), 3.0);
+}

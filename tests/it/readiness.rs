@@ -6,7 +6,7 @@ use glassbox::config::Config;
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 
-use crate::support::{Repository, TestApp, TestAppBuilder, glassbox, project, python, run, variable};
+use crate::support::{Metrics, Repository, TestApp, TestAppBuilder, glassbox, project, python, run, variable};
 
 /// A broken model: its name, the files that break it, and what is to be said about it.
 type Broken = (&'static str, Vec<(&'static str, Vec<u8>)>, &'static str);
@@ -212,6 +212,10 @@ async fn readiness_waits_for_what_is_required() {
         let reasons: Value =
             reasons.iter().map(|item| json!([item["model"], item["state"], item["required"]])).collect();
         assert_eq!(reasons, expected, "{place}");
+        let metrics = Metrics::of(&app).await;
+        assert_eq!(metrics.sum("server_ready", &[]), f64::from(u8::from(status == 200)), "{place}");
+        let failed = metrics.sum("model_loads_total", &["result=\"failed\""]);
+        assert_eq!(failed, f64::from(u8::from(broken)), "{place}");
         assert_eq!(app.post("/v1/predict", json!({"model": "good", "text": "hello"})).await.0, 200);
     }
 }

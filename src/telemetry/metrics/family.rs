@@ -1,7 +1,7 @@
 //! Makes metrics and registers them, in one call each.
 
 use prometheus::{
-    CounterVec, GaugeVec, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
+    Counter, CounterVec, GaugeVec, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
     Registry, core::Collector,
 };
 
@@ -36,6 +36,16 @@ impl Families<'_> {
     /// For amounts that are no whole numbers, as seconds are.
     pub(super) fn sums(self, name: &str, help: &str, labels: &[&str]) -> anyhow::Result<SpreadVec<CounterVec>> {
         self.register(SpreadVec::new(|| CounterVec::new(Opts::new(name, help), labels)))
+    }
+
+    /// One number that is set now and then.
+    pub(super) fn gauge(self, name: &str, help: &str) -> anyhow::Result<IntGauge> {
+        self.register(IntGauge::new(name, help))
+    }
+
+    /// One amount that is added to now and then.
+    pub(super) fn sum(self, name: &str, help: &str) -> anyhow::Result<Counter> {
+        self.register(Counter::new(name, help))
     }
 
     /// For what is counted up and down, by any thread.

@@ -6,21 +6,26 @@
 
 mod cache;
 mod callers;
+mod classes;
+mod drift;
 mod family;
 mod http;
+mod machine;
 mod models;
+mod reading;
 mod server;
 mod spread;
-
-use std::time::Duration;
 
 use prometheus::{Encoder, Registry, TextEncoder};
 
 pub use self::{
     cache::{CacheMetrics, Evictions},
     callers::CallerMetrics,
+    drift::Reference,
     http::{HttpMetrics, RouteMetrics},
-    models::{ModelMetrics, Outcomes, WaitingRun},
+    machine::MachineMetrics,
+    models::{LoadedModel, ModelMetrics, Outcomes, WaitingRun},
+    reading::{Distribution, Reading},
     server::ServerMetrics,
 };
 use self::{family::Families, models::ModelFamilies};
@@ -43,6 +48,8 @@ pub struct Metrics {
     pub cache: CacheMetrics,
     /// The process itself: its version, its log, its certificate.
     pub server: ServerMetrics,
+    /// What the process runs on.
+    pub machine: MachineMetrics,
     /// How requests ended that named no model which is served.
     pub unknown_model: Outcomes,
     models: ModelFamilies,
@@ -62,25 +69,44 @@ impl Metrics {
             callers: CallerMetrics::new(families)?,
             cache: CacheMetrics::new(families)?,
             server: ServerMetrics::new(families)?,
+            machine: MachineMetrics::new(families)?,
             unknown_model: models.outcomes(OTHER, OTHER),
             models,
             registry,
         })
     }
 
-    /// The metrics of one version. Only what is loaded gets any.
-    pub fn model(&self, model: &str, version: &str, provider: &'static str) -> ModelMetrics {
-        self.models.of(model, version, provider)
+    /// The metrics of one version. Only what is loaded gets any. `labels` are a classifier's; others have none.
+    pub fn model(&self, model: &str, version: &str, provider: &'static str, labels: &[String]) -> ModelMetrics {
+        self.models.of(model, version, provider, labels)
     }
 
     /// A version is served from now on.
-    pub fn model_loaded(&self, model: &str, version: &str, provider: &str, digest: &str, time: Duration) {
-        self.models.loaded(model, version, provider, digest, time);
+    pub fn model_loaded(&self, loaded: &LoadedModel<'_>) {
+        self.models.loaded(loaded);
+    }
+
+    /// How a version's answers differ from `reference` is measured from now on.
+    pub fn watch_drift(&self, model: &str, version: &str, reference: Reference) {
+        self.models.watch(model, version, reference);
+    }
+
+    /// Brings up to date what is measured over time; to be called once per minute.
+    pub fn tick(&self) {
+        self.models.observe();
     }
 
     /// A version cannot be served.
     pub fn model_failed(&self) {
         self.models.failed();
+    }
+
+    /// What all of them say now.
+    pub fn read(&self) -> Reading {
+        self.server.observe();
+        self.machine.observe();
+        self.models.observe();
+        Reading(self.registry.gather())
     }
 
     /// All of them, in Prometheus' text format.
@@ -89,6 +115,8 @@ impl Metrics {
     /// When a metric cannot be written, which is a mistake in this folder.
     pub fn render(&self) -> anyhow::Result<Vec<u8>> {
         self.server.observe();
+        self.machine.observe();
+        self.models.observe();
         let mut text = Vec::with_capacity(64 * 1024);
         TextEncoder::new().encode(&self.registry.gather(), &mut text)?;
         Ok(text)

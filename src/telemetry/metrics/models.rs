@@ -5,6 +5,8 @@ use std::{sync::Arc, time::Duration};
 use prometheus::{GaugeVec, Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec};
 
 use super::{
+    classes::{ClassFamilies, ClassMetrics},
+    drift::{DriftMetrics, Reference},
     family::{Families, each},
     spread::{Spread, SpreadVec},
 };
@@ -29,9 +31,29 @@ pub(super) struct ModelFamilies {
     batch_wait: SpreadVec<HistogramVec>,
     queue_depth: IntGaugeVec,
     queue_seconds: SpreadVec<HistogramVec>,
+    classes: ClassFamilies,
+    drift: DriftMetrics,
     info: IntGaugeVec,
     load_seconds: GaugeVec,
+    instances: IntGaugeVec,
     loads: SpreadVec<IntCounterVec>,
+}
+
+/// A version that is served from now on.
+#[derive(Debug)]
+pub struct LoadedModel<'a> {
+    /// Its model.
+    pub model: &'a str,
+    /// Its name.
+    pub version: &'a str,
+    /// What computes its answers.
+    pub provider: &'a str,
+    /// The hash of its files.
+    pub digest: &'a str,
+    /// How long it took to load, warm and verify it.
+    pub load_time: Duration,
+    /// Its sessions.
+    pub instances: usize,
 }
 
 /// How requests for one version ended.
@@ -69,6 +91,7 @@ pub struct ModelMetrics {
     batches: Vec<Spread<IntCounter>>,
     batch_wait: Spread<Histogram>,
     queue_seconds: Spread<Histogram>,
+    classes: Option<ClassMetrics>,
 }
 
 impl ModelFamilies {
@@ -115,6 +138,8 @@ impl ModelFamilies {
                 "Time that a request's run waited for a session.",
                 &["model"],
             )?,
+            classes: ClassFamilies::new(families)?,
+            drift: DriftMetrics::new(families)?,
             info: families.gauges(
                 "model_info",
                 "1 for every version that is served.",
@@ -123,6 +148,11 @@ impl ModelFamilies {
             load_seconds: families.values(
                 "model_load_seconds",
                 "Time that it took to load, warm and verify a version.",
+                &["model", "version"],
+            )?,
+            instances: families.gauges(
+                "model_instances",
+                "Sessions of a version, each with an inference thread.",
                 &["model", "version"],
             )?,
             loads: families.counters("model_loads_total", "Versions that were loaded.", &["result"])?,
@@ -142,7 +172,7 @@ impl ModelFamilies {
         }
     }
 
-    pub(super) fn of(&self, model: &str, version: &str, provider: &'static str) -> ModelMetrics {
+    pub(super) fn of(&self, model: &str, version: &str, provider: &'static str, labels: &[String]) -> ModelMetrics {
         ModelMetrics {
             served: Arc::new(Served { model: model.into(), version: version.into() }),
             outcomes: self.outcomes(model, version),
@@ -156,13 +186,28 @@ impl ModelFamilies {
                 .collect(),
             batch_wait: self.batch_wait.with_label_values(&[model]),
             queue_seconds: self.queue_seconds.with_label_values(&[model]),
+            classes: self.classes.of(model, version, labels),
         }
     }
 
-    pub(super) fn loaded(&self, model: &str, version: &str, provider: &str, digest: &str, time: Duration) {
+    pub(super) fn loaded(
+        &self,
+        LoadedModel { model, version, provider, digest, load_time, instances }: &LoadedModel<'_>,
+    ) {
         self.loads.here(&[Attempt::Ok.as_str()]).inc();
         self.info.with_label_values(&[model, version, digest, provider]).set(1);
-        self.load_seconds.with_label_values(&[model, version]).set(time.as_secs_f64());
+        self.load_seconds.with_label_values(&[model, version]).set(load_time.as_secs_f64());
+        self.instances.with_label_values(&[model, version]).set(i64::try_from(*instances).unwrap_or(i64::MAX));
+    }
+
+    /// Watches how a version's answers differ from those where it was measured.
+    pub(super) fn watch(&self, model: &str, version: &str, reference: Reference) {
+        self.drift.watch(model, version, reference);
+    }
+
+    /// Brings up to date what is no count.
+    pub(super) fn observe(&self) {
+        self.drift.observe(&self.classes);
     }
 
     pub(super) fn failed(&self) {
@@ -191,6 +236,20 @@ impl ModelMetrics {
     /// A prediction held NaN or infinity.
     pub fn nonfinite(&self) {
         self.nonfinite.here().inc();
+    }
+
+    /// A prediction was computed that names the class at this place among the labels.
+    pub fn predicted_class(&self, class: usize) {
+        if let Some(classes) = &self.classes {
+            classes.predicted(class);
+        }
+    }
+
+    /// A prediction was computed whose most probable class has this probability.
+    pub fn confident(&self, probability: f64) {
+        if let Some(classes) = &self.classes {
+            classes.confident(probability);
+        }
     }
 
     /// What a request asked for waited so long for a session.

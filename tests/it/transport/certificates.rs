@@ -19,7 +19,7 @@ use super::{
     client::{Client, Trust, handshake},
     serve,
 };
-use crate::support::{Server, glassbox, run, until, variable};
+use crate::support::{Server, eventually, glassbox, run, until, variable};
 
 /// A certificate for `localhost` and its key, in two files of a folder.
 pub struct Pair {
@@ -29,11 +29,19 @@ pub struct Pair {
 
 impl Pair {
     pub fn new() -> Self {
-        let pair = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+        Self::ending(4096)
+    }
+
+    /// Good until the first day of a year.
+    fn ending(year: i32) -> Self {
+        let mut params = rcgen::CertificateParams::new(["localhost".to_owned()]).unwrap();
+        params.not_after = rcgen::date_time_ymd(year, 1, 1);
+        let key = rcgen::KeyPair::generate().unwrap();
+        let cert = params.self_signed(&key).unwrap();
         let folder = TempDir::new().unwrap();
-        fs::write(folder.path().join("cert.pem"), pair.cert.pem()).unwrap();
-        fs::write(folder.path().join("key.pem"), pair.signing_key.serialize_pem()).unwrap();
-        Self { certificate: pair.cert.der().clone(), folder }
+        fs::write(folder.path().join("cert.pem"), cert.pem()).unwrap();
+        fs::write(folder.path().join("key.pem"), key.serialize_pem()).unwrap();
+        Self { certificate: cert.der().clone(), folder }
     }
 
     pub fn cert(&self) -> PathBuf {
@@ -98,6 +106,27 @@ async fn a_new_certificate_is_shown_within_seconds_and_no_request_fails() {
     tokio::join!(load, change);
     assert!(answered.load(Ordering::Relaxed) > 5);
     assert_eq!(loads(addr, &trust).await, (2, 0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn metrics_tell_when_the_certificate_ends_that_is_shown() {
+    // Times are written in another form from 2050 on.
+    let (old, new) = (Pair::ending(2031), Pair::ending(2060));
+    let server = Server::start(&mut serve(&old.settings()));
+    let trust = trust(&[&old, &new]);
+    let ends = async || -> i64 {
+        let told = metric(server.addr, &trust, "tls_certificate_expiry_timestamp_seconds").await;
+        told.expect("it is not told").parse().unwrap()
+    };
+    assert_eq!(ends().await, 1_924_992_000);
+    old.replace_by(&new);
+    eventually("the new certificate's end is told", async || ends().await == 2_840_140_800).await;
+    fs::write(old.cert(), "").unwrap();
+    eventually("the broken one is seen", async || loads(server.addr, &trust).await == (2, 1)).await;
+    assert_eq!(ends().await, 2_840_140_800);
+    let plain = Server::start(&mut serve(&[]));
+    let metrics = Client::http1(plain.addr).await.get("/metrics").await;
+    assert!(!String::from_utf8_lossy(&metrics.body).contains("tls_certificate_expiry"), "there is no certificate");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -276,13 +305,19 @@ fn the_health_check_and_the_start_line_know_of_tls() {
 
 /// How often a certificate was read, and with what result: well, and not.
 async fn loads(addr: std::net::SocketAddr, trust: &Trust) -> (usize, usize) {
+    let count = async |result: &str| {
+        let series = format!("tls_certificate_loads_total{{result=\"{result}\"}}");
+        metric(addr, trust, &series).await.unwrap().parse().unwrap()
+    };
+    (count("ok").await, count("failed").await)
+}
+
+/// The value of one series, as it is written.
+async fn metric(addr: std::net::SocketAddr, trust: &Trust, series: &str) -> Option<String> {
     let metrics = Client::https(addr, trust).await.unwrap().get("/metrics").await;
     let metrics = String::from_utf8(metrics.body.to_vec()).unwrap();
-    let count = |result: &str| {
-        let name = format!("tls_certificate_loads_total{{result=\"{result}\"}} ");
-        metrics.lines().find_map(|line| line.strip_prefix(&name)).unwrap().parse().unwrap()
-    };
-    (count("ok"), count("failed"))
+    let value = metrics.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '))?;
+    Some(value.to_owned())
 }
 
 /// What comes until the server ends the connection.

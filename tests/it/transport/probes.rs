@@ -72,6 +72,7 @@ async fn the_second_listener_speaks_plain_http_beside_tls_and_answers_until_the_
     // In plain HTTP on the first listener nothing is answered, and on the second everything.
     let mut probe = Client::http1(second(&server)).await;
     assert_eq!(probe.get("/readyz").await.status, 200);
+    assert_eq!(metric(&mut probe, "server_ready").await, 1);
     drop(client);
 
     // Something to wait for: the drain lasts until its timeout.
@@ -87,7 +88,7 @@ async fn the_second_listener_speaks_plain_http_beside_tls_and_answers_until_the_
     let mut probe = Client::http1(second(&server)).await;
     let answer = probe.get("/readyz").await;
     assert_eq!((answer.status.as_u16(), &answer.json()["code"]), (503, &json!("draining")));
-    assert_eq!(Client::http1(second(&server)).await.get("/metrics").await.status, 200);
+    assert_eq!(metric(&mut Client::http1(second(&server)).await, "server_ready").await, 0);
     assert_eq!(server.wait(std::time::Duration::from_secs(20)).expect("the server ends").code(), Some(0));
 }
 
@@ -108,6 +109,12 @@ fn second(server: &Server) -> std::net::SocketAddr {
 
 /// Connections that the server says are open.
 async fn open(client: &mut Client) -> usize {
+    metric(client, "http_connections_open").await
+}
+
+/// The value of a series without labels.
+async fn metric(client: &mut Client, name: &str) -> usize {
     let metrics = String::from_utf8(client.get("/metrics").await.body.to_vec()).unwrap();
-    metrics.lines().find_map(|line| line.strip_prefix("http_connections_open ")).unwrap().parse().unwrap()
+    let value = metrics.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+    value.unwrap().parse().unwrap()
 }
