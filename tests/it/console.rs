@@ -2,6 +2,7 @@
 
 mod files;
 mod keys;
+mod live;
 mod look;
 mod predict;
 

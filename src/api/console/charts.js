@@ -3,7 +3,10 @@
 import { el, put, svg } from "./dom.js";
 import { UNKNOWN, span } from "./format.js";
 
-const HEIGHT = 112;
+const HEIGHT = 120;
+
+// Room for the word at the upper edge.
+const TOP = 18;
 
 // Seconds that a chart spans: it begins narrow, so that its first points are seen.
 const [LEAST, MOST] = [60, 300];
@@ -39,7 +42,7 @@ export function chart({ title, lines, tones = [0, 1, 2], format, top = null }) {
     const window = Math.min(MOST, Math.max(LEAST, last - (points[0]?.at ?? last)));
     const highest = top ?? ceiling(Math.max(0, ...points.flatMap(({ values }) => values.filter(Number.isFinite))));
     const x = (at) => width - ((last - at) / window) * width;
-    const y = (value) => HEIGHT - 1 - (value / highest) * (HEIGHT - 8);
+    const y = (value) => HEIGHT - 1 - (value / highest) * (HEIGHT - TOP);
     picture.setAttribute("viewBox", `0 0 ${width} ${HEIGHT}`);
     picture.setAttribute(
       "aria-label",

@@ -2,7 +2,7 @@
 
 import { get } from "./api.js";
 import { chart } from "./charts.js";
-import { byId, put, table } from "./dom.js";
+import { byId, el, put, table } from "./dom.js";
 import { UNKNOWN, number, percent, span } from "./format.js";
 import { clear, show } from "./notice.js";
 import { between } from "./readings.js";
@@ -14,7 +14,14 @@ const MOST_POINTS = 150;
 
 const inMillis = (value) => (value === null ? UNKNOWN : `${number(value)} ms`);
 
-const perSecond = (value) => (value === null ? UNKNOWN : `${number(value)}/s`);
+const perSecond = (value) => (Number.isFinite(value) ? `${number(value)}/s` : UNKNOWN);
+
+// As the server's own alert has it: answers that are looked at, and the index from which they are of another kind.
+const [FEWEST, ANOTHER_KIND] = [200, 0.25];
+
+const DRIFT =
+  "Drift is how far the computed answers of the last hour are from those to held-out inputs, as a population stability " +
+  "index: 0 is alike, above 0.25 is another kind of input.";
 
 const charts = [
   {
@@ -103,19 +110,8 @@ function add(stats) {
   before = { stats, at };
   byId("live-note").textContent =
     `up for ${span(stats.uptime_seconds)}, ${number(stats.total_requests)} requests, every ${EVERY_MS / 1000} s`;
-  if (!figures)
-    return showModels(
-      stats.models.map((model) => ({
-        ...model,
-        name: model.model,
-        rate: null,
-        hits: null,
-        inference: null,
-        batch: model.avg_batch_size,
-        queue: model.queue_depth,
-        failed: model.failed_predictions,
-      })),
-    );
+  // Of one reading alone, only what does not need another one is known.
+  if (!figures) return showModels(between(stats, stats, Number.NaN).models);
   points = [...points, { at, figures }].slice(-MOST_POINTS);
   draw();
   showModels(figures.models);
@@ -123,15 +119,11 @@ function add(stats) {
 
 function draw() {
   if (!isOpen) return;
-  for (const {
-    of,
-    chart: { draw: paint },
-  } of charts)
-    paint(points.map(({ at, figures }) => ({ at, values: of(figures) })));
+  for (const one of charts) one.chart.draw(points.map(({ at, figures }) => ({ at, values: one.of(figures) })));
 }
 
 function showModels(models) {
-  const head = ["model", "now", "from cache", "p95 run", "batch", "waiting", "so far", "failed"];
+  const head = ["model", "now", "from cache", "p95 run", "batch", "waiting", "so far", "failed", "drift"];
   const rows = models.map((model) => [
     `${model.name} ${model.version}`,
     perSecond(model.rate),
@@ -141,6 +133,18 @@ function showModels(models) {
     number(model.queue),
     number(model.predictions),
     number(model.failed),
+    driftOf(model.drift),
   ]);
-  put(byId("live-models"), table("Figures by model", head, rows, [1, 2, 3, 4, 5, 6, 7]));
+  put(
+    byId("live-models"),
+    table("Figures by model", head, rows, [1, 2, 3, 4, 5, 6, 7, 8]),
+    el("p", { class: "note", id: "drift-note" }, DRIFT),
+  );
+}
+
+function driftOf(drift) {
+  if (!drift) return UNKNOWN;
+  if (drift.samples < FEWEST) return `${number(drift.samples)} of ${FEWEST} answers`;
+  const index = Math.max(drift.class, drift.confidence);
+  return el("span", { class: index > ANOTHER_KIND ? "fault" : null }, index.toFixed(2));
 }

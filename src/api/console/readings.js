@@ -20,7 +20,8 @@ export function between(before, now, seconds) {
     latency: [0.5, 0.95, 0.99].map((q) => quantile(q, now.latency_buckets.le_ms, latencies)),
     hits: answered > 0 ? cached / answered : null,
     queue: now.queue_depth,
-    inFlight: now.requests_in_flight,
+    // This reading is one itself.
+    inFlight: Math.max(0, now.requests_in_flight - 1),
     models,
   };
 }
@@ -43,6 +44,7 @@ function modelBetween(before, now, seconds) {
     queue: now.queue_depth,
     predictions: now.predictions,
     failed: now.failed_predictions,
+    drift: now.drift ?? null,
   };
 }
 

@@ -18,6 +18,10 @@ const FILTERS = {
   request_id: "filter-id",
 };
 
+// More than a server keeps of all routes together: which of them are shown is chosen here.
+const ALL = "500";
+const SHOWN = 50;
+
 let asking = null;
 
 export function start() {
@@ -25,20 +29,21 @@ export function start() {
     event.preventDefault();
     load();
   });
+  // The fields are empty only after this event.
   byId("filters").addEventListener("reset", () => setTimeout(load));
+  byId("filter-others").addEventListener("change", load);
 }
 
 // Shows all, or one request by its id.
 export function open(id) {
   byId("filters").reset();
   byId("filter-id").value = id ?? "";
-  load();
 }
 
 async function load() {
   asking?.abort();
   const { signal } = (asking = new AbortController());
-  const query = new URLSearchParams({ limit: "50" });
+  const query = new URLSearchParams({ limit: ALL });
   for (const [name, field] of Object.entries(FILTERS))
     if (byId(field).value.trim()) query.set(name, byId(field).value.trim());
   try {
@@ -53,25 +58,27 @@ async function load() {
 }
 
 function content(data, id) {
-  if (id) {
-    const found = [...data.failed, ...data.slowest].find((record) => record.request_id === id);
-    return found
-      ? entry(found, true)
-      : el(
-          "p",
-          { class: "empty", id: "no-record" },
-          "This request is not remembered: only the slowest of the last hour and the failed ones are.",
-        );
-  }
-  return LISTS.map(([name, title]) =>
-    el(
-      "section",
-      { "data-list": name },
-      el("h2", null, title, " ", el("span", { class: "note" }, count(data[name].length, "request"))),
-      data[name].length
-        ? data[name].map((record) => entry(record, false))
-        : el("p", { class: "empty" }, "None, with these filters."),
-    ),
+  if (!id) return LISTS.map(([name, title]) => list(name, title, data[name].filter(isWanted)));
+  const found = [...data.failed, ...data.slowest].find((record) => record.request_id === id);
+  if (found) return entry(found, true);
+  const why = "This request is not remembered: only the slowest of the last hour and the failed ones are.";
+  return el("p", { class: "empty", id: "no-record" }, why);
+}
+
+// What operators ask for, this page among them, is rarely what is looked for.
+const isWanted = ({ route }) => byId("filter-others").checked || route.startsWith("/v1/predict");
+
+function list(name, title, records) {
+  const shown = records.slice(0, SHOWN);
+  const rest = records.length - shown.length;
+  const note = rest > 0 ? `${SHOWN} of ${count(records.length, "request")}` : count(records.length, "request");
+  return el(
+    "section",
+    { "data-list": name },
+    el("h2", null, title, " ", el("span", { class: "note" }, note)),
+    shown.length
+      ? shown.map((record) => entry(record, false))
+      : el("p", { class: "empty" }, "None, with these filters."),
   );
 }
 

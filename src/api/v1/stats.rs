@@ -100,7 +100,22 @@ fn of_model(reading: &Reading, model: &str, version: &str) -> Value {
     let rows = reading.distribution("inference_batch_size", &own[..1]);
     document.insert("avg_batch_size".to_owned(), json!(rows.mean()));
     document.insert("queue_depth".to_owned(), json!(reading.count("inference_queue_depth", &own[..1])));
+    document.insert("drift".to_owned(), drift(reading, own));
     Value::Object(document)
+}
+
+/// How far the last hour is from where the version was measured; `null` for a version that was not.
+fn drift(reading: &Reading, own: [(&str, &str); 2]) -> Value {
+    let watched = reading.pairs("prediction_drift_samples", "model", "version");
+    if !watched.iter().any(|(model, version)| [model, version] == [own[0].1, own[1].1]) {
+        return Value::Null;
+    }
+    let index = |of| reading.sum("prediction_drift", &[own[0], own[1], ("of", of)]);
+    json!({
+        "class": index("class"),
+        "confidence": index("confidence"),
+        "samples": reading.count("prediction_drift_samples", &own),
+    })
 }
 
 /// The share of predictions that were known; none of nothing.
