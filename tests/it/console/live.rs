@@ -66,6 +66,9 @@ async fn the_record_of_an_answer_is_a_click_away() {
     browser.click("#filters [type=reset]").await;
     browser.until_text("[data-list=failed]", "invalid input").await;
     browser.until_text("[data-list=slowest]", "/v1/predict").await;
+    assert!(!browser.text("[data-list=slowest]").await.contains("/v1/models"));
+    browser.click("#filter-others").await;
+    browser.until_text("[data-list=slowest]", "/v1/models").await;
     browser.fill("#filter-model", "toxicity").await;
     browser.click("#filters [type=submit]").await;
     browser.until_text("[data-list=failed]", "None, with these filters.").await;
