@@ -195,7 +195,7 @@ class Browser:
 
     def picture(self):
         """What is seen, and a bit of what lies below."""
-        tall = self.run("return Math.min(document.documentElement.scrollHeight, innerHeight * 1.35)")
+        tall = self.run("return Math.min(document.documentElement.scrollHeight, innerHeight * 1.25)")
         wide = self.run("return innerWidth")
         clip = {"x": 0, "y": 0, "width": wide, "height": tall, "scale": 1}
         shot = self.tell("Page.captureScreenshot", format="png", captureBeyondViewport=True, clip=clip)
