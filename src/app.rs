@@ -84,6 +84,10 @@ impl App {
         let loader =
             Arc::new(Loader::new(&config.runtime, library, config.predict.max_text_chars, Arc::clone(&metrics)));
         let lifecycle = Lifecycle::new();
+        let tracer = Tracer::new(&config.telemetry, &metrics)?.map(|(tracer, telling)| {
+            lifecycle.spawn(telling);
+            tracer
+        });
         let state = ApiState::new(Parts {
             registry,
             cache: Arc::new(Cache::new(&config.cache, &config.redis, Arc::clone(&metrics))?),
@@ -93,7 +97,7 @@ impl App {
             predict: config.predict,
             docs: config.docs,
             public_metrics: config.auth.public_metrics,
-            tracer: Tracer::start(&config.telemetry, &lifecycle, &metrics)?,
+            tracer,
             lifecycle,
             metrics,
         });

@@ -299,6 +299,7 @@ pub struct TelemetryConfig {
     #[validate(custom(function = "otlp_endpoint"))]
     pub otlp_endpoint: String,
     /// What is spoken there.
+    #[serde(deserialize_with = "values::otlp_protocol")]
     pub otlp_protocol: OtlpProtocol,
     /// The share of requests that are traced, 0 to 1.
     #[validate(range(min = 0.0, max = 1.0, message = "must be between 0 and 1"))]

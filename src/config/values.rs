@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
 
-use super::{AuthMode, CacheMode, LogFormat};
+use super::{AuthMode, CacheMode, LogFormat, OtlpProtocol};
 
 fn read<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D, expected: &str) -> Result<T, D::Error> {
     T::deserialize(deserializer).map_err(|_| D::Error::custom(format_args!("expected {expected}")))
@@ -26,6 +26,10 @@ pub(super) fn cache_mode<'de, D: Deserializer<'de>>(deserializer: D) -> Result<C
 
 pub(super) fn log_format<'de, D: Deserializer<'de>>(deserializer: D) -> Result<LogFormat, D::Error> {
     read(deserializer, "\"json\", \"pretty\" or \"auto\"")
+}
+
+pub(super) fn otlp_protocol<'de, D: Deserializer<'de>>(deserializer: D) -> Result<OtlpProtocol, D::Error> {
+    read(deserializer, "\"grpc\" or \"http\"")
 }
 
 /// A list, or one string with commas as an environment variable has it.

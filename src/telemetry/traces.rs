@@ -14,7 +14,7 @@ use super::{
     otlp::{self, Exporter},
     recorder::Seen,
 };
-use crate::{config::TelemetryConfig, lifecycle::Lifecycle};
+use crate::config::TelemetryConfig;
 
 /// Requests that wait to be told to the collector; further ones are counted and dropped.
 const QUEUE: usize = 2048;
@@ -121,19 +121,19 @@ enum Work {
 const RANDOM: u128 = (1 << 56) - 1;
 
 impl Tracer {
-    /// A tracer that tells the configured collector; none where there is none. Call it where a runtime is entered.
+    /// A tracer for the configured collector, and the work of telling it, which is to go on in the background; nothing where
+    /// there is no collector. Call it where a runtime is entered.
     ///
     /// # Errors
     /// When the endpoint is none that can be spoken to.
-    pub fn start(
+    pub fn new(
         config: &TelemetryConfig,
-        lifecycle: &Lifecycle,
         metrics: &Arc<Metrics>,
-    ) -> anyhow::Result<Option<Self>> {
+    ) -> anyhow::Result<Option<(Self, impl Future<Output = ()> + Send + use<>)>> {
         let Some(exporter) = otlp::exporter(config)? else { return Ok(None) };
         let (queue, work) = mpsc::channel(QUEUE);
         let counts = Arc::clone(metrics);
-        lifecycle.spawn(async move { tell(exporter, work, &counts).await });
+        let telling = async move { tell(exporter, work, &counts).await };
         #[expect(
             clippy::cast_possible_truncation,
             clippy::cast_sign_loss,
@@ -142,7 +142,7 @@ impl Tracer {
         )]
         let below = (config.sample_ratio * RANDOM as f64).round() as u64;
         let below = if config.sample_ratio >= 1.0 { u64::MAX } else { below };
-        Ok(Some(Self { below, queue, metrics: Arc::clone(metrics) }))
+        Ok(Some((Self { below, queue, metrics: Arc::clone(metrics) }, telling)))
     }
 
     /// Whether a request is traced: as its caller is, and otherwise by the random part of its trace's id.
