@@ -22,6 +22,10 @@ async fn a_text_is_answered_with_its_stages_and_a_second_time_from_the_cache() {
     browser.until_text("#origin", "Computed").await;
     assert!(browser.text("#label").await.starts_with("toxic"));
     assert_eq!(browser.count(".bars li").await, 2);
+    // It grows to its length.
+    let long = "const width = (part) => document.querySelector(`.bars .best ${part}`).getBoundingClientRect().width;
+        return Math.abs(width('.bar') / width('.track') - 0.823) < 0.01";
+    browser.until("the bar is as long as its class is probable", long).await;
     for stage in ["auth", "decode", "cache", "preprocess", "inference", "postprocess", "encode", "other"] {
         assert!(browser.sees(&format!("#result [data-stage={stage}] .figure")).await, "{stage}");
     }
