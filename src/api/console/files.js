@@ -18,7 +18,7 @@ let address = null;
 
 export function start() {
   byId("file-note").textContent =
-    `It is read in this page: up to ${bytes(MOST_BYTES)} and ${count(MOST_ROWS, "row")}. Rows go to the server in batches and are stored nowhere.`;
+    `It is read in this page: up to ${bytes(MOST_BYTES)} and ${count(MOST_ROWS, "row")}. Its rows go to the server in batches.`;
   byId("file-input").addEventListener("change", (event) => take(event.target.files[0]));
   byId("file-stop").addEventListener("click", () => running?.abort());
   const drop = byId("drop");
