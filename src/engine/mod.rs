@@ -189,9 +189,7 @@ impl Model {
                 metrics.released(Release::Idle, Duration::ZERO);
                 metrics.ran(time, item.rows);
             }
-            record.add(Stage::Queue, Duration::ZERO);
-            record.add(Stage::Inference, time);
-            record.add(Stage::Postprocess, told.outputs(&[position], vec![Ok(outputs)]));
+            ran_at_once(record, started, time, told.outputs(&[position], vec![Ok(outputs)]));
         }
     }
 
@@ -205,12 +203,11 @@ impl Model {
     ) -> Vec<(Vec<usize>, Lot)> {
         let mut lots = lots.into_iter();
         while let Some((positions, lot)) = lots.next() {
+            let started = Instant::now();
             let Some((outputs, spent)) = inline.run(&lot, self.metrics.get()) else {
                 return std::iter::once((positions, lot)).chain(lots).collect();
             };
-            record.add(Stage::Queue, Duration::ZERO);
-            record.add(Stage::Inference, spent);
-            record.add(Stage::Postprocess, told.outputs(&positions, outputs));
+            ran_at_once(record, started, spent, told.outputs(&positions, outputs));
         }
         Vec::new()
     }
@@ -274,6 +271,13 @@ impl Model {
         }
         InferError::Other(Error::internal(anyhow::Error::new(error).context(format!("model '{}'", self.id))))
     }
+}
+
+/// A run that waited for nothing.
+fn ran_at_once(record: &Record, started: Instant, ran: Duration, postprocess: Duration) {
+    record.add_since(Stage::Queue, started, Duration::ZERO);
+    record.add_since(Stage::Inference, started, ran);
+    record.add_since(Stage::Postprocess, started + ran, postprocess);
 }
 
 /// Makes tokens of the items that are texts, and tells of those that have none. The others keep their positions.

@@ -151,7 +151,7 @@ fn attributes(finished: &Finished) -> Vec<KeyValue> {
         number("http.response.status_code", Some(seen.status.into())),
         number("http.request.body.size", facts.request_bytes.map(|bytes| bytes as u64)),
         number("http.response.body.size", seen.response_bytes),
-        text("client.address", finished.client().map(|address| address.to_string()).as_deref()),
+        text("client.address", facts.client.map(|address| address.to_string()).as_deref()),
         text("error.type", seen.error_code),
         text("glassbox.request_id", Some(&seen.request_id)),
         text("glassbox.key_id", facts.key_id.as_deref()),

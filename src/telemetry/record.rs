@@ -171,12 +171,6 @@ impl Record {
         change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner));
     }
 
-    /// Adds to the time of a stage, which ends now.
-    pub fn add(&self, stage: Stage, time: Duration) {
-        let now = Instant::now();
-        self.add_since(stage, now.checked_sub(time).unwrap_or(now), time);
-    }
-
     /// Adds to the time of a stage, which began then.
     pub fn add_since(&self, stage: Stage, since: Instant, time: Duration) {
         self.note(|facts| facts.timings.stages[stage as usize].get_or_insert((since, Duration::ZERO)).1 += time);

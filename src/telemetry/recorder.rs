@@ -3,7 +3,6 @@
 
 use std::{
     collections::VecDeque,
-    net::IpAddr,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
@@ -48,11 +47,6 @@ impl Seen {
     /// From the request's head to its answer's.
     pub fn latency(&self) -> Duration {
         self.facts.timings.total()
-    }
-
-    /// Where it came from.
-    pub const fn client(&self) -> Option<IpAddr> {
-        self.facts.client
     }
 }
 

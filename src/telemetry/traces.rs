@@ -1,7 +1,6 @@
 //! Traces: which requests get one, and how they leave without anybody waiting for it.
 
 use std::{
-    net::IpAddr,
     sync::Arc,
     time::{Duration, SystemTime},
 };
@@ -96,12 +95,6 @@ pub struct Finished {
     pub seen: Arc<Seen>,
 }
 
-impl Finished {
-    pub(super) fn client(&self) -> Option<IpAddr> {
-        self.seen.client()
-    }
-}
-
 /// Takes finished requests, and has them told to the collector.
 #[derive(Debug)]
 pub struct Tracer {
@@ -134,15 +127,7 @@ impl Tracer {
         let (queue, work) = mpsc::channel(QUEUE);
         let counts = Arc::clone(metrics);
         let telling = async move { tell(exporter, work, &counts).await };
-        #[expect(
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            clippy::cast_precision_loss,
-            reason = "a share of 2^56"
-        )]
-        let below = (config.sample_ratio * RANDOM as f64).round() as u64;
-        let below = if config.sample_ratio >= 1.0 { u64::MAX } else { below };
-        Ok(Some((Self { below, queue, metrics: Arc::clone(metrics) }, telling)))
+        Ok(Some((Self { below: below(config.sample_ratio), queue, metrics: Arc::clone(metrics) }, telling)))
     }
 
     /// Whether a request is traced: as its caller is, and otherwise by the random part of its trace's id.
@@ -167,6 +152,17 @@ impl Tracer {
             let _ = told.await;
         }
     }
+}
+
+/// The bound below which so large a share of all random parts is; all of them for 1.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    clippy::cast_precision_loss,
+    reason = "a share of 2^56"
+)]
+fn below(ratio: f64) -> u64 {
+    (ratio * (RANDOM + 1) as f64) as u64
 }
 
 /// Random, and not zero.
@@ -221,14 +217,7 @@ mod tests {
     use super::*;
 
     fn tracer(ratio: f64) -> Tracer {
-        #[expect(
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            clippy::cast_precision_loss,
-            reason = "a share of 2^56"
-        )]
-        let below = (ratio * RANDOM as f64) as u64;
-        Tracer { below, queue: mpsc::channel(1).0, metrics: Arc::new(Metrics::new().unwrap()) }
+        Tracer { below: below(ratio), queue: mpsc::channel(1).0, metrics: Arc::new(Metrics::new().unwrap()) }
     }
 
     fn trace(id: u128, parent: Option<bool>) -> Trace {

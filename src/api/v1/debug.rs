@@ -70,7 +70,7 @@ fn show(seen: &Seen) -> Value {
         "request_id": &*seen.request_id,
         "trace_id": facts.trace_id.as_deref(),
         "key_id": facts.key_id.as_deref(),
-        "client": seen.client().map(|address| address.to_string()),
+        "client": facts.client.map(|address| address.to_string()),
         "method": seen.method,
         "route": &*seen.route,
         "status_code": seen.status,
