@@ -131,7 +131,7 @@ impl Entry {
                     stages.inference = stage(Stage::Inference),
                     stages.postprocess = stage(Stage::Postprocess),
                     stages.encode = stage(Stage::Encode),
-                    stages.other = millis(facts.timings.other()),
+                    stages.other = stage(Stage::Other),
                     model = facts.model.as_ref().map(|served| &*served.model),
                     model_version = facts.model.as_ref().map(|served| &*served.version),
                     provider = facts.provider,
@@ -169,7 +169,7 @@ impl Drop for Entry {
 fn server_timing(timings: &Timings) -> Vec<u8> {
     let mut text = Vec::with_capacity(320);
     let stages = timings.stages().map(|(stage, time)| (stage.as_str(), time));
-    for (name, time) in stages.chain([("other", timings.other()), ("total", timings.total())]) {
+    for (name, time) in stages.chain([("total", timings.total())]) {
         if !text.is_empty() {
             text.extend_from_slice(b", ");
         }

@@ -55,6 +55,8 @@ labels! {
         Postprocess = "postprocess",
         /// Writing the answer's JSON.
         Encode = "encode",
+        /// What is in none of them, so that they add up.
+        Other = "other",
     }
 
     /// Where answers are kept.

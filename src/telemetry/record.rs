@@ -28,26 +28,32 @@ impl Timings {
         self.ended.unwrap_or_else(Instant::now).duration_since(self.started)
     }
 
-    /// The stages that were reached, in the order in which a request passes them.
+    /// The stages that were reached, in the order in which a request passes them; what is in none of them is the last, once
+    /// the request has ended.
     pub fn stages(&self) -> impl Iterator<Item = (Stage, Duration)> {
-        self.stages_begun().map(|(stage, _, time)| (stage, time))
+        let stages = Stage::ALL.iter().copied().zip(self.stages);
+        stages.filter_map(|(stage, known)| known.map(|(_, time)| (stage, time)))
     }
 
-    /// The same, with the time from the request's head to the beginning of each.
+    /// The same, with the time from the request's head to the beginning of each. What is in no stage has none: it lies
+    /// before, between and after them.
     pub fn stages_begun(&self) -> impl Iterator<Item = (Stage, Duration, Duration)> {
         let begun = |begun: Instant| begun.saturating_duration_since(self.started);
-        let stages = Stage::ALL.iter().copied().zip(self.stages);
+        let stages = Stage::ALL.iter().copied().zip(self.stages).filter(|(stage, _)| *stage != Stage::Other);
         stages.filter_map(move |(stage, known)| known.map(|(since, time)| (stage, begun(since), time)))
-    }
-
-    /// What is in no stage.
-    pub fn other(&self) -> Duration {
-        self.total().saturating_sub(self.stages().map(|(_, time)| time).sum())
     }
 
     /// The time of one stage.
     pub fn stage(&self, stage: Stage) -> Option<Duration> {
         self.stages[stage as usize].map(|(_, time)| time)
+    }
+
+    /// Ends now, unless it has ended: what is in no stage is known then.
+    fn end(&mut self) {
+        let ended = *self.ended.get_or_insert_with(Instant::now);
+        let known: Duration = self.stages().map(|(_, time)| time).sum();
+        let other = &mut self.stages[Stage::Other as usize];
+        other.get_or_insert((self.started, ended.duration_since(self.started).saturating_sub(known)));
     }
 }
 
@@ -184,7 +190,7 @@ impl Record {
     /// All that is known at the end, which is now. Nothing but the times is left here.
     pub fn end(&self) -> Facts {
         let mut facts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        facts.timings.ended.get_or_insert_with(Instant::now);
+        facts.timings.end();
         let rest = Facts::begin(facts.timings);
         mem::replace(&mut facts, rest)
     }

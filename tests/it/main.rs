@@ -46,6 +46,8 @@ mod metrics_contract;
 #[cfg(test)]
 mod overload;
 #[cfg(test)]
+mod pillars;
+#[cfg(test)]
 mod predict;
 #[cfg(test)]
 mod rate_limit;

@@ -62,9 +62,8 @@ pub(in crate::api) async fn requests(
 
 fn show(seen: &Seen) -> Value {
     let facts = &seen.facts;
-    let mut stages: Map<String, Value> =
+    let stages: Map<String, Value> =
         facts.timings.stages().map(|(stage, time)| (stage.as_str().to_owned(), json!(millis(time)))).collect();
-    stages.insert("other".to_owned(), json!(millis(facts.timings.other())));
     json!({
         "time": Timestamp::try_from(seen.time).ok().map(|time| format!("{time:.3}")),
         "request_id": &*seen.request_id,
