@@ -14,6 +14,7 @@ from sklearn.linear_model import LinearRegression
 from sklearn.metrics import mean_absolute_error, r2_score, root_mean_squared_error
 from sklearn.model_selection import train_test_split
 
+import feature_figures
 import model_files
 
 DEFAULT_OUT = Path(__file__).resolve().parent.parent / "linear_regression"
@@ -70,6 +71,7 @@ def main(out=DEFAULT_OUT):
         },
         "intercept": float(regression.intercept_),
         "coefficients": dict(zip(data.feature_names, regression.coef_.tolist())),
+        "features": {"x": feature_figures.figures(data.feature_names, x_train)},
         "onnx_difference_below": model_files.power_of_ten_above(difference),
     }
     model_files.write_version(Path(out) / "1", model, {"tolerance": model_files.TOLERANCE, "samples": golden}, metrics)

@@ -68,6 +68,8 @@ impl Fingerprint {
         let Manifest {
             name: _,
             description: _,
+            // It says which inputs there may be, and nothing about the answer to one.
+            input: _,
             task,
             provider,
             labels,

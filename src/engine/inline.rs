@@ -8,6 +8,7 @@ use std::{
 
 use super::{
     batch::{Lot, Sharing},
+    features,
     sessions::Sessions,
     together::{Outputs, together},
 };
@@ -52,6 +53,9 @@ impl Inline {
             spent += time;
             if let Some(metrics) = metrics {
                 metrics.ran(time, rows);
+                if outputs.is_ok() {
+                    features::count(metrics, inputs, rows);
+                }
             }
             outputs
         });

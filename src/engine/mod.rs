@@ -7,6 +7,7 @@ mod batch;
 mod callers;
 mod classes;
 mod clock;
+mod features;
 mod inline;
 mod intake;
 pub mod library;
@@ -188,6 +189,7 @@ impl Model {
                 metrics.waited(Duration::ZERO);
                 metrics.released(Release::Idle, Duration::ZERO);
                 metrics.ran(time, item.rows);
+                features::count(metrics, &item.tensors, item.rows);
             }
             ran_at_once(record, started, time, told.outputs(&[position], vec![Ok(outputs)]));
         }

@@ -15,6 +15,7 @@ use super::{
     batch::{Lot, Sharing},
     callers::{Caller, Callers},
     clock::Clock,
+    features,
     queue::{Batch, Full, Limits, Queue, Ticket},
     sessions::Sessions,
     together::{Outputs, together},
@@ -179,6 +180,9 @@ impl Worker {
             let outputs = session.run(inputs, callers.cancel());
             if let Some(metrics) = self.metrics.get() {
                 metrics.ran(started.elapsed(), rows);
+                if outputs.is_ok() {
+                    features::count(metrics, inputs, rows);
+                }
             }
             outputs
         })

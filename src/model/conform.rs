@@ -27,6 +27,8 @@ pub struct Rules {
     pub text: Option<TextIntake>,
     /// The longest text, in characters.
     pub max_text_chars: usize,
+    /// Whether `null` may stand for a float that is missing; it becomes NaN.
+    pub missing: bool,
 }
 
 /// What becomes of a text.
@@ -72,7 +74,13 @@ impl Rules {
                 continue;
             };
             let limit = (self.text == Some(TextIntake::Input(index))).then_some(self.max_text_chars);
-            let fitting = Fitting { spec, batched: self.batched, pointer: &pointer, max_text_chars: limit };
+            let fitting = Fitting {
+                spec,
+                batched: self.batched,
+                pointer: &pointer,
+                max_text_chars: limit,
+                missing: self.missing,
+            };
             match fitting.tensor(nested) {
                 Ok(tensor) => tensors.push(tensor),
                 Err(violation) => violations.push(violation),
@@ -89,7 +97,8 @@ impl Rules {
     fn text_item(&self, text: String, pointer: &str) -> Result<Item, Vec<Violation>> {
         let shape = vec![Dim::Dynamic(None), Dim::Fixed(1)];
         let spec = TensorSpec { name: "text".into(), datatype: Datatype::Bytes, shape };
-        let fitting = Fitting { spec: &spec, batched: true, pointer, max_text_chars: Some(self.max_text_chars) };
+        let fitting =
+            Fitting { spec: &spec, batched: true, pointer, max_text_chars: Some(self.max_text_chars), missing: false };
         let nested = Nested { leaves: Leaves::Texts(vec![text]), ..Nested::default() };
         let fitted = fitting.tensor(nested).map_err(|violation| vec![violation])?;
         Ok(Item { tensors: vec![fitted.tensor], rows: 1, whole: false, length: None })
@@ -191,7 +200,7 @@ mod tests {
             shape: shape.iter().map(dim).collect(),
         });
         let signature = Arc::new(Signature { inputs: inputs.collect(), outputs: Vec::new() });
-        Rules { signature, batched, several_rows: true, text: None, max_text_chars: 10 }
+        Rules { signature, batched, several_rows: true, text: None, max_text_chars: 10, missing: false }
     }
 
     fn conform(rules: &Rules, json: &str) -> Result<Item, (String, &'static str)> {
@@ -254,6 +263,21 @@ mod tests {
         for (rules, json, pointer, code) in cases {
             assert_eq!(conform(rules, json), Err((pointer.to_owned(), code)), "{json}");
         }
+    }
+
+    #[test]
+    fn null_is_nan_where_floats_may_be_missing_and_nowhere_else() {
+        let floats = rules(&[("x", Datatype::Fp32, &[-1, 2])], true);
+        assert_eq!(conform(&floats, "[[1,2],[3,null]]"), Err(("/input/1/1".to_owned(), "null")));
+        let floats = Rules { missing: true, ..floats };
+        let item = conform(&floats, "[[1,2],[3,null]]").unwrap();
+        let Data::Fp32(values) = item.tensors[0].data() else { panic!("no floats") };
+        assert_eq!((&values[..3], values[3].is_nan()), (&[1.0, 2.0, 3.0][..], true));
+        assert_eq!(conform(&floats, r#"[null,"a"]"#), Err(("/input/1".to_owned(), "mixed_types")));
+        let whole = Rules { missing: true, ..rules(&[("x", Datatype::Int64, &[-1])], false) };
+        assert_eq!(conform(&whole, "[1,null]"), Err(("/input/1".to_owned(), "null")));
+        let texts = Rules { missing: true, ..rules(&[("x", Datatype::Bytes, &[-1])], false) };
+        assert_eq!(conform(&texts, "[null]"), Err(("/input/0".to_owned(), "null")));
     }
 
     #[test]

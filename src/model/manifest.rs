@@ -1,5 +1,6 @@
 //! `model.toml`: what the graph cannot say about a model. Every part of it is optional.
 
+mod input;
 mod output;
 mod text;
 
@@ -8,6 +9,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 pub use self::{
+    input::{InputRules, Missing},
     output::{Activation, Output, Pooling},
     text::{MOST_TOKENS, Text, TokenInputs},
 };
@@ -27,6 +29,8 @@ pub struct Manifest {
     pub provider: Provider,
     /// Names of the classes, in the order of the probabilities.
     pub labels: Vec<String>,
+    /// What may stand in its inputs.
+    pub input: InputRules,
     /// Set when the model takes text.
     pub text: Option<Text>,
     /// Which output is read, and how.
@@ -272,6 +276,7 @@ mod tests {
             ("[batching]\nmax_padding = 1.5", "max_padding"),
             ("[execution]\nstrategy = \"fast\"", "unknown variant"),
             ("provider = \"stub\"", "[[inputs]]"),
+            ("[input]\nmissing = \"zero\"", "unknown variant"),
             ("[text]", "'input' or 'tokenizer'"),
             ("text = { input = \"x\", tokenizer = \"tokenizer.json\" }", "exclude"),
             ("text = { input = \"x\", max_tokens = 9 }", "'text.tokenizer'"),

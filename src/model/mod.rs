@@ -13,7 +13,7 @@ mod signature;
 mod tensor;
 
 pub use input::Input;
-pub use manifest::{Activation, Manifest, Pooling, Provider, Strategy, Task};
+pub use manifest::{Activation, Manifest, Missing, Pooling, Provider, Strategy, Task};
 pub use name::{ModelId, ModelName, ModelRef, Version};
 pub use prediction::{Classes, MultiLabel, Prediction, Value};
 pub use signature::{Dim, Signature, TensorSpec};

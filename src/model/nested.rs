@@ -19,6 +19,9 @@ pub struct Nested {
     pub leaves: Leaves,
     /// The first thing that is wrong with it; shape and leaves are not to be believed then.
     pub fault: Option<Fault>,
+    /// The first `null` among numbers: they stand there as NaN, which JSON has no word for. A fault where the model takes
+    /// none, and before `fault` where both are set.
+    pub missing: Option<Fault>,
 }
 
 /// The innermost values. All of one kind.
@@ -68,6 +71,8 @@ impl<'de> Deserialize<'de> for Nested {
     }
 }
 
+const NULL: &str = "null is no value for a tensor";
+
 /// Walks a nested list once, collecting leaves and checking that sister lists have equal lengths.
 #[derive(Default)]
 pub(super) struct Reader {
@@ -79,12 +84,13 @@ pub(super) struct Reader {
     leaf_depth: Option<usize>,
     leaves: Leaves,
     fault: Option<Fault>,
+    missing: Option<Fault>,
 }
 
 impl Reader {
     pub(super) fn finish(self) -> Nested {
         let shape = self.lengths.into_iter().map(|length| length.unwrap_or(0)).collect();
-        Nested { shape, leaves: self.leaves, fault: self.fault }
+        Nested { shape, leaves: self.leaves, fault: self.fault, missing: self.missing }
     }
 
     /// Keeps the first fault only: the others usually follow from it.
@@ -101,6 +107,18 @@ impl Reader {
         match &mut self.leaves {
             Leaves::Numbers(numbers) => numbers.push(number),
             Leaves::Bools(_) | Leaves::Texts(_) => self.mixed(),
+        }
+    }
+
+    /// Only numbers can be missing: there is a number for it.
+    fn null(&mut self) {
+        let fault = || Fault { path: self.path.clone(), code: "null", detail: NULL.to_owned() };
+        match &self.leaves {
+            Leaves::Numbers(_) if self.fault.is_none() => {
+                self.missing = self.missing.take().or_else(|| Some(fault()));
+                self.number(Number::Float(f64::NAN));
+            }
+            _ => self.fault("null", NULL),
         }
     }
 
@@ -220,7 +238,7 @@ impl<'de> Visitor<'de> for &mut Reader {
     }
 
     fn visit_unit<E>(self) -> Result<(), E> {
-        self.fault("null", "null is no value for a tensor");
+        self.null();
         Ok(())
     }
 
@@ -267,7 +285,7 @@ mod tests {
 
     #[test]
     fn a_fault_names_its_place() {
-        let cases: [(&str, &str, &[usize]); 9] = [
+        let cases: [(&str, &str, &[usize]); 10] = [
             ("[[1,2],[3]]", "ragged_list", &[1]),
             ("[[1,2],[3,4,5]]", "ragged_list", &[1]),
             ("[[1],2]", "ragged_list", &[1]),
@@ -275,13 +293,26 @@ mod tests {
             ("[[],[1]]", "ragged_list", &[1]),
             ("[[],1]", "ragged_list", &[1]),
             (r#"[1,"a"]"#, "mixed_types", &[1]),
-            ("[[0,null]]", "null", &[0, 1]),
+            (r#"["a",null]"#, "null", &[1]),
+            (r#"[null,"a"]"#, "mixed_types", &[1]),
             (r#"[{"a":1}]"#, "object", &[0]),
         ];
         for (json, code, path) in cases {
             let fault = nested(json).fault.unwrap_or_else(|| panic!("{json} has no fault"));
             assert_eq!((fault.code, fault.path.as_slice()), (code, path), "{json}");
         }
+    }
+
+    #[test]
+    fn null_among_numbers_is_a_missing_one_with_its_place() {
+        for (json, path) in [("null", &[][..]), ("[[0,null],[null,1]]", &[0, 1]), (r#"[null,"a"]"#, &[0])] {
+            let missing = nested(json).missing.unwrap_or_else(|| panic!("{json} misses nothing"));
+            assert_eq!((missing.code, missing.path.as_slice()), ("null", path), "{json}");
+        }
+        let nested = nested("[[0,null],[null,1]]");
+        assert_eq!((nested.shape.as_slice(), nested.fault), (&[2, 2][..], None));
+        let Leaves::Numbers(numbers) = nested.leaves else { panic!("no numbers") };
+        assert_eq!(numbers.iter().filter(|number| matches!(number, Number::Float(value) if value.is_nan())).count(), 2);
     }
 
     #[test]

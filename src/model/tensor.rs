@@ -28,6 +28,11 @@ pub enum Datatype {
 }
 
 impl Datatype {
+    /// Whether its elements are floats, of which one is NaN.
+    pub const fn is_float(self) -> bool {
+        matches!(self, Self::Fp16 | Self::Bf16 | Self::Fp32 | Self::Fp64)
+    }
+
     /// The protocol's name.
     pub const fn as_str(self) -> &'static str {
         match self {

@@ -10,12 +10,12 @@ use std::{
 use anyhow::Context;
 use tokio::sync::Semaphore;
 
-use super::{ModelSource, Source, VersionSource, digest::digest, golden::Golden, opened, text};
+use super::{ModelSource, Source, VersionSource, digest::digest, features, golden::Golden, opened, text};
 use crate::{
     cache::{Fingerprint, Form},
     config::RuntimeConfig,
     engine::{Choice, Intake, Limits, Model, Postprocess, Sharing, session::Library},
-    model::{Manifest, ModelId, Provider, Signature, Task, conform::Rules},
+    model::{Manifest, Missing, ModelId, Provider, Signature, Task, conform::Rules},
     telemetry::metrics::{LoadedModel, Metrics, ModelMetrics, Reference},
 };
 
@@ -153,6 +153,7 @@ impl Loader {
             several_rows: manifest.task != Task::Classification,
             text,
             max_text_chars: usize::MAX,
+            missing: missing(&manifest, &parts.signature)?,
         };
         let lowercase = manifest.text.as_ref().is_some_and(|text| text.lowercase);
         let postprocess = Postprocess::new(&manifest, &parts.signature)?;
@@ -178,15 +179,12 @@ impl Loader {
         }
         // Callers are limited, samples are not: a lower limit must not make a good model fail to load.
         model.limit_texts(self.max_text_chars);
-        let metrics = self.metrics.model(id.name.as_str(), id.version.as_str(), manifest.provider.as_str(), &labels);
-        // Only now: what the golden samples ran is nobody's traffic.
-        model.measure(metrics.clone());
         let quality = companion(&version.source, "metrics.json")?
             .map(|text| serde_json::from_str(&text).context("metrics.json cannot be read"))
             .transpose()?;
-        if let Some(reference) = quality.as_ref().and_then(|figures| Reference::of(figures, &labels)) {
-            self.metrics.watch_drift(id.name.as_str(), id.version.as_str(), reference);
-        }
+        let metrics = self.measure(id, &manifest, &labels, (quality.as_ref(), &parts.signature));
+        // Only now: what the golden samples ran is nobody's traffic.
+        model.measure(metrics.clone());
         let max_batch_size = parts.max_batch_size;
         let batching = (parts.batch_dimension, max_batch_size);
         Ok(Loaded {
@@ -211,6 +209,42 @@ impl Loader {
             golden_samples,
         })
     }
+
+    /// The metrics of a version, with what `quality` says that they are to be compared with.
+    fn measure(
+        &self,
+        id: &ModelId,
+        manifest: &Manifest,
+        labels: &[String],
+        (quality, signature): (Option<&serde_json::Value>, &Signature),
+    ) -> ModelMetrics {
+        let (model, version) = (id.name.as_str(), id.version.as_str());
+        let mut metrics = self.metrics.model(model, version, manifest.provider.as_str(), labels);
+        let Some(figures) = quality else { return metrics };
+        if let Some(reference) = Reference::of(figures, labels) {
+            self.metrics.watch_drift(model, version, reference);
+        }
+        match features::read(figures, signature) {
+            Ok(features) if features.is_empty() => {}
+            Ok(features) => self.metrics.watch_features(&mut metrics, features),
+            Err(error) => {
+                let error = format!("{error:#}");
+                tracing::warn!(model, version, error, "the features in metrics.json are not watched");
+            }
+        }
+        metrics
+    }
+}
+
+/// Whether floats may be missing.
+///
+/// # Errors
+/// When the manifest says so of a graph that takes none.
+fn missing(manifest: &Manifest, signature: &Signature) -> anyhow::Result<bool> {
+    let missing = manifest.input.missing == Missing::Nan;
+    let floats = signature.inputs.iter().any(|spec| spec.datatype.is_float());
+    anyhow::ensure!(floats || !missing, "input.missing is \"nan\", but no input takes floats");
+    Ok(missing)
 }
 
 /// Reads a file that may lie beside the graph.

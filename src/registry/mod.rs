@@ -1,6 +1,7 @@
 //! Which models are live: an atomic snapshot that requests read without waiting for anybody.
 
 mod digest;
+mod features;
 mod golden;
 mod loader;
 mod opened;

@@ -101,6 +101,7 @@ fn of_model(reading: &Reading, model: &str, version: &str) -> Value {
     document.insert("avg_batch_size".to_owned(), json!(rows.mean()));
     document.insert("queue_depth".to_owned(), json!(reading.count("inference_queue_depth", &own[..1])));
     document.insert("drift".to_owned(), drift(reading, own));
+    document.insert("features".to_owned(), features(reading, own));
     Value::Object(document)
 }
 
@@ -116,6 +117,25 @@ fn drift(reading: &Reading, own: [(&str, &str); 2]) -> Value {
         "confidence": index("confidence"),
         "samples": reading.count("prediction_drift_samples", &own),
     })
+}
+
+/// The same of each number that a version takes; none of one that does not say what it was trained on.
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "counts are whole and not negative")]
+fn features(reading: &Reading, own: [(&str, &str); 2]) -> Value {
+    let by_feature = |name| reading.by(name, &own, "feature");
+    let (mean, shift) = (by_feature("feature_mean"), by_feature("feature_shift"));
+    let (outside, missing) = (by_feature("feature_out_of_range_ratio"), by_feature("feature_missing_ratio"));
+    let feature = |(name, samples): (String, f64)| {
+        json!({
+            "mean": mean.get(&name),
+            "shift": shift.get(&name),
+            "out_of_range_ratio": outside.get(&name),
+            "missing_ratio": missing.get(&name),
+            "samples": samples as u64,
+            "feature": name,
+        })
+    };
+    by_feature("feature_samples").into_iter().map(feature).collect()
 }
 
 /// The share of predictions that were known; none of nothing.

@@ -18,14 +18,19 @@ pub(super) struct Misfit {
     pub detail: String,
 }
 
-/// The leaves as elements of `datatype`.
+/// The leaves as elements of `datatype`. NaN is one of a float only where floats may be `missing`.
 ///
 /// # Errors
 /// The first leaf that does not fit.
-pub(super) fn convert(leaves: Leaves, datatype: Datatype) -> Result<Data, Misfit> {
+pub(super) fn convert(leaves: Leaves, datatype: Datatype, missing: bool) -> Result<Data, Misfit> {
     macro_rules! numbers {
         ($variant:ident, $from:expr) => {
             each(numbers_of(leaves), datatype, $from).map(Data::$variant)
+        };
+    }
+    macro_rules! floats {
+        ($variant:ident, $float:ty, $from:expr) => {
+            numbers!($variant, |number| finite($from(number), <$float>::is_finite, |it| missing && it.is_nan()))
         };
     }
     match datatype {
@@ -39,10 +44,10 @@ pub(super) fn convert(leaves: Leaves, datatype: Datatype) -> Result<Data, Misfit
         Datatype::Int16 => numbers!(Int16, integer),
         Datatype::Int32 => numbers!(Int32, integer),
         Datatype::Int64 => numbers!(Int64, integer),
-        Datatype::Fp16 => numbers!(Fp16, |number| finite(f16::from_f64(float(number)), f16::is_finite)),
-        Datatype::Bf16 => numbers!(Bf16, |number| finite(bf16::from_f64(float(number)), bf16::is_finite)),
-        Datatype::Fp32 => numbers!(Fp32, fp32),
-        Datatype::Fp64 => numbers!(Fp64, |number| finite(float(number), f64::is_finite)),
+        Datatype::Fp16 => floats!(Fp16, f16, |number| f16::from_f64(float(number))),
+        Datatype::Bf16 => floats!(Bf16, bf16, |number| bf16::from_f64(float(number))),
+        Datatype::Fp32 => floats!(Fp32, f32, fp32),
+        Datatype::Fp64 => floats!(Fp64, f64, float),
     }
 }
 
@@ -99,18 +104,18 @@ const fn float(number: Number) -> f64 {
     clippy::cast_possible_truncation,
     reason = "the caller asks for FP32; infinity is refused"
 )]
-fn fp32(number: Number) -> Result<f32, Reason> {
+const fn fp32(number: Number) -> f32 {
     // Straight from the integer: by way of f64 it could be rounded twice.
-    let value = match number {
+    match number {
         Number::Int(value) => value as f32,
         Number::UInt(value) => value as f32,
         Number::Float(value) => value as f32,
-    };
-    finite(value, f32::is_finite)
+    }
 }
 
-fn finite<T: Copy>(value: T, is_finite: impl Fn(T) -> bool) -> Result<T, Reason> {
-    if is_finite(value) { Ok(value) } else { Err(OUT_OF_RANGE) }
+/// NaN stands for what is missing.
+fn finite<T: Copy>(value: T, is_finite: impl Fn(T) -> bool, is_allowed_nan: impl Fn(T) -> bool) -> Result<T, Reason> {
+    if is_finite(value) || is_allowed_nan(value) { Ok(value) } else { Err(OUT_OF_RANGE) }
 }
 
 /// ONNX Runtime takes C strings.

@@ -26,12 +26,15 @@ pub(super) struct Fitting<'a> {
     pub pointer: &'a str,
     /// Set for the text input only.
     pub max_text_chars: Option<usize>,
+    /// Whether NaN may stand for a number that is missing.
+    pub missing: bool,
 }
 
 impl Fitting<'_> {
     pub(super) fn tensor(&self, nested: Nested) -> Result<Fitted, Violation> {
-        if let Some(fault) = nested.fault {
-            return Err(self.violation(&fault.path, fault.code, fault.detail));
+        let refused = !self.missing || !self.spec.datatype.is_float();
+        if let Some(fault) = nested.missing.as_ref().filter(|_| refused).or(nested.fault.as_ref()) {
+            return Err(self.violation(&fault.path, fault.code, fault.detail.as_str()));
         }
         let (shape, whole) = self.shape(&nested.shape)?;
         self.check_texts(&nested)?;
@@ -92,7 +95,7 @@ impl Fitting<'_> {
     }
 
     fn data(&self, leaves: Leaves, shape: &[usize]) -> Result<Data, Violation> {
-        elements::convert(leaves, self.spec.datatype)
+        elements::convert(leaves, self.spec.datatype, self.missing)
             .map_err(|misfit| self.violation(&position(misfit.leaf, shape), misfit.code, misfit.detail))
     }
 

@@ -9,6 +9,7 @@ mod callers;
 mod classes;
 mod drift;
 mod family;
+mod features;
 mod http;
 mod machine;
 mod models;
@@ -22,6 +23,7 @@ pub use self::{
     cache::{CacheMetrics, Evictions},
     callers::CallerMetrics,
     drift::Reference,
+    features::{Counting, Feature, FeatureMetrics, InputFeatures, MOST_FEATURES},
     http::{HttpMetrics, RouteMetrics},
     machine::MachineMetrics,
     models::{LoadedModel, ModelMetrics, Outcomes, WaitingRun},
@@ -89,6 +91,12 @@ impl Metrics {
     /// How a version's answers differ from `reference` is measured from now on.
     pub fn watch_drift(&self, model: &str, version: &str, reference: Reference) {
         self.models.watch(model, version, reference);
+    }
+
+    /// How the numbers that a version is sent differ from those that it was trained on is measured from now on. `features`
+    /// are those of each input that has some, by its place among all.
+    pub fn watch_features(&self, model: &mut ModelMetrics, features: Vec<(usize, Vec<Feature>)>) {
+        model.features = Some(self.models.watch_features(&model.served, features));
     }
 
     /// Brings up to date what is measured over time; to be called once per minute.

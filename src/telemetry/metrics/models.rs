@@ -8,6 +8,7 @@ use super::{
     classes::{ClassFamilies, ClassMetrics},
     drift::{DriftMetrics, Reference},
     family::{Families, each},
+    features::{Feature, FeatureFamilies, FeatureMetrics},
     spread::{Spread, SpreadVec},
 };
 use crate::{
@@ -33,6 +34,7 @@ pub(super) struct ModelFamilies {
     queue_seconds: SpreadVec<HistogramVec>,
     classes: ClassFamilies,
     drift: DriftMetrics,
+    features: FeatureFamilies,
     info: IntGaugeVec,
     load_seconds: GaugeVec,
     instances: IntGaugeVec,
@@ -92,6 +94,8 @@ pub struct ModelMetrics {
     batch_wait: Spread<Histogram>,
     queue_seconds: Spread<Histogram>,
     classes: Option<ClassMetrics>,
+    /// What the numbers of its rows are counted in, where it is known what they should be.
+    pub features: Option<FeatureMetrics>,
 }
 
 impl ModelFamilies {
@@ -140,6 +144,7 @@ impl ModelFamilies {
             )?,
             classes: ClassFamilies::new(families)?,
             drift: DriftMetrics::new(families)?,
+            features: FeatureFamilies::new(families)?,
             info: families.gauges(
                 "model_info",
                 "1 for every version that is served.",
@@ -187,6 +192,7 @@ impl ModelFamilies {
             batch_wait: self.batch_wait.with_label_values(&[model]),
             queue_seconds: self.queue_seconds.with_label_values(&[model]),
             classes: self.classes.of(model, version, labels),
+            features: None,
         }
     }
 
@@ -205,9 +211,15 @@ impl ModelFamilies {
         self.drift.watch(model, version, reference);
     }
 
+    /// Watches how the numbers that a version is sent differ from those that it was trained on.
+    pub(super) fn watch_features(&self, served: &Arc<Served>, features: Vec<(usize, Vec<Feature>)>) -> FeatureMetrics {
+        self.features.watch(served, features)
+    }
+
     /// Brings up to date what is no count.
     pub(super) fn observe(&self) {
         self.drift.observe(&self.classes);
+        self.features.observe();
     }
 
     pub(super) fn failed(&self) {

@@ -1,6 +1,6 @@
 //! What the metrics say at one moment, for those who do not speak Prometheus' format.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use prometheus::proto::{Metric, MetricFamily, MetricType};
 
@@ -60,6 +60,12 @@ impl Reading {
     pub fn pairs(&self, name: &str, first: &str, second: &str) -> BTreeSet<(String, String)> {
         let pair = |metric: &Metric| Some((label(metric, first)?.to_owned(), label(metric, second)?.to_owned()));
         self.series(name, &[]).1.filter_map(pair).collect()
+    }
+
+    /// The values of all series of a gauge that have these labels, by the value of one more.
+    pub fn by(&self, name: &str, labels: &[Wanted<'_>], by: &str) -> BTreeMap<String, f64> {
+        let value = |metric: &Metric| Some((label(metric, by)?.to_owned(), metric.get_gauge().get_value()));
+        self.series(name, labels).1.filter_map(value).collect()
     }
 
     fn series<'a>(&'a self, name: &str, labels: &'a [Wanted<'_>]) -> (MetricType, impl Iterator<Item = &'a Metric>) {

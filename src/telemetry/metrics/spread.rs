@@ -13,8 +13,13 @@ use crate::telemetry::threads;
 /// Further threads share parts.
 const MOST_PARTS: usize = 16;
 
+/// A part for each thread that the machine runs at once, and one for all other threads.
+pub(super) fn parts() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from).min(MOST_PARTS) + 1
+}
+
 /// This thread's place among `parts`. The first is for threads that hold no connections.
-fn part(parts: usize) -> usize {
+pub(super) fn part(parts: usize) -> usize {
     threads::number().map_or(0, |number| number + 1) % parts
 }
 
@@ -67,10 +72,9 @@ impl<V> Clone for SpreadVec<V> {
 }
 
 impl<V: Series> SpreadVec<V> {
-    /// A part for each thread that the machine runs at once, and one for all other threads.
+    /// As many parts as there are.
     pub(super) fn new(make: impl Fn() -> prometheus::Result<V>) -> prometheus::Result<Self> {
-        let threads = std::thread::available_parallelism().map_or(1, usize::from).min(MOST_PARTS);
-        (0..=threads).map(|_| make()).collect::<Result<_, _>>().map(Self)
+        (0..parts()).map(|_| make()).collect::<Result<_, _>>().map(Self)
     }
 
     /// Begins a series at zero, or finds it.
