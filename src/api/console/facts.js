@@ -3,6 +3,9 @@
 import { el, pairs, table } from "./dom.js";
 import { bytes, count, millis, number, percent, short, words } from "./format.js";
 
+// As many as the server watches.
+const MOST_FEATURES = 50;
+
 // What is shown of an answer of /v1/models/{model}.
 export function facts(model) {
   const { text, labels, batching, execution } = model;
@@ -16,6 +19,7 @@ export function facts(model) {
     tensors("Inputs", model.inputs),
     tensors("Outputs", model.outputs),
     quality(model.metrics),
+    trainedOn(model.metrics),
     el("h3", null, "How it runs"),
     pairs([
       ["Strategy", `${words(execution.strategy)}, ${count(execution.instances, "session")}`],
@@ -58,4 +62,16 @@ function quality(metrics) {
     el("h3", null, metrics.held_out ? `Held out${rows ? `, ${number(rows)} rows` : ""}` : "Measured"),
     pairs(figures.map(([name, value]) => [words(name), isShare(name) ? percent(value) : number(value)])),
   );
+}
+
+// The numbers of the rows that it was trained on, which those of callers are compared with.
+function trainedOn(metrics) {
+  const features = Object.values(metrics?.features ?? {})
+    .flat()
+    .slice(0, MOST_FEATURES);
+  if (!features.length) return null;
+  const head = ["number", "mean", "deviation", "from", "to"];
+  const figures = ({ mean, std, min, max }) => [mean, std, min, max].map((figure) => number(figure));
+  const rows = features.map((feature) => [el("code", null, feature.name), ...figures(feature)]);
+  return el("div", null, el("h3", null, "Trained on"), table("Trained on", head, rows, [1, 2, 3, 4]));
 }

@@ -3,7 +3,7 @@
 import { get } from "./api.js";
 import { chart } from "./charts.js";
 import { byId, el, put, table } from "./dom.js";
-import { UNKNOWN, number, percent, span } from "./format.js";
+import { UNKNOWN, number, percent, short, span } from "./format.js";
 import { clear, show } from "./notice.js";
 import { between } from "./readings.js";
 
@@ -16,12 +16,14 @@ const inMillis = (value) => (value === null ? UNKNOWN : `${number(value)} ms`);
 
 const perSecond = (value) => (Number.isFinite(value) ? `${number(value)}/s` : UNKNOWN);
 
-// As the server's own alert has it: answers that are looked at, and the index from which they are of another kind.
-const [FEWEST, ANOTHER_KIND] = [200, 0.25];
+// Answers that are enough to say anything; and as the server's own alerts have it, the index from which they are of another
+// kind, and the standard deviations from which numbers are others.
+const [FEWEST, ANOTHER_KIND, OTHER_NUMBERS] = [200, 0.25, 0.5];
 
 const DRIFT =
   "Drift is how far the computed answers of the last hour are from those to held-out inputs, as a population stability " +
-  "index: 0 is alike, above 0.25 is another kind of input.";
+  "index: 0 is alike, above 0.25 is another kind of input. Of a model that takes numbers, it is how far the mean of the " +
+  "farthest one is from that of the training rows, in their standard deviations: above 0.5 they are others.";
 
 const charts = [
   {
@@ -133,7 +135,7 @@ function showModels(models) {
     number(model.queue),
     number(model.predictions),
     number(model.failed),
-    driftOf(model.drift),
+    driftOf(model),
   ]);
   put(
     byId("live-models"),
@@ -142,9 +144,15 @@ function showModels(models) {
   );
 }
 
-function driftOf(drift) {
-  if (!drift) return UNKNOWN;
-  if (drift.samples < FEWEST) return `${number(drift.samples)} of ${FEWEST} answers`;
-  const index = Math.max(drift.class, drift.confidence);
-  return el("span", { class: index > ANOTHER_KIND ? "fault" : null }, index.toFixed(2));
+// The index of a classifier's answers, or the number whose mean went farthest.
+function driftOf({ drift, features }) {
+  const far = ({ shift }) => Math.abs(shift ?? Infinity);
+  const [farthest] = features.toSorted((one, other) => far(other) - far(one));
+  if (!drift && !farthest) return UNKNOWN;
+  const { samples } = drift ?? farthest;
+  if (samples < FEWEST) return `${number(samples)} of ${FEWEST} answers`;
+  const off = drift ? Math.max(drift.class, drift.confidence) : far(farthest);
+  const bound = drift ? ANOTHER_KIND : OTHER_NUMBERS;
+  const text = off.toFixed(2) + (drift ? "" : ` (${short(farthest.feature, 24)})`);
+  return el("span", { class: off > bound ? "fault" : null }, text);
 }

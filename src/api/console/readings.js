@@ -45,6 +45,7 @@ function modelBetween(before, now, seconds) {
     predictions: now.predictions,
     failed: now.failed_predictions,
     drift: now.drift ?? null,
+    features: now.features ?? [],
   };
 }
 

@@ -51,6 +51,10 @@ async fn every_input_of_a_model_has_fields_of_its_own() {
     browser.choose("#model", "linear_regression").await;
     browser.until_text("#fields legend", "").await;
     browser.until("there are ten boxes", "return document.querySelectorAll('#fields input').length === 10").await;
+    // What its numbers were where it was trained is among what is known of it.
+    for part in ["Trained on", "bmi", "-0.0446", "0.0507"] {
+        assert!(browser.text("#facts").await.contains(part), "{part}");
+    }
     // A list that is pasted into the first one fills them all.
     let paste = "const data = new DataTransfer();
         data.setData('text', '[0, 0, 0, 0, 0,\\n 0, 0, 0, 0, 0]');

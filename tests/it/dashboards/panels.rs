@@ -17,6 +17,15 @@ pub const ALL: [(&str, &str); 5] =
 pub const ONE: [(&str, &str); 5] =
     [("$__rate_interval", "10s"), ("$__range", "1m"), ("$instance", ".*"), ("$model", "toxicity"), ("$version", "1")];
 
+/// One version whose features are watched.
+pub const NUMBERS: [(&str, &str); 5] = [
+    ("$__rate_interval", "10s"),
+    ("$__range", "1m"),
+    ("$instance", ".*"),
+    ("$model", "linear_regression"),
+    ("$version", "1"),
+];
+
 /// A dashboard, and the stem of its file's name.
 pub struct Board {
     pub name: String,

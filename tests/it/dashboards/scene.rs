@@ -95,6 +95,7 @@ impl Callers {
             (&self.good, "/v1/predict_batch", json!({"texts": ["you are awful", new.repeat(2), "thank you"]})),
             (&self.good, "/v1/predict", json!({"model": "doubler", "input": [round]})),
             (&self.good, "/v1/predict", json!({"model": "stub", "text": new})),
+            (&self.good, "/v1/predict", json!({"model": "linear_regression", "input": vec![round as f64 / 1e3; 10]})),
             (&self.good, "/v1/predict", json!({"text": ""})),
             (&self.good, "/v1/predict", json!({"model": "none", "input": 1})),
             (&self.good, "/v1/predict", json!(["not", "an", "object"])),
