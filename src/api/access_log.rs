@@ -18,7 +18,7 @@ use axum::{
 use super::{
     context::Context,
     reject::Failure,
-    state::{ApiState, PROBES},
+    state::{ApiState, PROBES, is_operators},
 };
 use crate::{
     error::Error,
@@ -75,8 +75,11 @@ impl Entry {
     fn write(&mut self, status: u16, error: Option<&Error>, facts: Facts, response_bytes: Option<u64>) {
         self.written = true;
         let route = self.route.as_ref().map(MatchedPath::as_str);
-        self.state.metrics.http.answered(self.state.counts.get(route, &self.method), status, &facts.timings);
+        self.state.metrics.http.answered(self.state.counts.get(route, &self.method), status, facts.timings.total());
         let route = route.unwrap_or(OTHER);
+        if !is_operators(route) {
+            self.state.metrics.http.passed(&facts.timings);
+        }
         self.log(route, status, error, &facts);
         let latency = facts.timings.total();
         let probe = PROBES.contains(&route);
@@ -145,6 +148,7 @@ impl Entry {
         }
         match StatusCode::from_u16(status) {
             _ if PROBES.contains(&route) => line!(debug),
+            Ok(status) if status.as_u16() < 400 && is_operators(route) => line!(debug),
             Ok(status) if status.is_server_error() => line!(error),
             _ => line!(info),
         }

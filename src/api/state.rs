@@ -21,6 +21,15 @@ use crate::{
 /// What is asked all the time, and by nobody who waits for it.
 pub(super) const PROBES: [&str; 3] = ["/healthz", "/readyz", "/metrics"];
 
+/// What is asked every second or two for as long as somebody looks after the server. That it was answered is of no interest,
+/// and would stand among the slowest requests and in the log where callers are looked for.
+const LOOKS: [&str; 4] = ["/console", "/console/{file}", "/v1/debug/requests", "/v1/stats"];
+
+/// Whether a route is for those who look after the server, not for its callers.
+pub(super) fn is_operators(route: &str) -> bool {
+    PROBES.contains(&route) || LOOKS.contains(&route)
+}
+
 /// What the handlers share. One pointer: every layer of every request holds a clone of it, and so counts one reference
 /// instead of one per part. See [`apart`](Self::apart) for the second one.
 #[derive(Debug, Clone)]
@@ -88,7 +97,7 @@ impl ApiState {
             ),
             space: Space::new(parts.server.bodies_limit.as_u64()),
             counts: Counts::of(&routes, &parts.metrics.http),
-            recorder: Recorder::new(routes.iter().map(|route| route.path).filter(|path| !PROBES.contains(path))),
+            recorder: Recorder::new(routes.iter().map(|route| route.path).filter(|path| !is_operators(path))),
             browsers: Browsers::new(&parts.server),
             parts,
             started: Instant::now(),

@@ -241,6 +241,32 @@ async fn probes_are_logged_only_when_asked_for() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn who_looks_after_the_server_stands_in_no_ones_way_unless_a_look_fails() {
+    let mut server = serve(&[]);
+    let client = reqwest::Client::new();
+    let get = async |path: &str| client.get(url(&server, path)).send().await.unwrap();
+    let looks = ["/console", "/console/main.js", "/v1/stats", "/v1/debug/requests"];
+    for path in looks.iter().chain(&["/v1/debug/requests?limit=x", "/console/none.js", "/v1/models"]) {
+        get(path).await;
+    }
+    let found: Value = get("/v1/debug/requests").await.json().await.unwrap();
+    let routes = |list: &str| {
+        let records = found[list].as_array().unwrap().iter();
+        records.map(|record| record["route"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(routes("slowest"), ["/v1/models"]);
+    assert_eq!(routes("failed"), ["/console/{file}", "/v1/debug/requests"]);
+    // Their times are nobody's, and they are counted like all others.
+    let metrics = Metrics::at(server.addr).await;
+    assert_eq!(metrics.sum("request_stage_seconds_count", &["stage=\"other\""]), 1.0);
+    assert_eq!(metrics.sum("http_requests_total", &["route=\"/v1/debug/requests\"", "status=\"200\""]), 2.0);
+    server.until(|line| line["route"] == "/v1/models");
+    let lines = server.log.iter().filter_map(|line| Some((line["route"].as_str()?, line["status_code"].as_u64()?)));
+    let expected = [("/v1/debug/requests", 400), ("/console/{file}", 404), ("/v1/models", 200)];
+    assert_eq!(lines.collect::<Vec<_>>(), expected);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_caller_who_leaves_while_a_model_runs_has_a_line_and_a_count_of_its_own() {
     let folder = tempfile::TempDir::new().unwrap();
     let graph = folder.path().join("endless.onnx");

@@ -1,5 +1,7 @@
 //! Requests, their stages, and connections.
 
+use std::time::Duration;
+
 use prometheus::{Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge};
 
 use super::{
@@ -36,7 +38,8 @@ pub struct RouteMetrics {
 
 impl HttpMetrics {
     pub(super) fn new(families: Families<'_>) -> anyhow::Result<Self> {
-        let stages = families.latencies("request_stage_seconds", "Time of a request's stages.", &["stage"])?;
+        let stages =
+            families.latencies("request_stage_seconds", "Time of the stages of callers' requests.", &["stage"])?;
         Ok(Self {
             requests: families.counters("http_requests_total", "Requests answered.", &["route", "method", "status"])?,
             latency: families.latencies(
@@ -79,13 +82,17 @@ impl HttpMetrics {
         self.connections.here().dec();
     }
 
-    /// A request was answered, or its caller left.
-    pub fn answered(&self, route: &RouteMetrics, status: u16, timings: &Timings) {
+    /// A request was answered, or its caller left, after so long.
+    pub fn answered(&self, route: &RouteMetrics, status: u16, time: Duration) {
         let status = STATUSES.iter().position(|known| *known == status).unwrap_or(STATUSES.len());
         if let Some(requests) = route.requests.get(status) {
             requests.here().inc();
         }
-        route.latency.here().observe(timings.total().as_secs_f64());
+        route.latency.here().observe(time.as_secs_f64());
+    }
+
+    /// A caller's request has passed these stages.
+    pub fn passed(&self, timings: &Timings) {
         for (stage, time) in timings.stages() {
             self.stages[stage as usize].here().observe(time.as_secs_f64());
         }
