@@ -1,12 +1,17 @@
 //! Traces as a collector gets them, and what a request pays for a collector that does not answer: nothing.
 
-use std::time::{Duration, Instant};
+use std::{
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
 
 use opentelemetry_proto::tonic::trace::v1::{Span, span::SpanKind, status::StatusCode};
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::support::{Collector, Metrics, TestApp, attribute, eventually};
+use crate::support::{
+    Caller, Collector, Metrics, Proxy, Server, TestApp, Weather, attribute, eventually, glassbox, variable,
+};
 
 const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
 const CALLER: &str = "00f067aa0ba902b7";
@@ -129,5 +134,58 @@ async fn a_collector_that_is_down_or_frozen_costs_no_request_anything_and_is_cou
         let stopping = Instant::now();
         app.stopped().await.unwrap();
         assert!(stopping.elapsed() < Duration::from_secs(20), "the last traces held up the end");
+    }
+}
+
+/// Requests for predictions, one connection's after another's, many on their way at the same time.
+fn flood(addr: SocketAddr, count: usize) {
+    const PIPELINED: usize = 50;
+    let body = r#"{"model":"stub","text":"have a lovely day"}"#;
+    // As long as an id may be: what is kept of a request would be seen.
+    let head = format!("POST /v1/predict HTTP/1.1\r\nHost: test\r\nX-Request-Id: {}\r\n", "x".repeat(128));
+    let request = format!("{head}Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+    let some = request.repeat(PIPELINED);
+    let send = || {
+        let mut caller = Caller::connect(addr);
+        for _ in 0..count / PIPELINED / 2 {
+            caller.send(&some);
+            (0..PIPELINED).for_each(|_| assert_eq!(caller.answer().status, 200));
+        }
+    };
+    std::thread::scope(|scope| [scope.spawn(send), scope.spawn(send)].map(|sending| sending.join().unwrap()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn traces_for_a_collector_that_is_frozen_or_slow_leave_memory_as_it_was() {
+    const MIB: u64 = 1024 * 1024;
+    const WARM: usize = 5_000;
+    let collector = Collector::http().await;
+    for (weather, count) in [(Weather::Frozen, 50_000), (Weather::Delay(Duration::from_secs(2)), 20_000)] {
+        let proxy = Proxy::to(collector.addr);
+        proxy.set(weather);
+        let mut command = glassbox(&["serve", "--config", "config/development.toml", "--listen", "127.0.0.1:0"]);
+        for (key, value) in [
+            ("telemetry.otlp_endpoint", &*format!("http://{}", proxy.addr)),
+            ("telemetry.otlp_protocol", "http"),
+            ("telemetry.sample_ratio", "1"),
+            ("telemetry.log_format", "json"),
+            ("telemetry.log_filter", "info,glassbox::api::access_log=warn"),
+        ] {
+            command.env(variable(key), value);
+        }
+        let server = Server::start(&mut command);
+        // More than may wait for the collector.
+        flood(server.addr, WARM);
+        let warm = server.resident();
+        flood(server.addr, count);
+        let grown = server.resident().saturating_sub(warm);
+        let metrics = Metrics::at(server.addr).await;
+        let told = metrics.sum("traced_requests_total", &[]);
+        println!("{weather:?}: {} KiB more, {told} are done with", grown / 1024);
+        assert!(grown < 16 * MIB, "{weather:?}: {grown} bytes more");
+        assert!(metrics.sum("traced_requests_total", &["result=\"dropped\""]) > 0.0, "{weather:?}");
+        // The queue, and two messages: one that is sent, and one that is gathered.
+        let waiting = (WARM + count) as f64 - told;
+        assert!(waiting <= 2048.0 + 2.0 * 128.0, "{weather:?}: {waiting} wait");
     }
 }
