@@ -3,13 +3,10 @@
 
 use std::sync::LazyLock;
 
-use axum::{
-    extract::Path,
-    http::{HeaderMap, HeaderValue, StatusCode, header},
-    response::{IntoResponse, Response},
-};
+use axum::{extract::Path, http::HeaderMap, response::Response};
 use sha2::{Digest, Sha256};
 
+use super::page::{self, HTML};
 use crate::error::Error;
 
 /// The page may run its own scripts, look as its own styles say, and call its own server: nothing else, whatever a model
@@ -17,10 +14,6 @@ use crate::error::Error;
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; \
                       base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
-/// Asked for again each time, and answered with 304 for as long as the binary is the same.
-const REVALIDATE: &str = "no-cache";
-
-const HTML: &str = "text/html; charset=utf-8";
 const CSS: &str = "text/css; charset=utf-8";
 const JAVASCRIPT: &str = "text/javascript; charset=utf-8";
 const SVG: &str = "image/svg+xml";
@@ -75,48 +68,39 @@ static REVISION: LazyLock<String> = LazyLock::new(|| {
     for file in FILES.iter().chain([&PAGE]) {
         hash.update(file.text);
     }
-    let digest = hash.finalize();
-    let hex: String = digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
-    format!("W/\"{hex}\"")
+    page::revision(hash)
 });
 
-/// `GET /console`
+/// The page on which people try models and look into the server
+#[utoipa::path(
+    get,
+    path = "/console",
+    tag = "pages",
+    operation_id = "console",
+    responses((status = 200, description = "The page", body = String, content_type = "text/html"))
+)]
 pub(super) async fn page(headers: HeaderMap) -> Response {
     answer(&PAGE, &headers)
 }
 
-/// `GET /console/{file}`
+/// A part of the console
+#[utoipa::path(
+    get,
+    path = "/console/{file}",
+    tag = "pages",
+    operation_id = "console_file",
+    params(("file" = String, Path, description = "Its name", example = "style.css")),
+    responses((
+        status = 200,
+        description = "The file",
+        content((String = "text/css"), (String = "text/javascript"), (String = "image/svg+xml"))
+    ))
+)]
 pub(super) async fn file(Path(name): Path<String>, headers: HeaderMap) -> Result<Response, Error> {
     let file = FILES.iter().find(|file| file.name == name).ok_or(Error::NotFound)?;
     Ok(answer(file, &headers))
 }
 
 fn answer(file: &File, headers: &HeaderMap) -> Response {
-    let mut response = match is_known(headers) {
-        true => StatusCode::NOT_MODIFIED.into_response(),
-        false => ([(header::CONTENT_TYPE, file.media_type)], file.text).into_response(),
-    };
-    let told = response.headers_mut();
-    for (name, value) in [
-        (header::CACHE_CONTROL, REVALIDATE),
-        (header::CONTENT_SECURITY_POLICY, POLICY),
-        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
-        (header::X_FRAME_OPTIONS, "DENY"),
-        (header::REFERRER_POLICY, "no-referrer"),
-    ] {
-        told.insert(name, HeaderValue::from_static(value));
-    }
-    told.extend(HeaderValue::from_str(&REVISION).ok().map(|revision| (header::ETAG, revision)));
-    response
-}
-
-/// Whether the caller has this revision already (RFC 9110, section 13.1.2).
-fn is_known(headers: &HeaderMap) -> bool {
-    let lists = headers.get_all(header::IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok());
-    lists.flat_map(|list| list.split(',')).map(str::trim).any(|tag| tag == "*" || weak(tag) == weak(&REVISION))
-}
-
-/// Tags are compared without their mark of weakness.
-fn weak(tag: &str) -> &str {
-    tag.strip_prefix("W/").unwrap_or(tag)
+    page::answer(file.media_type, file.text, POLICY, &REVISION, headers)
 }

@@ -7,14 +7,54 @@ use axum::{
     extract::State,
     response::{IntoResponse, Response},
 };
-use serde_json::{Map, Value, json};
+use serde::Serialize;
+use serde_json::{Map, json};
+use utoipa::ToSchema;
 
 use super::{reject::Failure, state::ApiState};
 use crate::{error::Error, registry::NotReady};
 
-/// `GET /healthz`
-pub(super) async fn live() -> Json<Value> {
-    Json(json!({"status": "live"}))
+/// The process can answer.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Live {
+    #[schema(example = "live")]
+    status: &'static str,
+}
+
+/// What is required is there.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Ready {
+    /// `degraded` when something that is not required is out of order.
+    #[schema(example = "ready", pattern = "^(ready|degraded)$")]
+    status: &'static str,
+    reasons: Vec<Reason>,
+}
+
+/// Something that is not there, or not yet.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Reason {
+    /// The model, with its version where one is meant; `*` where names are not for everybody.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    model: Option<String>,
+    /// The part of the server, where it is none of a model.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    part: Option<&'static str>,
+    #[schema(example = "loading")]
+    state: &'static str,
+    reason: String,
+    /// Whether readiness waits for it.
+    required: bool,
+}
+
+/// Whether the process can answer
+#[utoipa::path(
+    get,
+    path = "/healthz",
+    tag = "operation",
+    responses((status = 200, description = "The process can answer", body = Live))
+)]
+pub(super) async fn live() -> Json<Live> {
+    Json(Live { status: "live" })
 }
 
 /// Marks requests to the listener of those who look after the server.
@@ -26,8 +66,16 @@ pub(super) fn is_ready(state: &ApiState) -> bool {
     !state.lifecycle.is_draining() && !state.registry.not_ready().iter().any(|item| item.required)
 }
 
-/// `GET /readyz`: 200, with what is degraded; or 503 with the reasons. Where keys are asked for, which models there are is
+/// Whether what is required is loaded, and the server goes on
+///
+/// 200, with what is degraded; or 503 with the reasons. Where keys are asked for, which models there are is
 /// not for everybody: the API's listener tells states without names then.
+#[utoipa::path(
+    get,
+    path = "/readyz",
+    tag = "operation",
+    responses((status = 200, description = "What is required is there", body = Ready))
+)]
 pub(super) async fn ready(State(state): State<ApiState>, operator: Option<Extension<Operator>>) -> Response {
     let mut missing = state.registry.not_ready();
     if state.keys.is_some() && operator.is_none() {
@@ -41,13 +89,13 @@ pub(super) async fn ready(State(state): State<ApiState>, operator: Option<Extens
     } else {
         let lost = lost_parts(&state);
         let faulty = lost.is_some() || degraded.iter().any(NotReady::is_fault);
-        let mut reasons = reasons(&degraded);
-        reasons.extend(lost);
         let status = if faulty { "degraded" } else { "ready" };
-        return Json(json!({"status": status, "reasons": reasons})).into_response();
+        let reasons = degraded.into_iter().map(Reason::of).chain(lost).collect();
+        return Json(Ready { status, reasons }).into_response();
     };
     let mut members = Map::new();
-    members.insert("reasons".to_owned(), reasons(&[required, degraded].concat()).into());
+    let reasons: Vec<_> = required.into_iter().chain(degraded).map(Reason::of).collect();
+    members.insert("reasons".to_owned(), json!(reasons));
     Failure { error: Arc::new(error), members }.into_response()
 }
 
@@ -58,12 +106,14 @@ fn without_name(item: &mut NotReady) {
 }
 
 /// Parts without which predictions go on.
-fn lost_parts(state: &ApiState) -> Option<Value> {
+fn lost_parts(state: &ApiState) -> Option<Reason> {
     let reason = state.cache.trouble()?;
-    Some(json!({"part": "redis", "state": "lost", "reason": reason, "required": false}))
+    Some(Reason { model: None, part: Some("redis"), state: "lost", reason, required: false })
 }
 
-fn reasons(items: &[NotReady]) -> Vec<Value> {
-    let reason = |item: &NotReady| json!({"model": item.model, "state": item.state, "reason": item.reason, "required": item.required});
-    items.iter().map(reason).collect()
+impl Reason {
+    fn of(item: NotReady) -> Self {
+        let NotReady { model, state, reason, required } = item;
+        Self { model: Some(model), part: None, state, reason, required }
+    }
 }

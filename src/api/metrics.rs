@@ -9,7 +9,15 @@ use axum::{
 use super::{health, state::ApiState};
 use crate::{error::Error, telemetry::metrics::CONTENT_TYPE};
 
-/// Written away from the async threads: it takes a millisecond and more.
+/// Everything that is counted and measured, as Prometheus reads it
+// Written away from the async threads: it takes a millisecond and more.
+#[utoipa::path(
+    get,
+    path = "/metrics",
+    operation_id = "metrics",
+    tag = "operation",
+    responses((status = 200, description = "The metrics", body = String, content_type = "text/plain"))
+)]
 pub(super) async fn show(State(state): State<ApiState>) -> Result<Response, Error> {
     state.cache.observe();
     state.metrics.server.ready(health::is_ready(&state));

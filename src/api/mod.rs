@@ -8,12 +8,15 @@ mod call;
 mod client;
 mod console;
 mod context;
+mod docs;
 mod explain;
 mod extract;
 mod health;
 mod layers;
 mod leftover;
 mod metrics;
+mod openapi;
+mod page;
 mod rate_limit;
 mod reject;
 mod request_id;
@@ -41,6 +44,9 @@ pub fn routes(metrics: Option<Access>) -> Vec<Route> {
         Route::get("/readyz", Public, health::ready),
         Route::get("/console", Public, console::page),
         Route::get("/console/{file}", Public, console::file),
+        Route::get("/openapi.json", Public, openapi::show),
+        Route::get("/docs", Public, docs::swagger),
+        Route::get("/redoc", Public, docs::redoc),
         Route::post("/v1/predict", Key(Scope::Predict), v1::predict::predict),
         Route::post("/v1/predict_batch", Key(Scope::Predict), v1::predict::predict_batch),
         Route::get("/v1/models", Key(Scope::Predict), v1::models::list),
@@ -55,10 +61,19 @@ pub fn routes(metrics: Option<Access>) -> Vec<Route> {
 
 /// Everything that is answered over HTTP.
 pub fn router(state: ApiState) -> Router {
-    const PAGES: [&str; 2] = ["/console", "/console/{file}"];
+    finish(served(&state), state)
+}
+
+/// The routes of the API's listener, as configured.
+fn served(state: &ApiState) -> Vec<Route> {
+    const PAGES: [&str; 5] = ["/console", "/console/{file}", "/openapi.json", "/docs", "/redoc"];
     let routes = routes(state.metrics_access()).into_iter();
-    let routes = routes.filter(|route| state.docs.enabled || !PAGES.contains(&route.path));
-    finish(routes.collect(), state)
+    routes.filter(|route| state.docs.enabled || !PAGES.contains(&route.path)).collect()
+}
+
+/// The description of all routes (OpenAPI 3.1), without a server that would leave some out.
+pub fn description() -> serde_json::Value {
+    openapi::document(&routes(Some(Access::Public)), true)
 }
 
 /// What the second listener answers, without a key: for those who look after the server.

@@ -11,12 +11,13 @@ use axum::{
 };
 use serde::Serialize;
 use serde_json::{Map, Value, json};
+use utoipa::ToSchema;
 
 use super::request_id::RequestId;
 use crate::error::{Error, ErrorCode, Violation};
 
 /// The status of each code. The contract's table, and the only place where the two meet.
-const fn status(code: ErrorCode) -> StatusCode {
+pub(super) const fn status(code: ErrorCode) -> StatusCode {
     match code {
         ErrorCode::MalformedRequest => StatusCode::BAD_REQUEST,
         ErrorCode::Unauthenticated => StatusCode::UNAUTHORIZED,
@@ -36,7 +37,7 @@ const fn status(code: ErrorCode) -> StatusCode {
     }
 }
 
-const fn title(code: ErrorCode) -> &'static str {
+pub(super) const fn title(code: ErrorCode) -> &'static str {
     match code {
         ErrorCode::MalformedRequest => "Malformed request",
         ErrorCode::InvalidInput => "Invalid input",
@@ -106,20 +107,66 @@ fn retry_after(error: &Error) -> Option<u64> {
     Some(wait.as_secs().saturating_add(started).max(1))
 }
 
-/// A problem document, with the members that clients of this and of the Open Inference Protocol read.
-#[derive(Debug, Serialize)]
-struct Problem<'a> {
+/// Why a request failed (RFC 9457). Some failures have further members, such as `reasons`.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Problem<'a> {
+    /// `urn:glassbox:problem:` and the code.
+    #[schema(example = "urn:glassbox:problem:invalid_input")]
     r#type: String,
+    /// The code in words.
     title: &'static str,
+    #[schema(minimum = 400, maximum = 599)]
     status: u16,
+    /// What is wrong with this request.
     detail: &'a str,
+    /// What kind of failure: a stable word.
     code: &'static str,
     request_id: &'a str,
+    /// The detail again, for clients of the Open Inference Protocol.
     error: &'a str,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    errors: Vec<Value>,
+    /// Each fault of an input.
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    #[schema(required = false)]
+    errors: Vec<Fault<'a>>,
     #[serde(flatten)]
+    #[schema(ignore)]
     members: &'a Map<String, Value>,
+}
+
+/// One fault of an input.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Fault)]
+struct Fault<'a> {
+    /// JSON pointer (RFC 6901) to it; empty for the whole document.
+    #[schema(example = "/input/2")]
+    pointer: &'a str,
+    /// What kind of fault: a stable word.
+    #[schema(example = "wrong_datatype")]
+    code: &'static str,
+    detail: &'a str,
+}
+
+impl<'a> Problem<'a> {
+    fn of(error: &'a Error, detail: &'a str, request_id: &'a str, members: &'a Map<String, Value>) -> Self {
+        let code = error.code();
+        let fault = |fault: &'a Violation| Fault { pointer: &fault.pointer, code: fault.code, detail: &fault.detail };
+        Self {
+            r#type: format!("urn:glassbox:problem:{}", code.as_str()),
+            title: title(code),
+            status: status(code).as_u16(),
+            detail,
+            code: code.as_str(),
+            request_id,
+            error: detail,
+            errors: error.violations().iter().map(fault).collect(),
+            members,
+        }
+    }
+}
+
+/// What a caller would read of `error`.
+pub(super) fn example(error: &Error) -> Value {
+    json!(Problem::of(error, &error.to_string(), "0193e2a4-6f6b-7cc2-8f55-0d7a5b9c1f11", &Map::new()))
 }
 
 /// Writes the body of every failed response.
@@ -133,17 +180,7 @@ pub(super) fn render(id: &RequestId, response: Response) -> Response {
     };
     let code = failure.error.code();
     let detail = failure.error.to_string();
-    let problem = Problem {
-        r#type: format!("urn:glassbox:problem:{}", code.as_str()),
-        title: title(code),
-        status: status(code).as_u16(),
-        detail: &detail,
-        code: code.as_str(),
-        request_id: &id.0,
-        error: &detail,
-        errors: failure.error.violations().iter().map(violation).collect(),
-        members: &failure.members,
-    };
+    let problem = Problem::of(&failure.error, &detail, &id.0, &failure.members);
     let (mut parts, _) = response.into_parts();
     let body = Json(problem).into_response().into_body();
     parts.status = status(code);
@@ -152,10 +189,6 @@ pub(super) fn render(id: &RequestId, response: Response) -> Response {
     parts.headers.remove(header::CONTENT_LENGTH);
     parts.extensions.insert(failure);
     Response::from_parts(parts, body)
-}
-
-fn violation(violation: &Violation) -> Value {
-    json!({"pointer": violation.pointer, "code": violation.code, "detail": violation.detail})
 }
 
 /// Failures that the framework answers by itself: axum's extractors, for instance, speak plain text.

@@ -1,4 +1,4 @@
-//! The command line: `serve`, `predict`, `models`, `keys`, `check-config`, `healthcheck`.
+//! The command line: `serve`, `predict`, `models`, `keys`, `check-config`, `healthcheck`, `openapi`.
 
 mod any_certificate;
 mod healthcheck;
@@ -19,6 +19,7 @@ use anyhow::Context;
 use clap::{Args, Parser, Subcommand};
 
 use crate::{
+    api,
     config::{self, Config, Flag, Problems},
     engine::library::{self, LibraryError},
     keys::KeysError,
@@ -71,6 +72,9 @@ enum Command {
     /// Ask a running server whether it is ready; for container health checks.
     #[command(after_help = "Example:\n  glassbox healthcheck --live")]
     Healthcheck(healthcheck::HealthcheckArgs),
+    /// Print the description of the API (OpenAPI 3.1), as a server that asks for keys would.
+    #[command(after_help = "Example:\n  glassbox openapi > openapi.json")]
+    Openapi,
     /// Load ONNX Runtime's library and say nothing if that goes well.
     #[command(hide = true)]
     ProbeLibrary {
@@ -114,6 +118,7 @@ fn run(Cli { shared, command }: Cli) -> anyhow::Result<ExitCode> {
         Command::Keys(args) => keys::run(&read(Vec::new())?, args),
         Command::Healthcheck(args) => healthcheck::run(&read(Vec::new())?, &args),
         Command::CheckConfig => check_config(&read(Vec::new())?),
+        Command::Openapi => openapi(),
         Command::ProbeLibrary { path } => Ok(library::answer_probe(&path)),
     }
 }
@@ -132,6 +137,11 @@ fn check_config(config: &Config) -> anyhow::Result<ExitCode> {
         text = format!("# {note}\n{text}");
     }
     print(&text)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn openapi() -> anyhow::Result<ExitCode> {
+    print(&format!("{:#}\n", api::description()))?;
     Ok(ExitCode::SUCCESS)
 }
 

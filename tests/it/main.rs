@@ -44,6 +44,8 @@ mod metrics;
 #[cfg(test)]
 mod metrics_contract;
 #[cfg(test)]
+mod openapi;
+#[cfg(test)]
 mod overload;
 #[cfg(test)]
 mod pillars;

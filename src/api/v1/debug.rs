@@ -1,18 +1,19 @@
 //! `GET /v1/debug/requests`: the slowest requests and the failed ones, with the times of their stages. Never a payload.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use axum::{
     Json,
     extract::{Query, State, rejection::QueryRejection},
 };
 use jiff::Timestamp;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
+use utoipa::{IntoParams, ToSchema};
 
 use crate::{
     api::state::ApiState,
-    error::{Error, Violation},
+    error::Error,
     telemetry::{
         labels::Label,
         millis,
@@ -21,31 +22,105 @@ use crate::{
 };
 
 /// What a caller wants to see.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub(in crate::api) struct Filter {
+    /// Only requests to this model.
+    #[param(example = "toxicity")]
     model: Option<String>,
+    /// Only requests that failed with this code.
+    #[param(example = "invalid_input")]
     code: Option<String>,
+    /// Only requests that took at least so many milliseconds.
+    #[param(minimum = 0.0)]
     min_latency_ms: Option<f64>,
+    /// Only the request with this id.
     request_id: Option<String>,
+    /// The most of each list; usually 50.
+    #[param(minimum = 0, maximum = 1000)]
     limit: Option<usize>,
+}
+
+/// Requests that are worth a second look: the slowest of each route within the last half hour or hour, and the last that
+/// failed.
+#[derive(Debug, Serialize, ToSchema)]
+pub(in crate::api) struct Requests {
+    /// The slowest first.
+    slowest: Vec<SeenRequest>,
+    /// The latest first.
+    failed: Vec<SeenRequest>,
+}
+
+/// One request, without its payload.
+#[derive(Debug, Serialize, ToSchema)]
+struct SeenRequest {
+    /// When it was answered (RFC 3339).
+    #[schema(value_type = Option<String>, format = DateTime)]
+    time: Option<String>,
+    request_id: String,
+    trace_id: Option<String>,
+    /// The id of the key that let it in.
+    key_id: Option<String>,
+    /// The address that it came from, behind trusted proxies.
+    client: Option<String>,
+    method: &'static str,
+    /// The template of its path.
+    #[schema(example = "/v1/predict")]
+    route: String,
+    /// What was answered; 499 when its caller had left.
+    status_code: u16,
+    error_code: Option<&'static str>,
+    latency_ms: f64,
+    /// Milliseconds by stage; they add up to `latency_ms`.
+    #[schema(value_type = BTreeMap<String, f64>)]
+    stages: Map<String, Value>,
+    model: Option<String>,
+    model_version: Option<String>,
+    provider: Option<&'static str>,
+    /// What the cache did: `memory`, `redis`, `miss`, `collapsed`, `partial`, `bypass`.
+    cache: Option<&'static str>,
+    /// Its items.
+    batch_size: Option<usize>,
+    /// The shapes of its first item's tensors.
+    shapes: Option<Vec<Vec<u32>>>,
+    request_bytes: Option<usize>,
+    response_bytes: Option<u64>,
 }
 
 /// As many of each list as are shown when nobody says otherwise.
 const USUAL: usize = 50;
 
-/// Both lists, filtered.
+/// More than are kept.
+const MOST: usize = 1000;
+
+/// The slowest and the failed requests, with the times of their stages
+#[utoipa::path(
+    get,
+    path = "/v1/debug/requests",
+    operation_id = "debug_requests",
+    tag = "operation",
+    params(Filter),
+    responses((status = 200, description = "The requests", body = Requests))
+)]
 pub(in crate::api) async fn requests(
     State(state): State<ApiState>,
     filter: Result<Query<Filter>, QueryRejection>,
-) -> Result<Json<Value>, Error> {
+) -> Result<Json<Requests>, Error> {
     let Query(filter) = filter.map_err(|error| {
         Error::malformed("", "invalid_query", format!("the query cannot be read: {}", error.body_text()))
     })?;
-    let least = Duration::try_from_secs_f64(filter.min_latency_ms.unwrap_or_default() / 1e3).map_err(|_| {
+    let least = filter.min_latency_ms.unwrap_or_default();
+    if !(least.is_finite() && least >= 0.0) {
         let detail = "'min_latency_ms' is a number of milliseconds, 0 or more";
-        Error::Malformed(vec![Violation::new("", "invalid_query", detail)])
-    })?;
+        return Err(Error::malformed("", "invalid_query", detail));
+    }
+    let limit = filter.limit.unwrap_or(USUAL);
+    if limit > MOST {
+        return Err(Error::malformed("", "invalid_query", format!("'limit' is at most {MOST}")));
+    }
+    // Nothing takes longer than what a duration can hold.
+    let least = Duration::try_from_secs_f64(least / 1e3).unwrap_or(Duration::MAX);
     let wanted = Wanted {
         model: filter.model.as_deref(),
         code: filter.code.as_deref(),
@@ -53,36 +128,39 @@ pub(in crate::api) async fn requests(
         request_id: filter.request_id.as_deref(),
     };
     let list = |mut seen: Vec<_>| {
-        seen.truncate(filter.limit.unwrap_or(USUAL));
-        seen.iter().map(|seen: &std::sync::Arc<Seen>| show(seen)).collect::<Vec<_>>()
+        seen.truncate(limit);
+        seen.iter().map(|seen: &Arc<Seen>| SeenRequest::of(seen)).collect()
     };
-    let (slowest, failed) = (list(state.recorder.slowest(&wanted)), list(state.recorder.failed(&wanted)));
-    Ok(Json(json!({"slowest": slowest, "failed": failed})))
+    let (slowest, failed) = (state.recorder.slowest(&wanted), state.recorder.failed(&wanted));
+    Ok(Json(Requests { slowest: list(slowest), failed: list(failed) }))
 }
 
-fn show(seen: &Seen) -> Value {
-    let facts = &seen.facts;
-    let stages: Map<String, Value> =
-        facts.timings.stages().map(|(stage, time)| (stage.as_str().to_owned(), json!(millis(time)))).collect();
-    json!({
-        "time": Timestamp::try_from(seen.time).ok().map(|time| format!("{time:.3}")),
-        "request_id": &*seen.request_id,
-        "trace_id": facts.trace_id.as_deref(),
-        "key_id": facts.key_id.as_deref(),
-        "client": facts.client.map(|address| address.to_string()),
-        "method": seen.method,
-        "route": &*seen.route,
-        "status_code": seen.status,
-        "error_code": seen.error_code,
-        "latency_ms": millis(seen.latency()),
-        "stages": stages,
-        "model": facts.model.as_ref().map(|served| &*served.model),
-        "model_version": facts.model.as_ref().map(|served| &*served.version),
-        "provider": facts.provider,
-        "cache": facts.cache,
-        "batch_size": facts.batch_size,
-        "shapes": facts.shapes.as_ref().map(|shapes| shapes.iter().collect::<Vec<_>>()),
-        "request_bytes": facts.request_bytes,
-        "response_bytes": seen.response_bytes,
-    })
+impl SeenRequest {
+    fn of(seen: &Seen) -> Self {
+        let facts = &seen.facts;
+        let stages: Map<String, Value> =
+            facts.timings.stages().map(|(stage, time)| (stage.as_str().to_owned(), json!(millis(time)))).collect();
+        let shape = |shape: &[u32]| shape.to_vec();
+        Self {
+            time: Timestamp::try_from(seen.time).ok().map(|time| format!("{time:.3}")),
+            request_id: seen.request_id.to_string(),
+            trace_id: facts.trace_id.as_deref().map(str::to_owned),
+            key_id: facts.key_id.as_deref().map(str::to_owned),
+            client: facts.client.map(|address| address.to_string()),
+            method: seen.method,
+            route: seen.route.to_string(),
+            status_code: seen.status,
+            error_code: seen.error_code,
+            latency_ms: millis(seen.latency()),
+            stages,
+            model: facts.model.as_ref().map(|served| served.model.to_string()),
+            model_version: facts.model.as_ref().map(|served| served.version.to_string()),
+            provider: facts.provider,
+            cache: facts.cache,
+            batch_size: facts.batch_size,
+            shapes: facts.shapes.as_ref().map(|shapes| shapes.iter().map(shape).collect()),
+            request_bytes: facts.request_bytes,
+            response_bytes: seen.response_bytes,
+        }
+    }
 }

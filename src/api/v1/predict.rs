@@ -8,11 +8,14 @@ use axum::{
     response::Response,
 };
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 use validator::{Validate, ValidateArgs, ValidationError, ValidationErrors};
 
 use super::items::Items;
 use crate::{
-    api::{cache_headers, call::Call, context::Context, extract::JsonBody, room::Room, state::ApiState},
+    api::{
+        cache_headers, call::Call, context::Context, extract::JsonBody, openapi::schemas, room::Room, state::ApiState,
+    },
     config::PredictConfig,
     error::{Error, Violation},
     model::{Input, ModelRef, Prediction},
@@ -21,18 +24,22 @@ use crate::{
 };
 
 /// One item. Exactly one of `text` and `input`.
-#[derive(Debug, Deserialize, Validate)]
+#[derive(Debug, Deserialize, Validate, ToSchema)]
 #[serde(deny_unknown_fields, expecting = "an object")]
 #[validate(schema(function = "one_item"))]
 pub(in crate::api) struct PredictBody {
+    /// The model; the server's default when absent.
     model: Option<String>,
+    /// The version; the model's default when absent.
     version: Option<String>,
+    /// For models that take text.
     text: Option<String>,
+    #[schema(value_type = Option<schemas::Input>)]
     input: Option<Input>,
 }
 
 /// Many items. Exactly one of `texts` and `inputs`.
-#[derive(Debug, Deserialize, Validate)]
+#[derive(Debug, Deserialize, Validate, ToSchema)]
 #[serde(deny_unknown_fields, expecting = "an object")]
 #[validate(
     context = PredictConfig,
@@ -40,42 +47,77 @@ pub(in crate::api) struct PredictBody {
     schema(function = "not_empty_nor_too_many", use_context)
 )]
 pub(in crate::api) struct BatchBody {
+    /// The model; the server's default when absent.
     model: Option<String>,
+    /// The version; the model's default when absent.
     version: Option<String>,
+    /// For models that take text.
+    #[schema(value_type = Option<Vec<String>>, min_items = 1)]
     texts: Option<Items<String>>,
+    #[schema(value_type = Option<Vec<schemas::Input>>, min_items = 1)]
     inputs: Option<Items<Input>>,
 }
 
-#[derive(Debug, Serialize)]
-struct PredictAnswer<'a> {
+/// One prediction.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = PredictAnswer)]
+pub(in crate::api) struct PredictAnswer<'a> {
+    /// The request id.
     id: &'a str,
     model: &'a str,
     model_version: &'a str,
+    /// What computes the predictions.
+    #[schema(example = "onnxruntime-cpu")]
     provider: &'static str,
+    #[schema(value_type = schemas::Prediction)]
     prediction: &'a Prediction,
+    /// Whether it was known already.
     cached: bool,
+    /// From the request to the prediction.
     latency_ms: f64,
 }
 
-#[derive(Debug, Serialize)]
-struct BatchAnswer<'a> {
+/// Many predictions, in the order of the items.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = BatchAnswer)]
+pub(in crate::api) struct BatchAnswer<'a> {
+    /// The request id.
     id: &'a str,
     model: &'a str,
     model_version: &'a str,
+    /// What computes the predictions.
+    #[schema(example = "onnxruntime-cpu")]
     provider: &'static str,
     predictions: Vec<BatchItem<'a>>,
+    /// Items in all.
     count: usize,
+    /// Items that were known already.
     cached_count: usize,
+    /// From the request to the predictions.
     latency_ms: f64,
 }
 
-#[derive(Debug, Serialize)]
-struct BatchItem<'a> {
+/// The answer to one item.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = BatchItem)]
+pub(in crate::api) struct BatchItem<'a> {
+    #[schema(value_type = schemas::Prediction)]
     prediction: &'a Prediction,
     cached: bool,
 }
 
-/// `POST /v1/predict`
+/// Predict one item
+#[utoipa::path(
+    post,
+    path = "/v1/predict",
+    tag = "predictions",
+    request_body(content = PredictBody, examples(
+        ("text" = (value = json!({"model": "toxicity", "text": "you are awful"}))),
+        ("numbers" = (value = json!({"model": "doubler", "input": [1, 2.5]}))),
+        ("named inputs" = (value = json!({"model": "multi_io", "input": {"amount": [550.0, 0.0], "category": [1]}})))
+    )),
+    responses((status = 200, description = "The prediction", body = PredictAnswer))
+)]
 pub(in crate::api) async fn predict(
     call: Call,
     JsonBody(body, room): JsonBody<PredictBody>,
@@ -107,7 +149,19 @@ pub(in crate::api) async fn predict(
     .await
 }
 
-/// `POST /v1/predict_batch`
+/// Predict many items
+///
+/// The answers are in the order of the items. Validation is all or nothing, and names each bad item.
+#[utoipa::path(
+    post,
+    path = "/v1/predict_batch",
+    tag = "predictions",
+    request_body(content = BatchBody, examples(
+        ("texts" = (value = json!({"model": "toxicity", "texts": ["you are awful", "have a lovely day"]}))),
+        ("numbers" = (value = json!({"model": "doubler", "inputs": [[1, 2.5], [3]]})))
+    )),
+    responses((status = 200, description = "The predictions", body = BatchAnswer))
+)]
 pub(in crate::api) async fn predict_batch(
     State(state): State<ApiState>,
     call: Call,

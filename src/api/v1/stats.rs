@@ -1,8 +1,12 @@
 //! `GET /v1/stats`: what the metrics say, as JSON, for those who have no Prometheus at hand.
 
-use axum::{Json, extract::State};
-use serde_json::{Map, Value, json};
+mod answer;
 
+use axum::{Json, extract::State};
+use serde_json::json;
+
+pub(in crate::api) use self::answer::Stats;
+use self::answer::{Buckets, Drift, FeatureStats, LookupCounts, ModelStats, Quantiles, TierStats};
 use crate::{
     api::{auth::Caller, state::ApiState},
     error::Error,
@@ -15,25 +19,31 @@ use crate::{
 /// Requests that ask for predictions; those of operators would make every latency look good.
 const ROUTES: [&str; 2] = ["/v1/predict", "/v1/predict_batch"];
 
-/// Totals since the start, and the models that the caller may use. Read away from the async threads, as `/metrics` is.
-pub(in crate::api) async fn show(State(state): State<ApiState>, caller: Caller) -> Result<Json<Value>, Error> {
+/// What the metrics say, as JSON
+///
+/// Totals since the start, and the models that the caller may use.
+// Read away from the async threads, as `/metrics` is.
+#[utoipa::path(
+    get,
+    path = "/v1/stats",
+    operation_id = "stats",
+    tag = "operation",
+    responses((status = 200, description = "The counters", body = Stats))
+)]
+pub(in crate::api) async fn show(State(state): State<ApiState>, caller: Caller) -> Result<Json<Stats>, Error> {
     state.cache.observe();
-    let uptime = state.started.elapsed();
+    let uptime_seconds = state.started.elapsed().as_secs();
     let reading = tokio::task::spawn_blocking(move || state.metrics.read()).await.map_err(Error::internal)?;
-    let models: Vec<Value> = reading
+    let models = reading
         .pairs("predictions_total", "model", "version")
         .into_iter()
         .filter(|(model, _)| model != OTHER && caller.may_use(model))
-        .map(|(model, version)| of_model(&reading, &model, &version))
+        .map(|(model, version)| of_model(&reading, model, version))
         .collect();
-    let mut document = totals(&reading);
-    document.insert("uptime_seconds".to_owned(), json!(uptime.as_secs()));
-    document.insert("cache".to_owned(), Tier::ALL.iter().map(|tier| of_tier(&reading, tier.as_str())).collect());
-    document.insert("models".to_owned(), json!(models));
-    Ok(Json(Value::Object(document)))
+    Ok(Json(totals(&reading, uptime_seconds, models)))
 }
 
-fn totals(reading: &Reading) -> Map<String, Value> {
+fn totals(reading: &Reading, uptime_seconds: u64, models: Vec<ModelStats>) -> Stats {
     let status = |class: char| -> u64 {
         let statuses = reading.pairs("http_requests_total", "route", "status");
         let of_class =
@@ -46,94 +56,102 @@ fn totals(reading: &Reading) -> Map<String, Value> {
     for route in ROUTES {
         latency.add(reading.distribution("http_request_latency_seconds", &[("route", route)]));
     }
-    let mut document = Map::new();
-    document.insert("total_requests".to_owned(), json!(latency.count));
-    document.insert("failed_requests".to_owned(), json!(status('5')));
-    document.insert("refused_requests".to_owned(), json!(status('4')));
-    document.insert("requests_in_flight".to_owned(), json!(reading.count("http_requests_in_flight", &[])));
-    quantiles(&mut document, "latency", &latency);
-    document.insert("latency_buckets".to_owned(), buckets(&latency));
-    document.insert("predictions".to_owned(), json!(reading.count("predictions_total", &[("outcome", "ok")])));
-    document.insert("cache_hit_rate".to_owned(), json!(hit_rate(reading, &[])));
-    document.insert("queue_depth".to_owned(), json!(reading.count("inference_queue_depth", &[])));
-    document
+    let Quantiles { avg, p50, p95, p99 } = Quantiles::of(&latency);
+    Stats {
+        total_requests: latency.count,
+        failed_requests: status('5'),
+        refused_requests: status('4'),
+        requests_in_flight: reading.count("http_requests_in_flight", &[]),
+        avg_latency_ms: avg,
+        p50_latency_ms: p50,
+        p95_latency_ms: p95,
+        p99_latency_ms: p99,
+        latency_buckets: Buckets::of(latency),
+        predictions: reading.count("predictions_total", &[("outcome", "ok")]),
+        cache_hit_rate: hit_rate(reading, &[]),
+        queue_depth: reading.count("inference_queue_depth", &[]),
+        uptime_seconds,
+        cache: Tier::ALL.iter().map(|tier| of_tier(reading, *tier)).collect(),
+        models,
+    }
 }
 
-fn of_tier(reading: &Reading, tier: &str) -> Value {
-    let mut document = Map::new();
-    document.insert("tier".to_owned(), json!(tier));
-    for result in Lookup::ALL.iter().map(|result| result.as_str()) {
-        let count = reading.count("cache_lookups_total", &[("tier", tier), ("result", result)]);
-        document.insert(result.to_owned(), json!(count));
+fn of_tier(reading: &Reading, tier: Tier) -> TierStats {
+    let own = [("tier", tier.as_str())];
+    let lookups = |result: Lookup| reading.count("cache_lookups_total", &[own[0], ("result", result.as_str())]);
+    let count = |name| reading.count(name, &own);
+    let in_memory = tier == Tier::Memory;
+    TierStats {
+        tier: tier.as_str(),
+        lookups: LookupCounts {
+            hit: lookups(Lookup::Hit),
+            miss: lookups(Lookup::Miss),
+            error: lookups(Lookup::Error),
+            collapsed: lookups(Lookup::Collapsed),
+            bypass: lookups(Lookup::Bypass),
+        },
+        saved_seconds: reading.sum("cache_saved_seconds_total", &own),
+        entries: in_memory.then(|| count("cache_entries")),
+        bytes: in_memory.then(|| count("cache_bytes")),
+        circuit_open: (!in_memory).then(|| count("cache_circuit_open") > 0),
     }
-    let own = [("tier", tier)];
-    document.insert("saved_seconds".to_owned(), json!(reading.sum("cache_saved_seconds_total", &own)));
-    if tier == Tier::Memory.as_str() {
-        document.insert("entries".to_owned(), json!(reading.count("cache_entries", &own)));
-        document.insert("bytes".to_owned(), json!(reading.count("cache_bytes", &own)));
-    } else {
-        document.insert("circuit_open".to_owned(), json!(reading.count("cache_circuit_open", &own) > 0));
-    }
-    Value::Object(document)
 }
 
-fn of_model(reading: &Reading, model: &str, version: &str) -> Value {
-    let own = [("model", model), ("version", version)];
+fn of_model(reading: &Reading, model: String, version: String) -> ModelStats {
+    let own = [("model", &*model), ("version", &*version)];
     let all = reading.count("predictions_total", &own);
     let ok = [own[0], own[1], ("outcome", "ok")];
     let of_source =
         |source: &Source| reading.count("predictions_total", &[ok[0], ok[1], ok[2], ("source", source.as_str())]);
-    let sources: Map<String, Value> =
-        Source::ALL.iter().map(|source| (source.as_str().to_owned(), json!(of_source(source)))).collect();
     let predictions = reading.count("predictions_total", &ok);
     let runs = reading.distribution("inference_latency_seconds", &own);
-    let mut document = Map::new();
-    document.insert("model".to_owned(), json!(model));
-    document.insert("version".to_owned(), json!(version));
-    document.insert("predictions".to_owned(), json!(predictions));
-    document.insert("failed_predictions".to_owned(), json!(all - predictions));
-    document.insert("sources".to_owned(), Value::Object(sources));
-    document.insert("cache_hit_rate".to_owned(), json!(hit_rate(reading, &own)));
-    document.insert("runs".to_owned(), json!(runs.count));
-    quantiles(&mut document, "inference", &runs);
-    document.insert("inference_buckets".to_owned(), buckets(&runs));
-    let rows = reading.distribution("inference_batch_size", &own[..1]);
-    document.insert("avg_batch_size".to_owned(), json!(rows.mean()));
-    document.insert("queue_depth".to_owned(), json!(reading.count("inference_queue_depth", &own[..1])));
-    document.insert("drift".to_owned(), drift(reading, own));
-    document.insert("features".to_owned(), features(reading, own));
-    Value::Object(document)
+    let Quantiles { avg, p50, p95, p99 } = Quantiles::of(&runs);
+    ModelStats {
+        predictions,
+        failed_predictions: all - predictions,
+        sources: Source::ALL.iter().map(|source| (source.as_str().to_owned(), json!(of_source(source)))).collect(),
+        cache_hit_rate: hit_rate(reading, &own),
+        runs: runs.count,
+        avg_inference_ms: avg,
+        p50_inference_ms: p50,
+        p95_inference_ms: p95,
+        p99_inference_ms: p99,
+        inference_buckets: Buckets::of(runs),
+        avg_batch_size: reading.distribution("inference_batch_size", &own[..1]).mean(),
+        queue_depth: reading.count("inference_queue_depth", &own[..1]),
+        drift: drift(reading, own),
+        features: features(reading, own),
+        model,
+        version,
+    }
 }
 
-/// How far the last hour is from where the version was measured; `null` for a version that was not.
-fn drift(reading: &Reading, own: [(&str, &str); 2]) -> Value {
+/// Nothing for a version that was not measured.
+fn drift(reading: &Reading, own: [(&str, &str); 2]) -> Option<Drift> {
     let watched = reading.pairs("prediction_drift_samples", "model", "version");
-    if !watched.iter().any(|(model, version)| [model, version] == [own[0].1, own[1].1]) {
-        return Value::Null;
-    }
     let index = |of| reading.sum("prediction_drift", &[own[0], own[1], ("of", of)]);
-    json!({
-        "class": index("class"),
-        "confidence": index("confidence"),
-        "samples": reading.count("prediction_drift_samples", &own),
+    watched.iter().any(|(model, version)| [model, version] == [own[0].1, own[1].1]).then(|| Drift {
+        class: index("class"),
+        confidence: index("confidence"),
+        samples: reading.count("prediction_drift_samples", &own),
     })
 }
 
-/// The same of each number that a version takes; none of one that does not say what it was trained on.
+/// Of each number that a version takes; none of one that does not say what it was trained on.
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "counts are whole and not negative")]
-fn features(reading: &Reading, own: [(&str, &str); 2]) -> Value {
+fn features(reading: &Reading, own: [(&str, &str); 2]) -> Vec<FeatureStats> {
     let by_feature = |name| reading.by(name, &own, "feature");
     let (mean, shift) = (by_feature("feature_mean"), by_feature("feature_shift"));
     let (outside, missing) = (by_feature("feature_out_of_range_ratio"), by_feature("feature_missing_ratio"));
-    let feature = |(name, samples): (String, f64)| {
-        json!({
-            "mean": mean.get(&name),
-            "shift": shift.get(&name),
-            "out_of_range_ratio": outside.get(&name),
-            "missing_ratio": missing.get(&name),
-            "samples": samples as u64,
-            "feature": name,
-        })
+    // JSON has no word for the mean of nothing, nor for what is infinitely far.
+    let finite = |value: Option<&f64>| value.copied().filter(|value| value.is_finite());
+    let feature = |(feature, samples): (String, f64)| FeatureStats {
+        samples: samples as u64,
+        mean: finite(mean.get(&feature)),
+        shift: finite(shift.get(&feature)),
+        out_of_range_ratio: outside.get(&feature).copied().unwrap_or_default(),
+        missing_ratio: missing.get(&feature).copied().unwrap_or_default(),
+        feature,
     };
     by_feature("feature_samples").into_iter().map(feature).collect()
 }
@@ -149,18 +167,4 @@ fn hit_rate(reading: &Reading, labels: &[(&str, &str)]) -> Option<f64> {
     };
     let (all, known) = (count(None), count(Some(Source::Memory.as_str())) + count(Some(Source::Redis.as_str())));
     (all > 0).then(|| known as f64 / all as f64)
-}
-
-fn quantiles(document: &mut Map<String, Value>, what: &str, times: &Distribution) {
-    let millis = |seconds: Option<f64>| json!(seconds.map(|seconds| (seconds * 1e6).round() / 1e3));
-    document.insert(format!("avg_{what}_ms"), millis(times.mean()));
-    for (name, share) in [("p50", 0.5), ("p95", 0.95), ("p99", 0.99)] {
-        document.insert(format!("{name}_{what}_ms"), millis(times.quantile(share)));
-    }
-}
-
-/// As they are counted, so that the difference of two readings is what happened between them.
-fn buckets(times: &Distribution) -> Value {
-    let bounds: Vec<f64> = times.bounds.iter().map(|seconds| (seconds * 1e6).round() / 1e3).collect();
-    json!({"le_ms": bounds, "cumulative": times.cumulative, "count": times.count})
 }
