@@ -48,7 +48,7 @@ pub(super) async fn ready(State(state): State<ApiState>, operator: Option<Extens
     };
     let mut members = Map::new();
     members.insert("reasons".to_owned(), reasons(&[required, degraded].concat()).into());
-    Failure { error: Arc::new(error), members }.into_response()
+    Failure { error: Arc::new(error), members, status: None }.into_response()
 }
 
 fn without_name(item: &mut NotReady) {

@@ -15,6 +15,9 @@ use serde_json::{Map, Value, json};
 use super::request_id::RequestId;
 use crate::error::{Error, ErrorCode, Violation};
 
+/// The media type of problem documents.
+pub(super) const PROBLEM: &str = "application/problem+json";
+
 /// The status of each code. The contract's table, and the only place where the two meet.
 const fn status(code: ErrorCode) -> StatusCode {
     match code {
@@ -65,18 +68,26 @@ pub(super) struct Failure {
     pub error: Arc<Error>,
     /// Further members of the problem document.
     pub members: Map<String, Value>,
+    /// The status, where a protocol wants another one than the table's.
+    pub status: Option<StatusCode>,
+}
+
+impl Failure {
+    fn status(&self) -> StatusCode {
+        self.status.unwrap_or_else(|| status(self.error.code()))
+    }
 }
 
 impl IntoResponse for Error {
     fn into_response(self) -> Response {
-        Failure { error: Arc::new(self), members: Map::new() }.into_response()
+        Failure { error: Arc::new(self), members: Map::new(), status: None }.into_response()
     }
 }
 
 impl IntoResponse for Failure {
     /// Status and headers only: the body is written by [`render`], which knows the request.
     fn into_response(self) -> Response {
-        let mut response = status(self.error.code()).into_response();
+        let mut response = self.status().into_response();
         let headers = response.headers_mut();
         if let Some(seconds) = retry_after(&self.error) {
             headers.insert(header::RETRY_AFTER, seconds.into());
@@ -122,12 +133,12 @@ struct Problem<'a> {
     members: &'a Map<String, Value>,
 }
 
-/// Writes the body of every failed response.
-pub(super) fn render(id: &RequestId, response: Response) -> Response {
+/// Writes the body of every failed response, as `media_type`.
+pub(super) fn render(id: &RequestId, media_type: &'static str, response: Response) -> Response {
     let failure = match response.extensions().get::<Failure>() {
         Some(failure) => failure.clone(),
         None => match framework_failure(&response) {
-            Some(error) => Failure { error: Arc::new(error), members: Map::new() },
+            Some(error) => Failure { error: Arc::new(error), members: Map::new(), status: None },
             None => return response,
         },
     };
@@ -136,7 +147,7 @@ pub(super) fn render(id: &RequestId, response: Response) -> Response {
     let problem = Problem {
         r#type: format!("urn:glassbox:problem:{}", code.as_str()),
         title: title(code),
-        status: status(code).as_u16(),
+        status: failure.status().as_u16(),
         detail: &detail,
         code: code.as_str(),
         request_id: &id.0,
@@ -146,8 +157,8 @@ pub(super) fn render(id: &RequestId, response: Response) -> Response {
     };
     let (mut parts, _) = response.into_parts();
     let body = Json(problem).into_response().into_body();
-    parts.status = status(code);
-    parts.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+    parts.status = failure.status();
+    parts.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(media_type));
     parts.headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     parts.headers.remove(header::CONTENT_LENGTH);
     parts.extensions.insert(failure);
@@ -160,7 +171,7 @@ fn violation(violation: &Violation) -> Value {
 
 /// Failures that the framework answers by itself: axum's extractors, for instance, speak plain text.
 fn framework_failure(response: &Response<Body>) -> Option<Error> {
-    let problem = response.headers().get(header::CONTENT_TYPE).is_some_and(|value| value == "application/problem+json");
+    let problem = response.headers().get(header::CONTENT_TYPE).is_some_and(|value| value == PROBLEM);
     if problem || !(response.status().is_client_error() || response.status().is_server_error()) {
         return None;
     }

@@ -10,7 +10,7 @@ use std::{
 use anyhow::Context;
 use tokio::sync::Semaphore;
 
-use super::{ModelSource, Source, VersionSource, digest::digest, golden::Golden, opened, text};
+use super::{ModelSource, Source, VersionSource, digest::digest, golden::Golden, interface::interface, opened, text};
 use crate::{
     cache::{Fingerprint, Form},
     config::RuntimeConfig,
@@ -46,12 +46,16 @@ pub struct Loaded {
     pub manifest: Manifest,
     /// What it takes and gives.
     pub signature: Arc<Signature>,
+    /// The same as callers see it who send and get tensors: see `registry/interface.rs`.
+    pub interface: Signature,
     /// SHA-256 over its files, in hexadecimal.
     pub digest: String,
     /// What its answers depend on.
     pub fingerprint: Fingerprint,
     /// What its answers look like.
     pub form: Arc<Form>,
+    /// What they look like for who asks for tensors.
+    pub tensor_form: Arc<Form>,
     /// Size of its files in bytes.
     pub size: u64,
     /// How good it is: the training side's held-out figures, as they stand in `metrics.json`.
@@ -165,6 +169,7 @@ impl Loader {
         let padding = encoder.as_ref().and_then(|encoder| encoder.padding(&parts.signature, most));
         let max_padding = padding.as_ref().map(|padding| padding.most);
         let answers = padding.as_ref().map_or_else(|| (*parts.signature).clone(), |it| it.answers(&parts.signature));
+        let interface = interface(&manifest, &answers, text);
         let sharing = Sharing { max_batch_size: parts.max_batch_size, padding };
         let (backend, choice) = parts.engine.start(id, &manifest, &sharing, self.limits)?;
         let mut model = Model::new(id.clone(), (intake, encoder), sharing, backend, postprocess);
@@ -192,6 +197,8 @@ impl Loader {
         Ok(Loaded {
             fingerprint: Fingerprint::new(id, &digest, &manifest, &parts.signature, batching),
             form: Arc::new(Form::new(&manifest, &answers, batch_dimension, &parts.first_outputs)),
+            tensor_form: Arc::new(Form::of_tensors(&interface, &parts.first_outputs)),
+            interface,
             model,
             manifest,
             signature: parts.signature,

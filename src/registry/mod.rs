@@ -2,6 +2,7 @@
 
 mod digest;
 mod golden;
+mod interface;
 mod loader;
 mod opened;
 mod repository;
