@@ -1,6 +1,7 @@
 //! The one path: every entrance (HTTP, the terminal, later protocols) makes a [`PredictRequest`] and calls
 //! [`Predictor::predict`].
 
+mod outcome;
 mod outputs;
 
 use std::{
@@ -11,19 +12,20 @@ use std::{
 
 use futures_util::FutureExt;
 
+use self::outcome::{Answers, Outcome};
 pub use self::outputs::OutputTensor;
 use crate::{
     cache::{Cache, Compute, Found, Policy, Question, Sink, Summary},
     engine::InferError,
-    error::{Error, ErrorCode, MOST_VIOLATIONS, Violation},
+    error::{Error, MOST_VIOLATIONS, Violation},
     model::{
         Input, ModelRef, Prediction, Tensor,
         conform::{Item, NamedTensor},
     },
     registry::{Loaded, Registry},
     telemetry::{
-        labels::{Label, Source, Stage},
-        metrics::{Metrics, Outcomes},
+        labels::{Source, Stage},
+        metrics::Metrics,
         record::{Record, Shapes},
     },
 };
@@ -111,7 +113,9 @@ impl Predictor {
             facts.provider = Some(loaded.manifest.provider.as_str());
             facts.batch_size = Some(items);
         });
-        let outcome = Outcome { outcomes: &loaded.metrics.outcomes, items, deadline: request.deadline, told: false };
+        let record = request.record.clone();
+        let outcome =
+            Outcome { loaded: &loaded, record: &record, started, items, deadline: request.deadline, told: false };
         let (found, cache) = outcome.tell(self.answer(&loaded, request).await)?;
         let predicted = |found: Found| Predicted {
             prediction: found.stored.prediction,
@@ -130,11 +134,7 @@ impl Predictor {
         resolved.inspect_err(|error| self.metrics.unknown_model.failed(error.code(), items))
     }
 
-    async fn answer(
-        &self,
-        loaded: &Arc<Loaded>,
-        request: PredictRequest<'_>,
-    ) -> Result<(Vec<Found>, Option<Summary>), Error> {
+    async fn answer(&self, loaded: &Arc<Loaded>, request: PredictRequest<'_>) -> Result<Answers, Error> {
         let PredictRequest { asked, deadline, cache: policy, record, admit, .. } = request;
         let form = match &asked {
             Asked::Items(_) => &loaded.form,
@@ -146,7 +146,8 @@ impl Predictor {
         if let Some(first) = items.first() {
             record.note(|facts| facts.shapes = Some(Shapes::of(first.tensors.iter().map(Tensor::shape))));
         }
-        admit(rows(loaded, &items))?;
+        let rows = rows(loaded, &items);
+        admit(rows)?;
         let shared = loaded.manifest.cache.enabled;
         let bypassed = !shared || !policy.looks_up();
         let fingerprint = shared.then_some(&loaded.fingerprint);
@@ -155,7 +156,7 @@ impl Predictor {
         let found = all_or_nothing(found, &pointers)?;
         let summary = self.cache.summary(bypassed, found.iter());
         record.note(|facts| facts.cache = summary.map(|summary| summary.word()));
-        Ok((found, summary))
+        Ok((found, summary, rows))
     }
 }
 
@@ -165,36 +166,6 @@ fn rows(loaded: &Loaded, items: &[Item]) -> usize {
     match loaded.max_batch_size {
         Some(_) => items.iter().map(|item| item.rows.max(1)).sum(),
         None => items.len(),
-    }
-}
-
-/// Counts how a request ended, also when nobody waits for its end.
-struct Outcome<'a> {
-    outcomes: &'a Outcomes,
-    items: usize,
-    deadline: Instant,
-    told: bool,
-}
-
-impl Outcome<'_> {
-    fn tell<T>(mut self, result: Result<(Vec<Found>, T), Error>) -> Result<(Vec<Found>, T), Error> {
-        self.told = true;
-        match &result {
-            Err(error) => self.outcomes.failed(error.code(), self.items),
-            Ok((found, _)) => Source::ALL.iter().for_each(|source| {
-                self.outcomes.predicted(*source, found.iter().filter(|found| found.source == *source).count());
-            }),
-        }
-        result
-    }
-}
-
-impl Drop for Outcome<'_> {
-    fn drop(&mut self) {
-        if !self.told {
-            let expired = Instant::now() >= self.deadline;
-            self.outcomes.failed(if expired { ErrorCode::DeadlineExceeded } else { ErrorCode::CallerLeft }, self.items);
-        }
     }
 }
 

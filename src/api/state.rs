@@ -14,7 +14,7 @@ use crate::{
     keys::{KeyStore, Scope},
     lifecycle::Lifecycle,
     predict::Predictor,
-    registry::Registry,
+    registry::{Loader, Registry},
     telemetry::{metrics::Metrics, recorder::Recorder, traces::Tracer},
 };
 
@@ -54,6 +54,8 @@ pub struct Shared {
 pub struct Parts {
     /// Which models are live.
     pub registry: Arc<Registry>,
+    /// Loads them.
+    pub loader: Arc<Loader>,
     /// Who may call; anyone when absent.
     pub keys: Option<Arc<KeyStore>>,
     /// Known answers.

@@ -128,6 +128,23 @@ impl Loader {
         });
     }
 
+    /// Ends the series of a version that is not served any more.
+    pub fn forget(&self, loaded: &Loaded) {
+        let (id, provider) = (loaded.model.id(), loaded.manifest.provider.as_str());
+        self.metrics.model_unloaded(id.name.as_str(), id.version.as_str(), &loaded.digest, provider);
+    }
+
+    /// Ends the series that hold the digest of a version whose files have changed.
+    pub fn forget_digest(&self, loaded: &Loaded) {
+        let (id, provider) = (loaded.model.id(), loaded.manifest.provider.as_str());
+        self.metrics.model_replaced(id.name.as_str(), id.version.as_str(), &loaded.digest, provider);
+    }
+
+    /// Tells how many versions cannot be served now.
+    pub fn tell_failed(&self, versions: usize) {
+        self.metrics.models_failed(versions);
+    }
+
     /// Counts a version that could not be, or a model none of whose versions can.
     pub fn count_failed(&self) {
         self.metrics.model_failed();

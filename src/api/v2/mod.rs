@@ -3,13 +3,16 @@
 
 mod answer;
 mod body;
+mod config;
 mod division;
 mod infer;
 mod model;
 mod parameters;
 mod received;
 mod refused;
+mod repository;
 mod server;
+mod statistics;
 mod tensors;
 
 use axum::http::{HeaderValue, Request, header};
@@ -23,6 +26,7 @@ use crate::keys::Scope;
 /// The routes of this protocol.
 pub(super) fn routes() -> Vec<Route> {
     const PREDICT: Access = Access::Key(Scope::Predict);
+    const ADMIN: Access = Access::Key(Scope::Admin);
     vec![
         Route::get("/v2", Access::Public, server::metadata),
         Route::get("/v2/", Access::Public, server::metadata),
@@ -34,6 +38,14 @@ pub(super) fn routes() -> Vec<Route> {
         Route::get("/v2/models/{model}/versions/{version}/ready", PREDICT, model::version_ready),
         Route::post("/v2/models/{model}/infer", PREDICT, infer::infer),
         Route::post("/v2/models/{model}/versions/{version}/infer", PREDICT, infer::infer_version),
+        Route::get("/v2/models/{model}/config", PREDICT, config::show),
+        Route::get("/v2/models/{model}/versions/{version}/config", PREDICT, config::show_version),
+        Route::get("/v2/models/stats", PREDICT, statistics::all),
+        Route::get("/v2/models/{model}/stats", PREDICT, statistics::model),
+        Route::get("/v2/models/{model}/versions/{version}/stats", PREDICT, statistics::version),
+        Route::post("/v2/repository/index", ADMIN, repository::index),
+        Route::post("/v2/repository/models/{model}/load", ADMIN, repository::load),
+        Route::post("/v2/repository/models/{model}/unload", ADMIN, repository::unload),
     ]
 }
 
@@ -49,4 +61,4 @@ pub(super) fn failures<B>(request: &Request<B>) -> &'static str {
 }
 
 /// The parts of the protocol beyond its core that are answered.
-const EXTENSIONS: [&str; 1] = ["binary_tensor_data"];
+const EXTENSIONS: [&str; 4] = ["binary_tensor_data", "model_configuration", "model_repository", "statistics"];

@@ -23,7 +23,10 @@ pub(super) struct Parameters {
 }
 
 /// What would be answered with something else than was asked for, were it ignored.
-const UNSUPPORTED: [&str; 2] = ["shared_memory_region", "classification"];
+const UNSUPPORTED: [&str; 3] = ["shared_memory_region", "classification", "config"];
+
+/// A file of a model, sent along.
+const FILE: &str = "file:";
 
 /// The one whose value is an object, in the servers that know it.
 const HEADERS: &str = "headers";
@@ -86,6 +89,7 @@ impl Parameters {
             "timeout" => self.timeout = count(value)?.filter(|microseconds| *microseconds > 0),
             other => {
                 let unsupported = UNSUPPORTED.into_iter().find(|name| *name == other);
+                let unsupported = unsupported.or(other.starts_with(FILE).then_some("file:…"));
                 self.unsupported = self.unsupported.or(unsupported);
             }
         }

@@ -158,6 +158,49 @@ async def reserved_parameters(client):
     await refused(infer(client, "same_fp32", x, timeout=1), 504, "deadline")
 
 
+async def repository(client):
+    index = await done(client.get_model_repository_index(headers=HEADERS))
+    own = [entry for entry in index if entry["name"] == "deep"]
+    assert own == [{"name": "deep", "version": "1", "state": "READY", "reason": ""}], own
+    await done(client.unload_model("deep", headers=HEADERS))
+    assert not await done(client.is_model_ready("deep", headers=HEADERS))
+    index = await done(client.get_model_repository_index(headers=HEADERS))
+    assert ("deep", "UNAVAILABLE") in [(entry["name"], entry["state"]) for entry in index], index
+    await refused(infer(client, "deep", [tensor("x", np.ones([1, 2, 1, 1], np.float32))]), 503, "unloaded")
+    await done(client.load_model("deep", headers=HEADERS))
+    assert await done(client.is_model_ready("deep", headers=HEADERS))
+    result = await infer(client, "deep", [tensor("x", np.ones([3, 2, 0, 1], np.float32))])
+    assert result.as_numpy("y").shape == (3, 2, 0, 1)
+    await refused(load(client, "nowhere"), 404, "nowhere")
+    await refused(load(client, "deep", config="{}"), 400, "as it lies in the repository")
+
+
+async def load(client, model, **options):
+    await done(client.load_model(model, headers=HEADERS, **options))
+
+
+async def statistics_and_configuration(client):
+    for value in [11, 12, 11]:
+        await infer(client, "scalar", [tensor("x", np.array(value, np.float32))])
+    stats = (await done(client.get_inference_statistics("scalar", headers=HEADERS)))["model_stats"][0]
+    assert (stats["inference_count"], stats["execution_count"]) == (2, 2), stats
+    counts = {name: tally["count"] for name, tally in stats["inference_stats"].items()}
+    computed = {name: 2 for name in ["compute_input", "compute_infer", "compute_output", "cache_miss"]}
+    assert counts == {"success": 3, "fail": 0, "queue": 3, "cache_hit": 1, **computed}, counts
+    assert stats["batch_stats"][0]["compute_infer"]["count"] == 2, stats
+    every = (await done(client.get_inference_statistics(headers=HEADERS)))["model_stats"]
+    assert {"scalar", "several"} < {stats["name"] for stats in every}
+    one = await done(client.get_inference_statistics("scalar", "1", headers=HEADERS))
+    assert one["model_stats"][0]["version"] == "1", one
+
+    config = await done(client.get_model_config("several", headers=HEADERS))
+    assert (config["name"], config["platform"], config["backend"]) == ("several", "onnx_onnxv1", "onnxruntime"), config
+    rows = config["max_batch_size"]
+    assert rows > 0 and config["input"][0] == {"name": "b", "data_type": "TYPE_FP32", "dims": [2]}, config
+    config = await done(client.get_model_config("fixed", "1", headers=HEADERS))
+    assert config["max_batch_size"] == 0 and config["output"][0]["dims"] == [2, 3], config
+
+
 async def errors(client):
     x = np.ones([1, 2], np.float32)
     await refused(infer(client, "nowhere", [tensor("x", x)]), 404, "no model 'nowhere'")
@@ -176,7 +219,8 @@ async def errors(client):
 
 async def main():
     client = LIBRARY.InferenceServerClient(address)
-    subjects = [health_and_metadata, every_datatype, json_tensors, several_tensors, compression, reserved_parameters, errors]
+    subjects = [health_and_metadata, every_datatype, json_tensors, several_tensors, compression, reserved_parameters]
+    subjects += [repository, statistics_and_configuration, errors]
     for subject in subjects:
         await subject(client)
         print(subject.__name__)

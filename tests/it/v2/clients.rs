@@ -17,13 +17,15 @@ async fn clients_do(script: &str, form: &[&str], address: impl Fn(&TestApp) -> S
     assert_eq!(output.lines().collect::<Vec<_>>(), subjects);
 }
 
-const TRITON: [&str; 7] = [
+const TRITON: [&str; 9] = [
     "health_and_metadata",
     "every_datatype",
     "json_tensors",
     "several_tensors",
     "compression",
     "reserved_parameters",
+    "repository",
+    "statistics_and_configuration",
     "errors",
 ];
 
