@@ -97,7 +97,7 @@ fn strings(mut bytes: &[u8], count: usize) -> Result<Vec<String>, BinaryFault> {
     }
     match bytes.len() {
         0 => Ok(strings),
-        surplus => Err(fault("wrong_length", format!("{surplus} bytes are left after {count} strings"))),
+        surplus => Err(fault("wrong_length", format!("bytes are left after the last of {count} strings: {surplus}"))),
     }
 }
 

@@ -1,6 +1,7 @@
 //! The Open Inference Protocol, as clients that nobody here wrote speak it.
 
 mod clients;
+mod golden;
 mod repository;
 
 use std::{path::PathBuf, sync::LazyLock};

@@ -9,6 +9,7 @@ use crate::{
         conform::{NamedTensor, convert},
         nested::Nested,
     },
+    registry::shorten,
 };
 
 /// What is wrong with an input.
@@ -22,14 +23,17 @@ pub(super) fn read(inputs: Vec<InputBody>, mut binary: &[u8]) -> Result<Vec<Name
     let mut tensors = Vec::with_capacity(inputs.len());
     for (place, input) in inputs.into_iter().enumerate() {
         let name = input.name.clone();
-        let tensor = tensor(input, &mut binary).map_err(|(code, detail)| invalid(place, code, detail))?;
+        let tensor = tensor(input, &mut binary).map_err(|(code, detail)| {
+            // Clients show their users nothing but these words.
+            invalid(place, code, format!("input '{}': {detail}", shorten(&name)))
+        })?;
         tensors.push(NamedTensor { name, tensor });
     }
     match binary.len() {
         0 => Ok(tensors),
         surplus => {
             let detail =
-                format!("{surplus} bytes are left after the last input: 'binary_data_size' says how many each has");
+                format!("bytes are left after the last input: {surplus}; 'binary_data_size' says how many each has");
             Err(Error::Invalid(vec![Violation::new("/inputs", "wrong_length", detail)]))
         }
     }
