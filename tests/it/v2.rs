@@ -3,6 +3,7 @@
 mod clients;
 mod golden;
 mod repository;
+mod traps;
 
 use std::{path::PathBuf, sync::LazyLock};
 
