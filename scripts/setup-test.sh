@@ -60,10 +60,11 @@ install_packages() {
   # What a killed run left behind.
   find . -maxdepth 1 -name "$home.new.*" -mmin +60 -exec rm -rf {} +
 
-  echo "Installing the tests' Python packages (about 200 MB)"
-  # The two PIP_ variables undo settings that forbid --target. Only wheels: nothing is ever compiled or run.
+  echo "Installing the tests' Python packages (about 270 MB)"
+  # The two PIP_ variables undo settings that forbid --target. Only wheels: nothing is ever compiled or run. The pins are
+  # the whole list; what packages say about each other, and about Python, is stricter than what they need.
   output=$(TMPDIR=$PWD/$work PIP_USER=0 PIP_REQUIRE_VIRTUALENV=0 python3 -m pip install --target "$work" \
-    --only-binary=:all: --requirement "$pin" --no-compile --retries 2 --progress-bar off \
+    --only-binary=:all: --no-deps --ignore-requires-python --requirement "$pin" --no-compile --retries 2 --progress-bar off \
     --disable-pip-version-check </dev/null 2>&1) ||
     explain_pip "the tests' Python packages" "Python $python on $(uname -sm)" "$output"
   printf '%s\n' "$wanted" >"$work/.pin"

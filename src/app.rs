@@ -90,6 +90,7 @@ impl App {
         });
         let state = ApiState::new(Parts {
             registry,
+            loader: Arc::clone(&loader),
             cache: Arc::new(Cache::new(&config.cache, &config.redis, Arc::clone(&metrics))?),
             keys,
             limits: Limits::new(&config.rate_limit, Arc::clone(&metrics)),

@@ -1,6 +1,9 @@
 //! The one path: every entrance (HTTP, the terminal, later protocols) makes a [`PredictRequest`] and calls
 //! [`Predictor::predict`].
 
+mod outcome;
+mod outputs;
+
 use std::{
     borrow::Cow,
     sync::Arc,
@@ -9,15 +12,20 @@ use std::{
 
 use futures_util::FutureExt;
 
+use self::outcome::{Answers, Outcome};
+pub use self::outputs::OutputTensor;
 use crate::{
     cache::{Cache, Compute, Found, Policy, Question, Sink, Summary},
     engine::InferError,
-    error::{Error, ErrorCode, MOST_VIOLATIONS, Violation},
-    model::{Input, ModelRef, Prediction, Tensor, conform::Item},
+    error::{Error, MOST_VIOLATIONS, Violation},
+    model::{
+        Input, ModelRef, Prediction, Tensor,
+        conform::{Item, NamedTensor},
+    },
     registry::{Loaded, Registry},
     telemetry::{
-        labels::{Label, Source, Stage},
-        metrics::{Metrics, Outcomes},
+        labels::{Source, Stage},
+        metrics::Metrics,
         record::{Record, Shapes},
     },
 };
@@ -29,8 +37,8 @@ pub type Pointer = Cow<'static, str>;
 pub struct PredictRequest<'a> {
     /// Which model.
     pub model: ModelRef,
-    /// The items, each with its JSON pointer in the caller's document.
-    pub items: Vec<(Pointer, Input)>,
+    /// What of it.
+    pub asked: Asked,
     /// Nothing is run after this moment.
     pub deadline: Instant,
     /// Whether known answers will do, and whether new ones are kept.
@@ -39,6 +47,20 @@ pub struct PredictRequest<'a> {
     pub record: Record,
     /// Asked once, before anything is run, whether so many rows may be.
     pub admit: &'a (dyn Fn(usize) -> Result<(), Error> + Sync),
+}
+
+/// What a caller sends, and the form in which answers are wanted.
+#[derive(Debug)]
+pub enum Asked {
+    /// Items, each with its JSON pointer in the caller's document. What comes back is what the model's task makes of them.
+    Items(Vec<(Pointer, Input)>),
+    /// Tensors by name, with their whole shapes. What comes back are the outputs themselves: see [`Predictions::outputs`].
+    Tensors {
+        /// What is sent.
+        inputs: Vec<NamedTensor>,
+        /// The outputs that are wanted; all when empty.
+        outputs: Vec<String>,
+    },
 }
 
 /// What was predicted.
@@ -83,16 +105,17 @@ impl Predictor {
     /// `model_not_found`, `model_not_ready`; `invalid_input` naming each bad item; `overloaded`, `deadline_exceeded`,
     /// `not_cached`, `internal`. All or nothing.
     pub async fn predict(&self, request: PredictRequest<'_>) -> Result<Predictions, Error> {
-        let (started, items) = (Instant::now(), request.items.len());
-        let loaded = self.registry.resolve(&request.model).inspect_err(|error| {
-            self.metrics.unknown_model.failed(error.code(), items);
-        })?;
+        let started = Instant::now();
+        let loaded = self.resolve(&request.model, request.asked.len())?;
+        let items = request.asked.items(&loaded);
         request.record.note(|facts| {
             facts.model = Some(Arc::clone(&loaded.metrics.served));
             facts.provider = Some(loaded.manifest.provider.as_str());
             facts.batch_size = Some(items);
         });
-        let outcome = Outcome { outcomes: &loaded.metrics.outcomes, items, deadline: request.deadline, told: false };
+        let record = request.record.clone();
+        let outcome =
+            Outcome { loaded: &loaded, record: &record, started, items, deadline: request.deadline, told: false };
         let (found, cache) = outcome.tell(self.answer(&loaded, request).await)?;
         let predicted = |found: Found| Predicted {
             prediction: found.stored.prediction,
@@ -102,29 +125,38 @@ impl Predictor {
         Ok(Predictions { loaded, predictions, cache, latency: started.elapsed() })
     }
 
-    async fn answer(
-        &self,
-        loaded: &Arc<Loaded>,
-        request: PredictRequest<'_>,
-    ) -> Result<(Vec<Found>, Option<Summary>), Error> {
-        let PredictRequest { items, deadline, cache: policy, record, admit, .. } = request;
-        let pointers: Vec<Pointer> = items.iter().map(|(pointer, _)| pointer.clone()).collect();
+    /// Finds the version that a request for so many items means, or counts that there is none.
+    ///
+    /// # Errors
+    /// `model_not_found`, `model_not_ready`, `malformed_request`.
+    pub fn resolve(&self, model: &ModelRef, items: usize) -> Result<Arc<Loaded>, Error> {
+        let resolved = self.registry.resolve(model);
+        resolved.inspect_err(|error| self.metrics.unknown_model.failed(error.code(), items))
+    }
+
+    async fn answer(&self, loaded: &Arc<Loaded>, request: PredictRequest<'_>) -> Result<Answers, Error> {
+        let PredictRequest { asked, deadline, cache: policy, record, admit, .. } = request;
+        let form = match &asked {
+            Asked::Items(_) => &loaded.form,
+            Asked::Tensors { .. } => &loaded.tensor_form,
+        };
         let checking = record.watch(Stage::Preprocess);
-        let items = check(loaded, items)?;
+        let (pointers, items) = check(loaded, asked)?;
         drop(checking);
         if let Some(first) = items.first() {
             record.note(|facts| facts.shapes = Some(Shapes::of(first.tensors.iter().map(Tensor::shape))));
         }
-        admit(rows(loaded, &items))?;
+        let rows = rows(loaded, &items);
+        admit(rows)?;
         let shared = loaded.manifest.cache.enabled;
         let bypassed = !shared || !policy.looks_up();
         let fingerprint = shared.then_some(&loaded.fingerprint);
-        let question = Question { fingerprint, form: &loaded.form, items, policy, record: &record };
+        let question = Question { fingerprint, form, items, policy, record: &record };
         let found = self.cache.fetch(question, || runs(loaded, deadline, &record)).await;
         let found = all_or_nothing(found, &pointers)?;
         let summary = self.cache.summary(bypassed, found.iter());
         record.note(|facts| facts.cache = summary.map(|summary| summary.word()));
-        Ok((found, summary))
+        Ok((found, summary, rows))
     }
 }
 
@@ -137,38 +169,44 @@ fn rows(loaded: &Loaded, items: &[Item]) -> usize {
     }
 }
 
-/// Counts how a request ended, also when nobody waits for its end.
-struct Outcome<'a> {
-    outcomes: &'a Outcomes,
-    items: usize,
-    deadline: Instant,
-    told: bool,
-}
-
-impl Outcome<'_> {
-    fn tell<T>(mut self, result: Result<(Vec<Found>, T), Error>) -> Result<(Vec<Found>, T), Error> {
-        self.told = true;
-        match &result {
-            Err(error) => self.outcomes.failed(error.code(), self.items),
-            Ok((found, _)) => Source::ALL.iter().for_each(|source| {
-                self.outcomes.predicted(*source, found.iter().filter(|found| found.source == *source).count());
-            }),
+impl Asked {
+    /// As many items as can be told without a model.
+    fn len(&self) -> usize {
+        match self {
+            Self::Items(items) => items.len(),
+            Self::Tensors { .. } => 1,
         }
-        result
     }
-}
 
-impl Drop for Outcome<'_> {
-    fn drop(&mut self) {
-        if !self.told {
-            let expired = Instant::now() >= self.deadline;
-            self.outcomes.failed(if expired { ErrorCode::DeadlineExceeded } else { ErrorCode::CallerLeft }, self.items);
+    /// How many items become of it.
+    fn items(&self, loaded: &Loaded) -> usize {
+        match self {
+            Self::Items(items) => items.len(),
+            Self::Tensors { inputs, .. } => loaded.model.items_in(inputs),
         }
     }
 }
 
 /// Makes tensors of all items, or tells what is wrong with each of them.
-fn check(loaded: &Loaded, inputs: Vec<(Pointer, Input)>) -> Result<Vec<Item>, Error> {
+fn check(loaded: &Loaded, asked: Asked) -> Result<(Vec<Pointer>, Vec<Item>), Error> {
+    match asked {
+        Asked::Items(items) => {
+            let pointers = items.iter().map(|(pointer, _)| pointer.clone()).collect();
+            Ok((pointers, check_items(loaded, items)?))
+        }
+        Asked::Tensors { inputs, outputs } => {
+            outputs::check(&loaded.interface, &outputs)?;
+            let items = loaded.model.check_tensors(inputs).map_err(Error::Invalid)?;
+            let pointers = match items.len() {
+                1 => vec!["/inputs".into()],
+                several => (0..several).map(|index| format!("/inputs/0/data/{index}").into()).collect(),
+            };
+            Ok((pointers, items))
+        }
+    }
+}
+
+fn check_items(loaded: &Loaded, inputs: Vec<(Pointer, Input)>) -> Result<Vec<Item>, Error> {
     let mut items = Vec::with_capacity(inputs.len());
     let mut violations = Vec::new();
     for (pointer, input) in inputs {

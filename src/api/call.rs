@@ -1,7 +1,10 @@
 //! A call for predictions: what the layers found out about it, what its headers ask for, and how it is let through to
 //! the predictor. Every protocol's handlers start here.
 
-use std::sync::Arc;
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use axum::{extract::FromRequestParts, http::request::Parts};
 
@@ -9,8 +12,9 @@ use super::{cache_headers, context::Context, rate_limit, state::ApiState};
 use crate::{
     cache::Policy,
     error::{Error, Violation},
-    model::{Input, ModelRef},
-    predict::{Pointer, PredictRequest, Predictions},
+    model::ModelRef,
+    predict::{Asked, PredictRequest, Predictions},
+    registry::Loaded,
 };
 
 /// One request for predictions.
@@ -20,6 +24,7 @@ pub(super) struct Call {
     pub context: Arc<Context>,
     state: ApiState,
     policy: Policy,
+    deadline: Instant,
 }
 
 impl FromRequestParts<ApiState> for Call {
@@ -27,22 +32,42 @@ impl FromRequestParts<ApiState> for Call {
 
     async fn from_request_parts(parts: &mut Parts, state: &ApiState) -> Result<Self, Error> {
         let context = Arc::clone(Context::of(&parts.extensions)?);
-        Ok(Self { context, state: state.clone(), policy: cache_headers::policy(&parts.headers) })
+        let deadline = context.deadline;
+        Ok(Self { context, state: state.clone(), policy: cache_headers::policy(&parts.headers), deadline })
     }
 }
 
 impl Call {
-    /// Predicts `items`, each with its pointer in the caller's document, if this caller may use the model and has quota
+    /// The caller gives it no more than `time`, from the request's head on.
+    pub(super) fn end_within(&mut self, time: Duration) {
+        let end = self.context.record.started().checked_add(time);
+        self.deadline = end.map_or(self.deadline, |end| end.min(self.deadline));
+    }
+
+    /// The version that is meant, if this caller may use its model.
+    ///
+    /// # Errors
+    /// `permission_denied`, `model_not_found`, `model_not_ready`.
+    pub(super) fn resolve(&self, model: &ModelRef) -> Result<Arc<Loaded>, Error> {
+        self.context.caller()?.check_model(&self.state, model.name.as_deref())?;
+        self.state.predictor.resolve(model, 1)
+    }
+
+    /// The same for who wants to know of it, and not to be answered by it.
+    ///
+    /// # Errors
+    /// `permission_denied`, `model_not_found`, `model_not_ready`.
+    pub(super) fn find(&self, model: &ModelRef) -> Result<Arc<Loaded>, Error> {
+        self.context.caller()?.check_model(&self.state, model.name.as_deref())?;
+        self.state.registry.resolve(model)
+    }
+
+    /// Predicts what is `asked`, if this caller may use the model and has quota
     /// for all rows in them. `list` points to where the items stand.
     ///
     /// # Errors
     /// `permission_denied`, `rate_limited`, `invalid_input` for too many rows, and those of [`Predictor::predict`](crate::predict::Predictor::predict).
-    pub(super) async fn predict(
-        &self,
-        model: ModelRef,
-        items: Vec<(Pointer, Input)>,
-        list: &str,
-    ) -> Result<Predictions, Error> {
+    pub(super) async fn predict(&self, model: ModelRef, asked: Asked, list: &str) -> Result<Predictions, Error> {
         self.context.caller()?.check_model(&self.state, model.name.as_deref())?;
         let most = self.state.predict.max_batch_items;
         let admit = |rows| match rows <= most {
@@ -52,8 +77,13 @@ impl Call {
                 Err(Error::Invalid(vec![Violation::new(list, "batch_too_large", detail)]))
             }
         };
-        let (deadline, cache, record) = (self.context.deadline, self.policy, self.context.record.clone());
-        let request = PredictRequest { model, items, deadline, cache, record, admit: &admit };
-        self.state.predictor.predict(request).await
+        let (deadline, cache, record) = (self.deadline, self.policy, self.context.record.clone());
+        let request = PredictRequest { model, asked, deadline, cache, record, admit: &admit };
+        let predicting = self.state.predictor.predict(request);
+        if deadline >= self.context.deadline {
+            // Kept by what is around every handler.
+            return predicting.await;
+        }
+        tokio::time::timeout_at(deadline.into(), predicting).await.unwrap_or(Err(Error::DeadlineExceeded))
     }
 }

@@ -26,6 +26,8 @@ pub(super) struct Context {
     pub client: Option<IpAddr>,
     /// The moment after which nobody waits for the answer any more.
     pub deadline: Instant,
+    /// The media type in which a failure is told.
+    pub failures: &'static str,
     /// Who sent it, once they were let in.
     pub caller: OnceLock<Caller>,
     /// What it is charged to, once it is.
@@ -34,8 +36,14 @@ pub(super) struct Context {
 
 impl Context {
     /// A request of which nobody knows yet who sent it.
-    pub(super) const fn new(id: RequestId, record: Record, client: Option<IpAddr>, deadline: Instant) -> Self {
-        Self { id, record, client, deadline, caller: OnceLock::new(), account: OnceLock::new() }
+    pub(super) const fn new(
+        id: RequestId,
+        record: Record,
+        client: Option<IpAddr>,
+        deadline: Instant,
+        failures: &'static str,
+    ) -> Self {
+        Self { id, record, client, deadline, failures, caller: OnceLock::new(), account: OnceLock::new() }
     }
 
     /// What the layers left in a request.

@@ -14,7 +14,7 @@ use super::{context::Context, explain::explain, room::Room, state::ApiState};
 use crate::{error::Error, telemetry::labels::Stage};
 
 /// Above this, parsing takes longer than an async thread should be held.
-const INLINE_BYTES: usize = 64 * 1024;
+pub(super) const INLINE_BYTES: usize = 64 * 1024;
 
 /// A JSON body of type `T`, and the room that it takes for as long as this is held.
 #[derive(Debug)]
@@ -27,12 +27,7 @@ impl<T: DeserializeOwned + Send + 'static> FromRequest<ApiState> for JsonBody<T>
         let context = Arc::clone(Context::of(request.extensions())?);
         let _watch = context.record.watch(Stage::Decode);
         check_media_type(request.headers())?;
-        let limit = state.server.body_limit.as_u64();
-        let timeout = state.server.body_timeout;
-        let (body, room) = tokio::time::timeout(timeout, read(request.into_body(), limit, Room::enter(state)?))
-            .await
-            .map_err(|_elapsed| Error::RequestTimeout { limit: timeout })??;
-        context.record.note(|facts| facts.request_bytes = Some(body.len()));
+        let (body, room) = receive(request, state, &context).await?;
         if body.len() <= INLINE_BYTES {
             return Ok(Self(parse(&body)?, room));
         }
@@ -57,7 +52,7 @@ fn check_media_type(headers: &HeaderMap) -> Result<(), Error> {
     Ok(())
 }
 
-fn is_json(content_type: &str) -> bool {
+pub(super) fn is_json(content_type: &str) -> bool {
     let mut parts = content_type.split(';').map(|part| part.trim().to_ascii_lowercase());
     let media_type = parts.next().unwrap_or_default();
     let json =
@@ -65,6 +60,20 @@ fn is_json(content_type: &str) -> bool {
     let utf8 = parts
         .all(|part| !part.starts_with("charset=") || part.trim_start_matches("charset=").trim_matches('"') == "utf-8");
     json && utf8
+}
+
+/// Reads the body as it is sent, within the limits.
+///
+/// # Errors
+/// `payload_too_large`, `request_timeout`, `overloaded`; `malformed_request` for one that breaks off.
+pub(super) async fn receive(request: Request, state: &ApiState, context: &Context) -> Result<(Vec<u8>, Room), Error> {
+    let limit = state.server.body_limit.as_u64();
+    let timeout = state.server.body_timeout;
+    let reading = read(request.into_body(), limit, Room::enter(state)?);
+    let received = tokio::time::timeout(timeout, reading).await;
+    let (body, room) = received.map_err(|_elapsed| Error::RequestTimeout { limit: timeout })??;
+    context.record.note(|facts| facts.request_bytes = Some(body.len()));
+    Ok((body, room))
 }
 
 /// Reads the body, taking room as its bytes arrive: who only announces many takes none.
@@ -88,7 +97,11 @@ async fn read(mut body: Body, limit: u64, mut room: Room) -> Result<(Vec<u8>, Ro
     Ok((bytes, room))
 }
 
-fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Error> {
+/// Reads JSON, and says what is wrong with it.
+///
+/// # Errors
+/// `malformed_request`; `invalid_input` for a number that no datatype holds.
+pub(super) fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Error> {
     match body.iter().find(|byte| !byte.is_ascii_whitespace()) {
         None => Err(Error::malformed("", "empty_body", "the body is empty; it must be a JSON object")),
         // A derived reader would take a list for a struct, field by field.

@@ -96,7 +96,7 @@ pub(super) async fn ready(State(state): State<ApiState>, operator: Option<Extens
     let mut members = Map::new();
     let reasons: Vec<_> = required.into_iter().chain(degraded).map(Reason::of).collect();
     members.insert("reasons".to_owned(), json!(reasons));
-    Failure { error: Arc::new(error), members }.into_response()
+    Failure { error: Arc::new(error), members, status: None }.into_response()
 }
 
 fn without_name(item: &mut NotReady) {

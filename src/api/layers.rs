@@ -14,7 +14,7 @@ use tower::{Layer, ServiceExt, layer::layer_fn, service_fn};
 
 use super::{
     access_log::Entry, auth, browsers::Encodings, client, context::Context, leftover::Leftover, rate_limit, reject,
-    request_id, state::ApiState,
+    request_id, state::ApiState, v2,
 };
 use crate::{error::Error, keys::Scope, telemetry::record::Record};
 
@@ -52,7 +52,7 @@ async fn every_request(state: ApiState, mut request: Request, route: Route) -> R
     let client = client::address(&state, &request);
     let span = state.tracer.as_ref().and_then(|tracer| tracer.sample(&trace));
     record.note(|facts| (facts.trace_id, facts.span, facts.client) = (Some(trace.id), span, client));
-    let context = Context::new(id, record, client, deadline).enter(&mut request);
+    let context = Context::new(id, record, client, deadline, v2::failures(&request)).enter(&mut request);
     // Outside of everything that can fail, so that each request is logged once, with the status that the caller sees.
     let entry = Entry::begin(&state, &request, &context);
     let version = request.version();
@@ -103,7 +103,7 @@ async fn answer(
     let response = AssertUnwindSafe(in_time).catch_unwind().await;
     let response = response.map_or_else(reject::panicked, IntoResponse::into_response);
     // Turns failures, ours and the framework's, into problem documents.
-    let mut response = reject::render(&context.id, response);
+    let mut response = reject::render(&context.id, context.failures, response);
     leftover.read_rest(&mut response).await;
     // A quota that was charged is told with every answer.
     rate_limit::tell(context, &mut response);

@@ -25,6 +25,7 @@ mod routes;
 mod service;
 mod state;
 mod v1;
+mod v2;
 
 use axum::{Extension, Router};
 
@@ -55,6 +56,7 @@ pub fn routes(metrics: Option<Access>) -> Vec<Route> {
         Route::get("/v1/stats", Key(Scope::Predict), v1::stats::show),
         Route::get("/v1/debug/requests", Key(Scope::Admin), v1::debug::requests),
     ];
+    routes.extend(v2::routes());
     routes.extend(metrics.map(|access| Route::get("/metrics", access, metrics::show)));
     routes
 }

@@ -16,6 +16,9 @@ use utoipa::ToSchema;
 use super::request_id::RequestId;
 use crate::error::{Error, ErrorCode, Violation};
 
+/// The media type of problem documents.
+pub(super) const PROBLEM: &str = "application/problem+json";
+
 /// The status of each code. The contract's table, and the only place where the two meet.
 pub(super) const fn status(code: ErrorCode) -> StatusCode {
     match code {
@@ -66,18 +69,26 @@ pub(super) struct Failure {
     pub error: Arc<Error>,
     /// Further members of the problem document.
     pub members: Map<String, Value>,
+    /// The status, where a protocol wants another one than the table's.
+    pub status: Option<StatusCode>,
+}
+
+impl Failure {
+    fn status(&self) -> StatusCode {
+        self.status.unwrap_or_else(|| status(self.error.code()))
+    }
 }
 
 impl IntoResponse for Error {
     fn into_response(self) -> Response {
-        Failure { error: Arc::new(self), members: Map::new() }.into_response()
+        Failure { error: Arc::new(self), members: Map::new(), status: None }.into_response()
     }
 }
 
 impl IntoResponse for Failure {
     /// Status and headers only: the body is written by [`render`], which knows the request.
     fn into_response(self) -> Response {
-        let mut response = status(self.error.code()).into_response();
+        let mut response = self.status().into_response();
         let headers = response.headers_mut();
         if let Some(seconds) = retry_after(&self.error) {
             headers.insert(header::RETRY_AFTER, seconds.into());
@@ -147,44 +158,44 @@ struct Fault<'a> {
 }
 
 impl<'a> Problem<'a> {
-    fn of(error: &'a Error, detail: &'a str, request_id: &'a str, members: &'a Map<String, Value>) -> Self {
-        let code = error.code();
+    fn of(failure: &'a Failure, detail: &'a str, request_id: &'a str) -> Self {
+        let (error, code) = (&*failure.error, failure.error.code());
         let fault = |fault: &'a Violation| Fault { pointer: &fault.pointer, code: fault.code, detail: &fault.detail };
         Self {
             r#type: format!("urn:glassbox:problem:{}", code.as_str()),
             title: title(code),
-            status: status(code).as_u16(),
+            status: failure.status().as_u16(),
             detail,
             code: code.as_str(),
             request_id,
             error: detail,
             errors: error.violations().iter().map(fault).collect(),
-            members,
+            members: &failure.members,
         }
     }
 }
 
 /// What a caller would read of `error`.
 pub(super) fn example(error: &Error) -> Value {
-    json!(Problem::of(error, &error.to_string(), "0193e2a4-6f6b-7cc2-8f55-0d7a5b9c1f11", &Map::new()))
+    let failure = Failure { error: Arc::new(error.clone()), members: Map::new(), status: None };
+    json!(Problem::of(&failure, &error.to_string(), "0193e2a4-6f6b-7cc2-8f55-0d7a5b9c1f11"))
 }
 
-/// Writes the body of every failed response.
-pub(super) fn render(id: &RequestId, response: Response) -> Response {
+/// Writes the body of every failed response, as `media_type`.
+pub(super) fn render(id: &RequestId, media_type: &'static str, response: Response) -> Response {
     let failure = match response.extensions().get::<Failure>() {
         Some(failure) => failure.clone(),
         None => match framework_failure(&response) {
-            Some(error) => Failure { error: Arc::new(error), members: Map::new() },
+            Some(error) => Failure { error: Arc::new(error), members: Map::new(), status: None },
             None => return response,
         },
     };
-    let code = failure.error.code();
     let detail = failure.error.to_string();
-    let problem = Problem::of(&failure.error, &detail, &id.0, &failure.members);
+    let problem = Problem::of(&failure, &detail, &id.0);
     let (mut parts, _) = response.into_parts();
     let body = Json(problem).into_response().into_body();
-    parts.status = status(code);
-    parts.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+    parts.status = failure.status();
+    parts.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(media_type));
     parts.headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     parts.headers.remove(header::CONTENT_LENGTH);
     parts.extensions.insert(failure);
@@ -193,7 +204,7 @@ pub(super) fn render(id: &RequestId, response: Response) -> Response {
 
 /// Failures that the framework answers by itself: axum's extractors, for instance, speak plain text.
 fn framework_failure(response: &Response<Body>) -> Option<Error> {
-    let problem = response.headers().get(header::CONTENT_TYPE).is_some_and(|value| value == "application/problem+json");
+    let problem = response.headers().get(header::CONTENT_TYPE).is_some_and(|value| value == PROBLEM);
     if problem || !(response.status().is_client_error() || response.status().is_server_error()) {
         return None;
     }

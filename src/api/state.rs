@@ -14,12 +14,12 @@ use crate::{
     keys::{KeyStore, Scope},
     lifecycle::Lifecycle,
     predict::Predictor,
-    registry::Registry,
+    registry::{Loader, Registry},
     telemetry::{metrics::Metrics, recorder::Recorder, traces::Tracer},
 };
 
 /// What is asked all the time, and by nobody who waits for it.
-pub(super) const PROBES: [&str; 3] = ["/healthz", "/readyz", "/metrics"];
+pub(super) const PROBES: [&str; 5] = ["/healthz", "/readyz", "/metrics", "/v2/health/live", "/v2/health/ready"];
 
 /// What is asked every second or two for as long as somebody looks after the server. That it was answered is of no interest,
 /// and would stand among the slowest requests and in the log where callers are looked for.
@@ -63,6 +63,8 @@ pub struct Shared {
 pub struct Parts {
     /// Which models are live.
     pub registry: Arc<Registry>,
+    /// Loads them.
+    pub loader: Arc<Loader>,
     /// Who may call; anyone when absent.
     pub keys: Option<Arc<KeyStore>>,
     /// Known answers.

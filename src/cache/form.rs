@@ -41,15 +41,9 @@ struct Output {
 impl Form {
     /// `batch_dimension` is what loading found out; `first_run` what came out then, nothing when nothing was run.
     pub fn new(manifest: &Manifest, signature: &Signature, batch_dimension: bool, first_run: &[Value]) -> Self {
-        let output = |(index, spec): (usize, &TensorSpec)| {
-            let first = first_run.get(index);
-            Output {
-                spec: of_answers(spec, manifest),
-                keys: first.and_then(|value| value.keys.clone()),
-                ran: first.is_some(),
-            }
-        };
-        let mut outputs: Vec<Output> = signature.outputs.iter().enumerate().map(output).collect();
+        let answered = |spec| of_answers(spec, manifest);
+        let mut outputs: Vec<Output> =
+            signature.outputs.iter().map(answered).enumerate().map(output(first_run)).collect();
         let kind = match outputs.pop() {
             Some(only) if outputs.is_empty() && manifest.task == Task::Classification => Kind::Classification {
                 labels: if manifest.labels.is_empty() { only.keys } else { Some(manifest.labels.clone().into()) },
@@ -64,6 +58,12 @@ impl Form {
             }
         };
         Self { kind, batch_dimension }
+    }
+
+    /// The same where all outputs are wanted as `interface` declares them.
+    pub fn of_tensors(interface: &Signature, first_run: &[Value]) -> Self {
+        let outputs = interface.outputs.iter().cloned().enumerate().map(output(first_run));
+        Self { kind: Kind::Named(outputs.collect()), batch_dimension: false }
     }
 
     /// Whether the version could have given this answer.
@@ -102,6 +102,13 @@ impl Form {
         let keyed = value.keys.as_ref().is_none_or(|keys| shape.last() == Some(&keys.len()));
         let known = !output.ran || output.keys == value.keys;
         value.tensor.data().datatype() == output.spec.datatype && shaped && keyed && known
+    }
+}
+
+fn output(first_run: &[Value]) -> impl Fn((usize, TensorSpec)) -> Output {
+    |(index, spec)| {
+        let first = first_run.get(index);
+        Output { spec, keys: first.and_then(|value| value.keys.clone()), ran: first.is_some() }
     }
 }
 

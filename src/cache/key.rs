@@ -104,8 +104,8 @@ impl Fingerprint {
     pub fn key(&self, item: &Item) -> Key {
         let mut hash = Hasher(self.0.clone());
         hash.number(item.rows);
-        // Who writes the batch dimension gets it back: another answer.
-        hash.byte(u8::from(item.whole));
+        // Who writes the batch dimension gets it back, and who asks for the graph's own outputs gets those: other answers.
+        hash.byte(u8::from(item.whole) | u8::from(item.raw) << 1);
         hash.list(&item.tensors, |hash, tensor| {
             hash.byte(datatype_code(tensor.data().datatype()));
             hash.list(tensor.shape(), |hash, size| hash.number(*size));
@@ -240,7 +240,13 @@ mod tests {
     }
 
     fn item(shape: &[usize], data: Data) -> Item {
-        Item { tensors: vec![Tensor::new(shape.to_vec(), data).unwrap()], rows: 1, whole: false, length: None }
+        Item {
+            tensors: vec![Tensor::new(shape.to_vec(), data).unwrap()],
+            rows: 1,
+            whole: false,
+            raw: false,
+            length: None,
+        }
     }
 
     #[test]
@@ -321,6 +327,8 @@ mod tests {
             item(&[1], texts(&["ab"])),
         ];
         items.push(Item { whole: true, ..items[0].clone() });
+        items.push(Item { raw: true, ..items[0].clone() });
+        items.push(Item { whole: true, raw: true, ..items[0].clone() });
         items.push(Item { rows: 2, ..items[0].clone() });
         let twice = Item { tensors: [items[0].tensors.clone(), items[0].tensors.clone()].concat(), ..items[0].clone() };
         items.push(twice);

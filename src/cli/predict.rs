@@ -18,7 +18,7 @@ use crate::{
     config::{CacheMode, Config, Flag},
     error::Error,
     model::{Input, ModelRef, Prediction},
-    predict::{PredictRequest, Predictor},
+    predict::{Asked, PredictRequest, Predictor},
     telemetry::{metrics::Metrics, record::Record},
 };
 
@@ -153,7 +153,7 @@ fn parse(json: &str) -> anyhow::Result<Input> {
 async fn predict(predictor: &Predictor, wanted: &ModelRef, input: Input) -> anyhow::Result<Arc<Prediction>> {
     let request = PredictRequest {
         model: wanted.clone(),
-        items: vec![("".into(), input)],
+        asked: Asked::Items(vec![("".into(), input)]),
         deadline: Instant::now() + TIME_LIMIT,
         cache: Policy::default(),
         record: Record::new(),

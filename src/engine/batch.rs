@@ -235,7 +235,7 @@ mod tests {
 
     fn item(values: &[i64], length: Option<usize>) -> Item {
         let tensor = Tensor::new(vec![1, values.len()], Data::Int64(values.to_vec())).unwrap();
-        Item { tensors: vec![tensor], rows: 1, whole: false, length }
+        Item { tensors: vec![tensor], rows: 1, whole: false, raw: false, length }
     }
 
     fn text(length: usize) -> Item {

@@ -3,8 +3,8 @@
 use crate::{
     error::Violation,
     model::{
-        Data, Input,
-        conform::{Item, Rules, TextIntake},
+        Data, Input, Signature, Tensor,
+        conform::{Item, NamedTensor, Rules, TextIntake},
     },
 };
 
@@ -37,15 +37,39 @@ impl Intake {
     /// All violations of what the model declares.
     pub fn check(&self, input: Input, pointer: &str) -> Result<Item, Vec<Violation>> {
         let mut item = self.rules.conform(input, pointer)?;
+        self.lower(&mut item);
+        Ok(item)
+    }
+
+    /// Makes items of `tensors`, each with its whole shape.
+    ///
+    /// # Errors
+    /// All violations of what the model declares.
+    pub fn check_tensors(&self, tensors: Vec<NamedTensor>) -> Result<Vec<Item>, Vec<Violation>> {
+        let mut items = self.rules.conform_tensors(tensors)?;
+        items.iter_mut().for_each(|item| self.lower(item));
+        Ok(items)
+    }
+
+    /// How many items become of `tensors`.
+    pub fn items_in(&self, tensors: &[NamedTensor]) -> usize {
+        self.rules.items_in(tensors)
+    }
+
+    /// What the graph takes and gives.
+    pub fn signature(&self) -> &Signature {
+        &self.rules.signature
+    }
+
+    fn lower(&self, item: &mut Item) {
         let index = match self.rules.text {
             Some(TextIntake::Input(index)) => index,
             Some(TextIntake::Tokens) | None => 0,
         };
         let text = item.tensors.get_mut(index).filter(|_| self.lowercase);
-        if let Some(Data::Bytes(texts)) = text.map(crate::model::Tensor::data_mut) {
+        if let Some(Data::Bytes(texts)) = text.map(Tensor::data_mut) {
             // Unicode's rules, the same under every locale: the graph must not lower-case by itself.
             texts.iter_mut().for_each(|text| *text = text.to_lowercase());
         }
-        Ok(item)
     }
 }

@@ -22,6 +22,7 @@ mod strategy;
 mod stub;
 mod text;
 mod together;
+mod told;
 pub mod warmup;
 pub mod weights;
 pub mod words;
@@ -41,6 +42,7 @@ use self::{
     pool::{Admitted, Pool, PoolError},
     queue::Full,
     together::Outputs,
+    told::{AnswerForm, Told},
     words::RunError,
 };
 pub use batch::{Padding, Sharing};
@@ -51,10 +53,14 @@ pub use runner::{Runner, Tries};
 pub use strategy::{Choice, Tried};
 pub use stub::Stub;
 pub use text::{TextEncoder, TextFiles};
+pub use told::Tell;
 
 use crate::{
     error::{Error, Violation},
-    model::{Input, ModelId, Prediction, Value, conform::Item},
+    model::{
+        Input, ModelId, Prediction, Value,
+        conform::{Item, NamedTensor},
+    },
     telemetry::{
         labels::{Release, Stage},
         metrics::ModelMetrics,
@@ -118,6 +124,19 @@ impl Model {
         self.intake.check(input, pointer)
     }
 
+    /// Makes items of `tensors`, each with its whole shape: usually one.
+    ///
+    /// # Errors
+    /// All violations of what the model declares.
+    pub fn check_tensors(&self, tensors: Vec<NamedTensor>) -> Result<Vec<Item>, Vec<Violation>> {
+        self.intake.check_tensors(tensors)
+    }
+
+    /// How many items become of `tensors`.
+    pub fn items_in(&self, tensors: &[NamedTensor]) -> usize {
+        self.intake.items_in(tensors)
+    }
+
     /// Sets the longest text, in characters.
     pub const fn limit_texts(&mut self, max_chars: usize) {
         self.intake.limit_texts(max_chars);
@@ -161,8 +180,12 @@ impl Model {
     async fn infer_tensors(&self, items: Vec<Item>, deadline: Instant, record: &Record, tell: Tell<'_>) {
         let batched = self.intake.has_batch_dimension();
         // The answer to a text has no batch dimension, however the graph is declared.
-        let one_row = |item: &Item| (batched || item.length.is_some()) && !item.whole;
-        let told = Told { model: self, one_rows: items.iter().map(one_row).collect(), tell };
+        let form = |item: &Item| match item.raw {
+            true => AnswerForm::Raw,
+            false if (batched || item.length.is_some()) && !item.whole => AnswerForm::OneRow,
+            false => AnswerForm::Rows,
+        };
+        let told = Told { model: self, forms: items.iter().map(form).collect(), tell };
         if Instant::now() >= deadline {
             return told.all(&Error::DeadlineExceeded);
         }
@@ -254,11 +277,13 @@ impl Model {
         })
     }
 
-    fn prediction(&self, outputs: Outputs, one_row: bool) -> Result<Prediction, InferError> {
+    fn prediction(&self, outputs: Outputs, form: AnswerForm) -> Result<Prediction, InferError> {
         let values: Vec<Value> = outputs.map_err(|error| self.explain(error))?;
-        let prediction = self
-            .postprocess
-            .prediction(values, one_row)
+        let prediction = match form {
+            AnswerForm::Raw => self.postprocess.tensors(values, self.intake.signature()),
+            form => self.postprocess.prediction(values, form == AnswerForm::OneRow),
+        };
+        let prediction = prediction
             .map_err(|error| InferError::Other(Error::internal(error.context(format!("model '{}'", self.id)))))?;
         if let Some(metrics) = self.metrics.get() {
             classes::count(metrics, &prediction);
@@ -296,35 +321,4 @@ async fn encode(encoder: &TextEncoder, items: Vec<Item>, record: &Record, tell: 
         }
     }
     kept
-}
-
-/// Learns of each item's prediction, or why there is none.
-pub type Tell<'a> = &'a (dyn Fn(usize, Result<Prediction, InferError>) + Sync);
-
-/// Who is told, and what has to be known for it.
-struct Told<'a> {
-    model: &'a Model,
-    /// Whether the first dimension of each item's answer is the batch, which its caller left out.
-    one_rows: Vec<bool>,
-    tell: Tell<'a>,
-}
-
-impl Told<'_> {
-    /// Tells what came out for the items at `positions`; returns how long it took to make predictions of it.
-    fn outputs(&self, positions: &[usize], outputs: Vec<Outputs>) -> Duration {
-        let started = Instant::now();
-        for (position, outputs) in positions.iter().zip(outputs) {
-            let one_row = self.one_rows.get(*position).copied().unwrap_or_default();
-            (self.tell)(*position, self.model.prediction(outputs, one_row));
-        }
-        started.elapsed()
-    }
-
-    fn refused(&self, positions: &[usize], error: &Error) {
-        positions.iter().for_each(|position| (self.tell)(*position, Err(InferError::Other(error.clone()))));
-    }
-
-    fn all(&self, error: &Error) {
-        self.refused(&(0..self.one_rows.len()).collect::<Vec<_>>(), error);
-    }
 }

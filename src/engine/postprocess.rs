@@ -157,6 +157,20 @@ impl Postprocess {
             }
         }
     }
+
+    /// One item's outputs by name, as the graph gives them: of what the manifest says, only pooling and scaling are done,
+    /// since vectors per token of texts of different length fit into no tensor.
+    ///
+    /// # Errors
+    /// When the outputs are not what the manifest says.
+    pub fn tensors(&self, mut values: Vec<Value>, signature: &Signature) -> anyhow::Result<Prediction> {
+        if let Self::Embedding { pooling, normalize } = self {
+            let value = values.pop().context("the model gave no output")?;
+            values.push(Value { tensor: embedding::embed(value.tensor, *pooling, *normalize)?, keys: None });
+        }
+        let names = signature.outputs.iter().map(|spec| Arc::clone(&spec.name));
+        Ok(Prediction::Named(names.zip(values).collect()))
+    }
 }
 
 fn floats(data: &Data) -> anyhow::Result<Vec<f32>> {

@@ -39,7 +39,7 @@ mod tests {
     fn a_bad_item_costs_its_neighbours_nothing() {
         let item = |value: i64| {
             let tensor = Tensor::new(vec![1, 1], Data::Int64(vec![value])).unwrap();
-            Item { tensors: vec![tensor], rows: 1, whole: false, length: None }
+            Item { tensors: vec![tensor], rows: 1, whole: false, raw: false, length: None }
         };
         let items: Vec<Item> = (0..16).map(item).collect();
         let sharing = Sharing { max_batch_size: Some(16), padding: None };

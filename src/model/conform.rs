@@ -2,15 +2,21 @@
 
 mod elements;
 mod fitting;
+mod named;
 
 use std::sync::Arc;
 
 use self::fitting::{Fitted, Fitting};
+pub use self::{
+    elements::convert,
+    named::{NamedTensor, TEXT},
+};
 use super::{
+    datatype::Datatype,
     input::Input,
     nested::{Leaves, Nested},
     signature::{Dim, Signature, TensorSpec},
-    tensor::{Datatype, Tensor},
+    tensor::Tensor,
 };
 use crate::error::{MOST_VIOLATIONS, Violation, pointer_segment};
 
@@ -49,6 +55,8 @@ pub struct Item {
     pub rows: usize,
     /// Whether the caller wrote the batch dimension, and so wants it in the answer.
     pub whole: bool,
+    /// Whether the outputs are wanted as the graph gives them, and not what its task makes of them.
+    pub raw: bool,
     /// How much of the second dimension is meant, where rows of other lengths may share a run: what is added to make them
     /// equally long is taken off the outputs again. `None` where every element is meant.
     pub length: Option<usize>,
@@ -96,12 +104,12 @@ impl Rules {
     /// The item of a text that tokens are made of later.
     fn text_item(&self, text: String, pointer: &str) -> Result<Item, Vec<Violation>> {
         let shape = vec![Dim::Dynamic(None), Dim::Fixed(1)];
-        let spec = TensorSpec { name: "text".into(), datatype: Datatype::Bytes, shape };
+        let spec = TensorSpec { name: TEXT.into(), datatype: Datatype::Bytes, shape };
         let fitting =
             Fitting { spec: &spec, batched: true, pointer, max_text_chars: Some(self.max_text_chars), missing: false };
         let nested = Nested { leaves: Leaves::Texts(vec![text]), ..Nested::default() };
         let fitted = fitting.tensor(nested).map_err(|violation| vec![violation])?;
-        Ok(Item { tensors: vec![fitted.tensor], rows: 1, whole: false, length: None })
+        Ok(Item { tensors: vec![fitted.tensor], rows: 1, whole: false, raw: false, length: None })
     }
 
     /// Sorts the values into the order of the signature, each with its pointer.
@@ -175,7 +183,13 @@ impl Rules {
                 return Err(Violation::new(pointer, "wrong_length", detail));
             }
         }
-        Ok(Item { tensors: fitted.into_iter().map(|fitted| fitted.tensor).collect(), rows, whole, length: None })
+        Ok(Item {
+            tensors: fitted.into_iter().map(|fitted| fitted.tensor).collect(),
+            rows,
+            whole,
+            raw: false,
+            length: None,
+        })
     }
 
     /// What the model takes, as far as it fits into a sentence.
@@ -293,7 +307,7 @@ mod tests {
             Rules { text: Some(TextIntake::Tokens), ..rules(&[("input_ids", Datatype::Int64, &[-1, -1])], true) };
         let item = rules.conform(Input::Text("hi".to_owned()), "/text").unwrap();
         let text = Tensor::new(vec![1, 1], Data::Bytes(vec!["hi".to_owned()])).unwrap();
-        assert_eq!(item, Item { tensors: vec![text], rows: 1, whole: false, length: None });
+        assert_eq!(item, Item { tensors: vec![text], rows: 1, whole: false, raw: false, length: None });
         for (text, code) in [(" \n", "empty_text"), ("eleven char", "too_long"), ("a\0", "nul_character")] {
             let violations = rules.conform(Input::Text(text.to_owned()), "/text").unwrap_err();
             assert_eq!((violations[0].code, &*violations[0].pointer), (code, "/text"));

@@ -13,7 +13,7 @@ pub use self::{
     output::{Activation, Output, Pooling},
     text::{MOST_TOKENS, Text, TokenInputs},
 };
-use super::{signature::Dim, signature::TensorSpec, tensor::Datatype};
+use super::{datatype::Datatype, signature::Dim, signature::TensorSpec};
 
 /// A model's manifest, as it stands in its folder.
 #[derive(Debug, Clone, Default, Deserialize)]

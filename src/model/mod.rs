@@ -3,7 +3,9 @@
 //! The JSON form of an input and of a prediction is defined here, beside the data, because three entrances share it:
 //! HTTP bodies, the terminal, and the golden samples that a version must reproduce before it is served.
 
+pub mod binary;
 pub mod conform;
+mod datatype;
 pub mod input;
 pub mod manifest;
 mod name;
@@ -12,9 +14,10 @@ mod prediction;
 mod signature;
 mod tensor;
 
+pub use datatype::Datatype;
 pub use input::Input;
 pub use manifest::{Activation, Manifest, Missing, Pooling, Provider, Strategy, Task};
 pub use name::{ModelId, ModelName, ModelRef, Version};
 pub use prediction::{Classes, MultiLabel, Prediction, Value};
 pub use signature::{Dim, Signature, TensorSpec};
-pub use tensor::{Data, Datatype, Tensor};
+pub use tensor::{Data, Tensor};

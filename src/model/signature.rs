@@ -4,7 +4,7 @@ use std::{fmt, sync::Arc};
 
 use anyhow::Context;
 
-use super::tensor::Datatype;
+use super::datatype::Datatype;
 
 /// One declared dimension.
 #[derive(Debug, Clone, PartialEq, Eq)]

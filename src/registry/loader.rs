@@ -10,7 +10,9 @@ use std::{
 use anyhow::Context;
 use tokio::sync::Semaphore;
 
-use super::{ModelSource, Source, VersionSource, digest::digest, features, golden::Golden, opened, text};
+use super::{
+    ModelSource, Source, VersionSource, digest::digest, features, golden::Golden, interface::interface, opened, text,
+};
 use crate::{
     cache::{Fingerprint, Form},
     config::RuntimeConfig,
@@ -46,12 +48,16 @@ pub struct Loaded {
     pub manifest: Manifest,
     /// What it takes and gives.
     pub signature: Arc<Signature>,
+    /// The same as callers see it who send and get tensors: see `registry/interface.rs`.
+    pub interface: Signature,
     /// SHA-256 over its files, in hexadecimal.
     pub digest: String,
     /// What its answers depend on.
     pub fingerprint: Fingerprint,
     /// What its answers look like.
     pub form: Arc<Form>,
+    /// What they look like for who asks for tensors.
+    pub tensor_form: Arc<Form>,
     /// Size of its files in bytes.
     pub size: u64,
     /// How good it is: the training side's held-out figures, as they stand in `metrics.json`.
@@ -124,6 +130,23 @@ impl Loader {
         });
     }
 
+    /// Ends the series of a version that is not served any more.
+    pub fn forget(&self, loaded: &Loaded) {
+        let (id, provider) = (loaded.model.id(), loaded.manifest.provider.as_str());
+        self.metrics.model_unloaded(id.name.as_str(), id.version.as_str(), &loaded.digest, provider);
+    }
+
+    /// Ends the series that hold the digest of a version whose files have changed.
+    pub fn forget_digest(&self, loaded: &Loaded) {
+        let (id, provider) = (loaded.model.id(), loaded.manifest.provider.as_str());
+        self.metrics.model_replaced(id.name.as_str(), id.version.as_str(), &loaded.digest, provider);
+    }
+
+    /// Tells how many versions cannot be served now.
+    pub fn tell_failed(&self, versions: usize) {
+        self.metrics.models_failed(versions);
+    }
+
     /// Counts a version that could not be, or a model none of whose versions can.
     pub fn count_failed(&self) {
         self.metrics.model_failed();
@@ -166,6 +189,7 @@ impl Loader {
         let padding = encoder.as_ref().and_then(|encoder| encoder.padding(&parts.signature, most));
         let max_padding = padding.as_ref().map(|padding| padding.most);
         let answers = padding.as_ref().map_or_else(|| (*parts.signature).clone(), |it| it.answers(&parts.signature));
+        let interface = interface(&manifest, &answers, text);
         let sharing = Sharing { max_batch_size: parts.max_batch_size, padding };
         let (backend, choice) = parts.engine.start(id, &manifest, &sharing, self.limits)?;
         let mut model = Model::new(id.clone(), (intake, encoder), sharing, backend, postprocess);
@@ -190,6 +214,8 @@ impl Loader {
         Ok(Loaded {
             fingerprint: Fingerprint::new(id, &digest, &manifest, &parts.signature, batching),
             form: Arc::new(Form::new(&manifest, &answers, batch_dimension, &parts.first_outputs)),
+            tensor_form: Arc::new(Form::of_tensors(&interface, &parts.first_outputs)),
+            interface,
             model,
             manifest,
             signature: parts.signature,

@@ -3,15 +3,16 @@
 mod digest;
 mod features;
 mod golden;
+mod interface;
 mod loader;
+mod loading;
 mod opened;
 mod repository;
 mod text;
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex, PoisonError},
-    time::Instant,
+    sync::{Arc, Mutex},
 };
 
 use arc_swap::ArcSwap;
@@ -22,9 +23,7 @@ pub use repository::{ModelSource, Source, VersionSource};
 use crate::{
     config::ModelsConfig,
     error::Error,
-    lifecycle::Lifecycle,
-    model::{ModelId, ModelName, ModelRef, Version},
-    telemetry::millis,
+    model::{ModelName, ModelRef, Version},
 };
 
 /// All models, and how far each of their versions is.
@@ -33,6 +32,10 @@ pub struct Registry {
     snapshot: ArcSwap<Snapshot>,
     /// Held while a new snapshot is made of the last one, so that no change is lost.
     writing: Mutex<()>,
+    /// Held while models are loaded or unloaded on demand.
+    changing: tokio::sync::Mutex<()>,
+    /// Where to look again.
+    config: ModelsConfig,
     sources: Vec<ModelSource>,
     default: Option<ModelName>,
     required: Vec<String>,
@@ -67,6 +70,8 @@ pub enum State {
     Failed(Arc<str>),
     /// Its graph is made by a command that has not run yet: which one.
     NotBuilt(Arc<str>),
+    /// Somebody asked for that.
+    Unloaded,
 }
 
 impl State {
@@ -77,12 +82,19 @@ impl State {
             Self::Ready(_) => "ready",
             Self::Failed(_) => "failed",
             Self::NotBuilt(_) => NOT_BUILT,
+            Self::Unloaded => UNLOADED,
         }
     }
 }
 
 /// The word for a version whose graph is not there yet. It is told, and nothing waits for it unless it is required by name.
 const NOT_BUILT: &str = "not_built";
+
+/// The word for a version that somebody asked not to serve. Nothing waits for it either, unless it is required by name.
+const UNLOADED: &str = "unloaded";
+
+/// What is told of it.
+const UNLOADED_REASON: &str = "it was unloaded; it can be loaded again";
 
 impl ModelEntry {
     /// The state of the default version, in one word.
@@ -97,7 +109,7 @@ impl ModelEntry {
 pub struct NotReady {
     /// The model, with its version where one is meant.
     pub model: String,
-    /// `loading`, `failed`, `not_built` or `missing`.
+    /// `loading`, `failed`, `not_built`, `unloaded` or `missing`.
     pub state: &'static str,
     /// Why, without paths of the machine.
     pub reason: String,
@@ -108,7 +120,7 @@ pub struct NotReady {
 impl NotReady {
     /// Whether something is out of order, rather than not there yet.
     pub fn is_fault(&self) -> bool {
-        self.state != NOT_BUILT
+        self.state != NOT_BUILT && self.state != UNLOADED
     }
 }
 
@@ -140,6 +152,8 @@ impl Registry {
         Ok(Self {
             snapshot: ArcSwap::from_pointee(snapshot),
             writing: Mutex::new(()),
+            changing: tokio::sync::Mutex::default(),
+            config: config.clone(),
             sources,
             default,
             required: config.required.clone(),
@@ -149,68 +163,6 @@ impl Registry {
     /// Whether any model needs ONNX Runtime.
     pub fn needs_library(&self) -> bool {
         self.sources.iter().any(ModelSource::needs_library)
-    }
-
-    /// Loads every version in the background, some at a time. Returns when all are ready or failed.
-    pub async fn load_all(self: &Arc<Self>, loader: &Arc<Loader>, lifecycle: &Lifecycle) {
-        let started = Instant::now();
-        let permits = Arc::new(tokio::sync::Semaphore::new(loader.loads_at_once()));
-        let (done, mut all_done) = tokio::sync::mpsc::channel::<()>(1);
-        for source in self.sources.iter().cloned().map(Arc::new) {
-            if !source.not_built.is_empty() {
-                let versions: Vec<_> = source.not_built.iter().map(Version::as_str).collect();
-                let (model, versions) = (source.name.as_str(), versions.join(", "));
-                tracing::info!(model, versions, "model is not served: {}", source.not_built_reason());
-            }
-            if let Some(error) = &source.fault {
-                loader.count_failed();
-                tracing::error!(model = source.name.as_str(), error, "model could not be loaded");
-            }
-            for version in source.versions.iter().cloned() {
-                let (registry, loader, source) = (Arc::clone(self), Arc::clone(loader), Arc::clone(&source));
-                let (permits, done) = (Arc::clone(&permits), done.clone());
-                lifecycle.spawn(async move {
-                    let _permit = permits.acquire_owned().await;
-                    registry.load(loader, source, version).await;
-                    drop(done);
-                });
-            }
-        }
-        drop(done);
-        let _ = all_done.recv().await;
-        tracing::debug!(elapsed_ms = millis(started.elapsed()), "all models have been tried");
-    }
-
-    async fn load(&self, loader: Arc<Loader>, source: Arc<ModelSource>, version: VersionSource) {
-        let id = ModelId { name: source.name.clone(), version: version.version.clone() };
-        let loading = id.clone();
-        let work = Arc::clone(&loader);
-        let result = tokio::task::spawn_blocking(move || work.load(&loading, &source, &version)).await;
-        let state = match result.map_err(anyhow::Error::from).and_then(|result| result) {
-            Ok(loaded) => {
-                loader.count(&id, &loaded);
-                tracing::info!(model = %id, load_ms = millis(loaded.load_time), digest = loaded.digest, "model is ready");
-                State::Ready(Arc::new(loaded))
-            }
-            Err(error) => {
-                loader.count_failed();
-                let reason = format!("{error:#}");
-                tracing::error!(model = %id, error = reason, "model could not be loaded");
-                State::Failed(reason.into())
-            }
-        };
-        self.update(|snapshot| {
-            if let Some(entry) = snapshot.models.get_mut(&id.name) {
-                entry.versions.insert(id.version.clone(), state);
-            }
-        });
-    }
-
-    fn update(&self, change: impl FnOnce(&mut Snapshot)) {
-        let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut snapshot = Snapshot::clone(&self.snapshot.load());
-        change(&mut snapshot);
-        self.snapshot.store(Arc::new(snapshot));
     }
 
     /// What is served now.
@@ -245,6 +197,7 @@ impl Registry {
             State::Loading => Err(not_ready("it is being loaded".to_owned())),
             State::Failed(reason) => Err(not_ready(format!("it could not be loaded: {reason}"))),
             State::NotBuilt(reason) => Err(not_ready(reason.to_string())),
+            State::Unloaded => Err(not_ready(UNLOADED_REASON.to_owned())),
         }
     }
 
@@ -282,8 +235,12 @@ impl Registry {
                 State::Loading => Some(item(format!("{name}/{version}"), "loading", "it is being loaded")),
                 State::Failed(reason) => Some(item(format!("{name}/{version}"), "failed", reason)),
                 State::NotBuilt(reason) => {
-                    let required = self.required.iter().any(|required| required == name.as_str());
+                    let required = self.requires_by_name(name.as_str());
                     Some(NotReady { required, ..item(format!("{name}/{version}"), NOT_BUILT, reason) })
+                }
+                State::Unloaded => {
+                    let required = self.requires_by_name(name.as_str());
+                    Some(NotReady { required, ..item(format!("{name}/{version}"), UNLOADED, UNLOADED_REASON) })
                 }
             }));
         }
@@ -306,6 +263,10 @@ impl Registry {
             });
         }
         missing
+    }
+
+    fn requires_by_name(&self, name: &str) -> bool {
+        self.required.iter().any(|required| required == name)
     }
 
     fn requires(&self, name: &str) -> bool {

@@ -120,6 +120,52 @@ pub(super) fn scan(config: &ModelsConfig) -> anyhow::Result<Vec<ModelSource>> {
     Ok(sources)
 }
 
+/// Why a model cannot be looked at.
+#[derive(Debug)]
+pub(super) enum NotListed {
+    /// There is none of this name.
+    Missing,
+    /// It cannot be read.
+    Unreadable(anyhow::Error),
+}
+
+/// One model, as it lies there now.
+pub(super) fn find(config: &ModelsConfig, name: &ModelName) -> Result<ModelSource, NotListed> {
+    let wanted = config.only.as_ref().is_none_or(|only| only == name.as_str());
+    let folder = config.repository.as_ref().map(|repository| repository.join(name.as_str()));
+    if let Some(source) = folder.filter(|folder| wanted && folder.is_dir()).and_then(|folder| model(&folder)) {
+        return Ok(source);
+    }
+    let file = config.files.iter().find(|file| wanted && name_of(file).is_some_and(|own| own == *name));
+    single_file(file.ok_or(NotListed::Missing)?).map_err(NotListed::Unreadable)
+}
+
+/// The names of all models that lie there now. Who only looks is told nothing of what is wrong with them.
+///
+/// # Errors
+/// When the repository cannot be read.
+pub(super) fn names(config: &ModelsConfig) -> anyhow::Result<Vec<ModelName>> {
+    let mut names: Vec<ModelName> = config.files.iter().filter_map(|file| name_of(file)).collect();
+    if let Some(repository) = &config.repository {
+        for entry in std::fs::read_dir(repository).context("the model repository cannot be read")? {
+            let folder = entry.context("the model repository cannot be read")?.path();
+            let is_model = folder.is_dir() && (folder.join("model.toml").exists() || !versions(&folder).is_empty());
+            let name =
+                folder.file_name().filter(|_| is_model).and_then(|name| ModelName::parse(&name.to_string_lossy()));
+            names.extend(name);
+        }
+    }
+    names.retain(|name| config.only.as_ref().is_none_or(|only| only == name.as_str()));
+    names.sort();
+    names.dedup();
+    Ok(names)
+}
+
+/// The name of a graph on its own.
+fn name_of(file: &Path) -> Option<ModelName> {
+    Some(ModelName::from_file_stem(&telling_name(&std::path::absolute(file).ok()?)))
+}
+
 /// A graph on its own: named after its file, version 1.
 fn single_file(path: &Path) -> anyhow::Result<ModelSource> {
     let unreadable = || format!("'{}' cannot be read", path.display());

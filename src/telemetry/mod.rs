@@ -8,6 +8,7 @@ pub mod metrics;
 mod otlp;
 pub mod record;
 pub mod recorder;
+pub mod statistics;
 pub mod threads;
 pub mod traces;
 

@@ -167,6 +167,11 @@ impl Record {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).timings.started
     }
 
+    /// The times so far.
+    pub fn timings(&self) -> Timings {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).timings
+    }
+
     /// Its place in a trace, if it is traced.
     pub fn span(&self) -> Option<Span> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).span

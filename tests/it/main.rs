@@ -73,3 +73,5 @@ mod text;
 mod traces;
 #[cfg(test)]
 mod transport;
+#[cfg(test)]
+mod v2;

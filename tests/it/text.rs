@@ -6,6 +6,7 @@
 mod build;
 mod faults;
 mod padding;
+mod tensors;
 
 use std::{collections::BTreeMap, path::PathBuf, sync::LazyLock};
 

@@ -19,7 +19,7 @@ use crate::{
     config::PredictConfig,
     error::{Error, Violation},
     model::{Input, ModelRef, Prediction},
-    predict::Predictions,
+    predict::{Asked, Predictions},
     telemetry::{labels::Stage, millis},
 };
 
@@ -129,7 +129,7 @@ pub(in crate::api) async fn predict(
         (None, None) => return Err(Error::malformed("", NOT_ONE, "send either 'text' or 'input'")),
     };
     let model = ModelRef { name: body.model, version: body.version };
-    let predictions = call.predict(model, vec![(pointer.into(), input)], pointer).await?;
+    let predictions = call.predict(model, Asked::Items(vec![(pointer.into(), input)]), pointer).await?;
     let context = call.context;
     answer(predictions, room, &Arc::clone(&context), move |predictions| {
         let one = predictions.predictions.first().ok_or_else(|| anyhow::anyhow!("there is no prediction"))?;
@@ -175,7 +175,7 @@ pub(in crate::api) async fn predict_batch(
     let items =
         inputs.into_iter().enumerate().map(|(index, input)| (format!("{kind}/{index}").into(), input)).collect();
     let model = ModelRef { name: body.model, version: body.version };
-    let predictions = call.predict(model, items, kind).await?;
+    let predictions = call.predict(model, Asked::Items(items), kind).await?;
     let context = call.context;
     answer(predictions, room, &Arc::clone(&context), move |predictions| {
         let items = &predictions.predictions;

@@ -105,6 +105,7 @@ impl TextEncoder {
     pub async fn encode(&self, items: Vec<Item>) -> Vec<Result<Item, Error>> {
         let mut encoded: Vec<Option<Result<Item, Error>>> = Vec::with_capacity(items.len());
         let mut texts = Vec::new();
+        let raw: Vec<bool> = items.iter().map(|item| item.raw).collect();
         for (position, item) in items.into_iter().enumerate() {
             encoded.push(match text_of(item) {
                 Ok(text) => {
@@ -118,7 +119,8 @@ impl TextEncoder {
         let mut done = slices.buffer_unordered(self.threads.available_permits().max(1));
         while let Some(items) = done.next().await {
             for (position, item) in items {
-                encoded[position] = Some(item);
+                let raw = raw[position];
+                encoded[position] = Some(item.map(|item| Item { whole: raw, raw, ..item }));
             }
         }
         encoded.into_iter().map(|item| item.unwrap_or_else(|| Err(lost()))).collect()
@@ -189,6 +191,6 @@ impl Encoder {
         };
         let length = tokens.ids().len();
         let tensors = self.slots.tensors(length, row).ok_or_else(lost)?;
-        Ok(Item { tensors, rows: 1, whole: false, length: Some(length) })
+        Ok(Item { tensors, rows: 1, whole: false, raw: false, length: Some(length) })
     }
 }

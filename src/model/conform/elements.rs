@@ -3,13 +3,14 @@
 use half::{bf16, f16};
 
 use crate::model::{
+    datatype::Datatype,
     nested::{Leaves, Number},
-    tensor::{Data, Datatype},
+    tensor::Data,
 };
 
 /// A leaf that is no value of the datatype.
 #[derive(Debug)]
-pub(super) struct Misfit {
+pub struct Misfit {
     /// Its position among the leaves.
     pub leaf: usize,
     /// What is wrong, as a stable word.
@@ -22,7 +23,7 @@ pub(super) struct Misfit {
 ///
 /// # Errors
 /// The first leaf that does not fit.
-pub(super) fn convert(leaves: Leaves, datatype: Datatype, missing: bool) -> Result<Data, Misfit> {
+pub fn convert(leaves: Leaves, datatype: Datatype, missing: bool) -> Result<Data, Misfit> {
     macro_rules! numbers {
         ($variant:ident, $from:expr) => {
             each(numbers_of(leaves), datatype, $from).map(Data::$variant)

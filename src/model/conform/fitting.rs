@@ -118,7 +118,7 @@ fn completed(given: &[usize], declared: &[Dim]) -> Option<Vec<usize>> {
 }
 
 /// What every text must be, wherever it comes from: not blank, not longer than `max_chars` characters.
-fn text_rule(text: &str, max_chars: usize) -> Result<(), (&'static str, String)> {
+pub(super) fn text_rule(text: &str, max_chars: usize) -> Result<(), (&'static str, String)> {
     if text.trim().is_empty() {
         return Err(("empty_text", "the text is empty or blank".to_owned()));
     }

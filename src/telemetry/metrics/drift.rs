@@ -90,7 +90,10 @@ impl DriftMetrics {
             past: VecDeque::from([(Instant::now(), nothing)]),
         };
         watched.tell(self, &Counts::default());
-        self.watched.lock().unwrap_or_else(PoisonError::into_inner).push(watched);
+        let mut all = self.watched.lock().unwrap_or_else(PoisonError::into_inner);
+        // Loaded anew.
+        all.retain(|other| (&*other.model, &*other.version) != (model, version));
+        all.push(watched);
     }
 
     /// Brings the gauges up to date. Called at least once per minute, it looks at an hour; else at somewhat more.

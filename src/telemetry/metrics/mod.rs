@@ -104,6 +104,21 @@ impl Metrics {
         self.models.observe();
     }
 
+    /// A version is not served any more.
+    pub fn model_unloaded(&self, model: &str, version: &str, digest: &str, provider: &str) {
+        self.models.unloaded([model, version, digest, provider]);
+    }
+
+    /// A version is served from other files than before.
+    pub fn model_replaced(&self, model: &str, version: &str, digest: &str, provider: &str) {
+        self.models.replaced([model, version, digest, provider]);
+    }
+
+    /// So many versions cannot be served now.
+    pub fn models_failed(&self, versions: usize) {
+        self.models.failed_now(versions);
+    }
+
     /// A version cannot be served.
     pub fn model_failed(&self) {
         self.models.failed();

@@ -16,6 +16,7 @@ use crate::{
     telemetry::{
         labels::{Attempt, Label, Release, Source},
         record::Served,
+        statistics::Statistics,
     },
 };
 
@@ -39,6 +40,7 @@ pub(super) struct ModelFamilies {
     load_seconds: GaugeVec,
     instances: IntGaugeVec,
     loads: SpreadVec<IntCounterVec>,
+    failed: IntGauge,
 }
 
 /// A version that is served from now on.
@@ -86,6 +88,8 @@ pub struct ModelMetrics {
     pub served: Arc<Served>,
     /// How requests ended.
     pub outcomes: Outcomes,
+    /// What they came to since the version was loaded.
+    pub statistics: Arc<Statistics>,
     nonfinite: Spread<IntCounter>,
     queue_depth: IntGauge,
     inference_latency: Spread<Histogram>,
@@ -160,6 +164,10 @@ impl ModelFamilies {
                 "Sessions of a version, each with an inference thread.",
                 &["model", "version"],
             )?,
+            failed: families.gauge(
+                "models_failed",
+                "Versions that are not served because they could not be loaded, and models with a broken manifest.",
+            )?,
             loads: families.counters("model_loads_total", "Versions that were loaded.", &["result"])?,
         };
         each::<Attempt>(|result| drop(new.loads.with_label_values(&[result])));
@@ -181,6 +189,7 @@ impl ModelFamilies {
         ModelMetrics {
             served: Arc::new(Served { model: model.into(), version: version.into() }),
             outcomes: self.outcomes(model, version),
+            statistics: Arc::default(),
             nonfinite: self.nonfinite.with_label_values(&[model, version]),
             queue_depth: self.queue_depth.with_label_values(&[model]),
             inference_latency: self.inference_latency.with_label_values(&[model, version, provider]),
@@ -204,6 +213,21 @@ impl ModelFamilies {
         self.info.with_label_values(&[model, version, digest, provider]).set(1);
         self.load_seconds.with_label_values(&[model, version]).set(load_time.as_secs_f64());
         self.instances.with_label_values(&[model, version]).set(i64::try_from(*instances).unwrap_or(i64::MAX));
+    }
+
+    pub(super) fn replaced(&self, labels: [&str; 4]) {
+        // What was never begun cannot be ended, and need not be.
+        let _ = self.info.remove_label_values(&labels);
+    }
+
+    pub(super) fn unloaded(&self, [model, version, digest, provider]: [&str; 4]) {
+        self.replaced([model, version, digest, provider]);
+        let _ = self.load_seconds.remove_label_values(&[model, version]);
+        let _ = self.instances.remove_label_values(&[model, version]);
+    }
+
+    pub(super) fn failed_now(&self, versions: usize) {
+        self.failed.set(i64::try_from(versions).unwrap_or(i64::MAX));
     }
 
     /// Watches how a version's answers differ from those where it was measured.
@@ -281,6 +305,7 @@ impl ModelMetrics {
     pub fn ran(&self, time: Duration, rows: usize) {
         self.inference_latency.here().observe(time.as_secs_f64());
         self.batch_size.here().observe(rows as f64);
+        self.statistics.ran(time, rows);
     }
 }
 

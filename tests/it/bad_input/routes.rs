@@ -49,7 +49,8 @@ async fn an_unknown_path_is_not_found_with_any_verb() {
     for path in [
         "/nowhere",
         "/v1",
-        "/v2/models/doubler/infer",
+        "/v20",
+        "/v3",
         "/v1/predict/",
         "/v1/Predict",
         "/v1/predict%2f",

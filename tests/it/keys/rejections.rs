@@ -130,8 +130,10 @@ async fn every_route_but_the_public_ones_wants_a_key_with_its_scope() {
             assert!(!denied || answer.body["detail"].as_str().unwrap().contains(scope.as_str()), "{}", answer.body);
         }
     }
+    let own = ["/", "/healthz", "/readyz"];
     let pages = ["/console", "/console/{file}", "/openapi.json", "/docs", "/redoc"];
-    assert_eq!(public, [&["/", "/healthz", "/readyz"], &pages[..]].concat());
+    let protocols = ["/v2", "/v2/", "/v2/health/live", "/v2/health/ready"];
+    assert_eq!(public, [&own[..], &pages, &protocols].concat());
     assert!(guarded >= 5, "only {guarded} routes are guarded");
     // What is not there is no secret.
     assert_eq!(app.get("/nowhere").await.0, 404);

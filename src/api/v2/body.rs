@@ -1,0 +1,91 @@
+//! The JSON of an inference request. Members that are unknown are ignored: clients of this protocol send some.
+
+use std::{fmt, marker::PhantomData};
+
+use serde::{
+    Deserialize, Deserializer,
+    de::{IgnoredAny, SeqAccess, Visitor},
+};
+
+use super::parameters::Parameters;
+use crate::model::{Datatype, nested::Nested};
+
+/// `POST /v2/models/{model}/infer`
+#[derive(Debug, Deserialize)]
+#[serde(expecting = "an object")]
+pub(super) struct InferBody {
+    /// Said back.
+    pub id: Option<String>,
+    #[serde(default)]
+    pub parameters: Parameters,
+    pub inputs: Tensors<InputBody>,
+    #[serde(default)]
+    pub outputs: Tensors<OutputBody>,
+}
+
+/// One of `inputs`.
+#[derive(Debug, Deserialize)]
+#[serde(expecting = "an object")]
+pub(super) struct InputBody {
+    pub name: String,
+    pub shape: Vec<i64>,
+    pub datatype: Datatype,
+    #[serde(default)]
+    pub parameters: Parameters,
+    /// Nested like the shape, or flat. None where it is in the binary part.
+    pub data: Option<Nested>,
+}
+
+/// One of `outputs`.
+#[derive(Debug, Deserialize)]
+#[serde(expecting = "an object")]
+pub(super) struct OutputBody {
+    pub name: String,
+    #[serde(default)]
+    pub parameters: Parameters,
+}
+
+/// A list of tensors, as far as it is worth its memory: no model has more, and the first of them already hold one that is
+/// unknown or stands twice.
+#[derive(Debug)]
+pub(super) struct Tensors<T>(pub Vec<T>);
+
+const MOST_TENSORS: usize = 4096;
+
+impl<T> Default for Tensors<T> {
+    fn default() -> Self {
+        Self(Vec::new())
+    }
+}
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Tensors<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct TensorsVisitor<T>(PhantomData<T>);
+
+        impl<'de, T: Deserialize<'de>> Visitor<'de> for TensorsVisitor<T> {
+            type Value = Tensors<T>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a list")
+            }
+
+            fn visit_unit<E>(self) -> Result<Tensors<T>, E> {
+                Ok(Tensors::default())
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Tensors<T>, A::Error> {
+                let mut tensors = Vec::new();
+                while tensors.len() < MOST_TENSORS {
+                    match list.next_element()? {
+                        Some(tensor) => tensors.push(tensor),
+                        None => return Ok(Tensors(tensors)),
+                    }
+                }
+                while list.next_element::<IgnoredAny>()?.is_some() {}
+                Ok(Tensors(tensors))
+            }
+        }
+
+        deserializer.deserialize_any(TensorsVisitor(PhantomData))
+    }
+}

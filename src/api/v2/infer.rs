@@ -1,0 +1,109 @@
+//! `POST /v2/models/{model}/infer`
+
+use std::time::Duration;
+
+use axum::{extract::Path, response::Response};
+
+use super::{
+    answer::{self, Form},
+    body::{InferBody, OutputBody},
+    division::Division,
+    received::Received,
+    refused::Refused,
+    tensors,
+};
+use crate::{
+    api::{
+        call::Call,
+        extract::{INLINE_BYTES, parse},
+    },
+    error::{Error, Violation},
+    model::{Datatype, ModelRef, Signature, conform::NamedTensor},
+    predict::Asked,
+    telemetry::labels::Stage,
+};
+
+/// Binary tensors of more bytes than this take longer to be copied than an async thread should be held.
+const INLINE_BINARY: usize = 1024 * 1024;
+
+/// `POST /v2/models/{model}/infer`
+pub(in crate::api) async fn infer(
+    Path(model): Path<String>,
+    call: Call,
+    received: Received,
+) -> Result<Response, Refused> {
+    let model = ModelRef { name: Some(model), version: None };
+    Ok(run(model, call, received).await?)
+}
+
+/// `POST /v2/models/{model}/versions/{version}/infer`
+pub(in crate::api) async fn infer_version(
+    Path((model, version)): Path<(String, String)>,
+    call: Call,
+    received: Received,
+) -> Result<Response, Refused> {
+    let model = ModelRef { name: Some(model), version: Some(version) };
+    Ok(run(model, call, received).await?)
+}
+
+/// What a request says, in nobody's protocol but the form of its answer.
+struct Wanted {
+    inputs: Vec<NamedTensor>,
+    timeout: Option<Duration>,
+    form: Form,
+}
+
+async fn run(model: ModelRef, mut call: Call, received: Received) -> Result<Response, Error> {
+    let loaded = call.resolve(&model)?;
+    let decoding = call.context.record.watch(Stage::Decode);
+    let Received { body, division, room } = received;
+    let small = match division {
+        Division::Json => body.len() <= INLINE_BYTES,
+        Division::Binary(json) => json <= INLINE_BYTES && body.len() <= INLINE_BINARY,
+        Division::Raw => body.len() <= INLINE_BINARY,
+    };
+    let interface = loaded.interface.clone();
+    let (wanted, room) = match small {
+        true => (read(&interface, division, &body)?, room),
+        // The room goes with the body: the work goes on when the caller has left.
+        false => {
+            let work = tokio::task::spawn_blocking(move || Ok((read(&interface, division, &body)?, room)));
+            work.await.map_err(Error::internal)??
+        }
+    };
+    drop(decoding);
+    let Wanted { inputs, timeout, form } = wanted;
+    form.check(&loaded.interface)?;
+    if let Some(timeout) = timeout {
+        call.end_within(timeout);
+    }
+    let asked = Asked::Tensors { inputs, outputs: form.names() };
+    let predictions = call.predict(model, asked, "/inputs").await?;
+    answer::write(predictions, form, room, &call.context).await
+}
+
+fn read(interface: &Signature, division: Division, body: &[u8]) -> Result<Wanted, Error> {
+    let (json, binary) = division.split(body)?;
+    if division == Division::Raw {
+        let inputs = vec![tensors::raw(interface, binary)?];
+        return Ok(Wanted { inputs, timeout: None, form: Form::all_binary() });
+    }
+    let InferBody { id, parameters, inputs, outputs } = parse(json)?;
+    let inputs = tensors::read(inputs.0, binary)?;
+    let all_binary = parameters.binary_data_output.unwrap_or_default();
+    let output = |(place, OutputBody { name, parameters }): (usize, OutputBody)| match parameters.unsupported {
+        Some(parameter) => {
+            let detail = format!("'{parameter}' is not supported here");
+            Err(Error::Invalid(vec![Violation::new(format!("/outputs/{place}"), "unsupported_parameter", detail)]))
+        }
+        None => Ok((name, parameters.binary_data.unwrap_or(all_binary))),
+    };
+    let outputs = outputs.0.into_iter().enumerate().map(output).collect::<Result<_, _>>()?;
+    let timeout = parameters.timeout.map(Duration::from_micros);
+    Ok(Wanted { inputs, timeout, form: Form { id, all_binary, outputs } })
+}
+
+/// Whether a datatype has a form in JSON that all readers agree on.
+pub(super) const fn in_json(datatype: Datatype) -> bool {
+    !matches!(datatype, Datatype::Fp16 | Datatype::Bf16)
+}

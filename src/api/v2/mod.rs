@@ -1,0 +1,64 @@
+//! The Open Inference Protocol (version 2) over REST, as Triton, KServe and others speak it. Its wire types live here and
+//! nowhere else.
+
+mod answer;
+mod body;
+mod config;
+mod division;
+mod infer;
+mod model;
+mod parameters;
+mod received;
+mod refused;
+mod repository;
+mod server;
+mod statistics;
+mod tensors;
+
+use axum::http::{HeaderValue, Request, header};
+
+use super::{
+    reject::PROBLEM,
+    routes::{Access, Route},
+};
+use crate::keys::Scope;
+
+/// The routes of this protocol.
+pub(super) fn routes() -> Vec<Route> {
+    const PREDICT: Access = Access::Key(Scope::Predict);
+    const ADMIN: Access = Access::Key(Scope::Admin);
+    vec![
+        Route::get("/v2", Access::Public, server::metadata),
+        Route::get("/v2/", Access::Public, server::metadata),
+        Route::get("/v2/health/live", Access::Public, server::live),
+        Route::get("/v2/health/ready", Access::Public, server::ready),
+        Route::get("/v2/models/{model}", PREDICT, model::metadata),
+        Route::get("/v2/models/{model}/versions/{version}", PREDICT, model::version_metadata),
+        Route::get("/v2/models/{model}/ready", PREDICT, model::ready),
+        Route::get("/v2/models/{model}/versions/{version}/ready", PREDICT, model::version_ready),
+        Route::post("/v2/models/{model}/infer", PREDICT, infer::infer),
+        Route::post("/v2/models/{model}/versions/{version}/infer", PREDICT, infer::infer_version),
+        Route::get("/v2/models/{model}/config", PREDICT, config::show),
+        Route::get("/v2/models/{model}/versions/{version}/config", PREDICT, config::show_version),
+        Route::get("/v2/models/stats", PREDICT, statistics::all),
+        Route::get("/v2/models/{model}/stats", PREDICT, statistics::model),
+        Route::get("/v2/models/{model}/versions/{version}/stats", PREDICT, statistics::version),
+        Route::post("/v2/repository/index", ADMIN, repository::index),
+        Route::post("/v2/repository/models/{model}/load", ADMIN, repository::load),
+        Route::post("/v2/repository/models/{model}/unload", ADMIN, repository::unload),
+    ]
+}
+
+/// The media type of a failure. Under this protocol's paths, clients look for the words of an error in what is called
+/// JSON and nothing else; who asks for a problem document gets one.
+pub(super) fn failures<B>(request: &Request<B>) -> &'static str {
+    let own = request.uri().path().strip_prefix("/v2").is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+    let asks = |value: &HeaderValue| value.to_str().is_ok_and(|text| text.contains(PROBLEM));
+    match own && !request.headers().get_all(header::ACCEPT).iter().any(asks) {
+        true => "application/json",
+        false => PROBLEM,
+    }
+}
+
+/// The parts of the protocol beyond its core that are answered.
+const EXTENSIONS: [&str; 4] = ["binary_tensor_data", "model_configuration", "model_repository", "statistics"];

@@ -1,0 +1,119 @@
+//! `GET /v2/models/{model}…`: what a model takes and gives, whether it is ready, and how it is configured.
+
+use std::sync::Arc;
+
+use axum::{
+    Json,
+    extract::{Path, State},
+    response::{IntoResponse, Response},
+};
+use serde::Serialize;
+use serde_json::{Map, json};
+
+use crate::{
+    api::{auth::Caller, call::Call, reject::Failure, state::ApiState},
+    error::Error,
+    model::{Datatype, Dim, ModelRef, Provider, TensorSpec},
+    registry::Loaded,
+};
+
+/// `GET /v2/models/{model}`
+#[derive(Debug, Serialize)]
+pub(in crate::api) struct ModelMetadata {
+    name: String,
+    versions: Vec<String>,
+    platform: &'static str,
+    inputs: Vec<TensorMetadata>,
+    outputs: Vec<TensorMetadata>,
+}
+
+/// One input or output, batch dimension included; -1 is dynamic.
+#[derive(Debug, Serialize)]
+struct TensorMetadata {
+    name: String,
+    datatype: Datatype,
+    shape: Vec<i64>,
+}
+
+/// `GET /v2/models/{model}/ready`
+#[derive(Debug, Serialize)]
+pub(in crate::api) struct ModelReady {
+    name: String,
+    ready: bool,
+}
+
+/// `GET /v2/models/{model}`
+pub(in crate::api) async fn metadata(
+    State(state): State<ApiState>,
+    call: Call,
+    Path(model): Path<String>,
+) -> Result<Json<ModelMetadata>, Error> {
+    describe(&state, &call, ModelRef { name: Some(model), version: None })
+}
+
+/// `GET /v2/models/{model}/versions/{version}`
+pub(in crate::api) async fn version_metadata(
+    State(state): State<ApiState>,
+    call: Call,
+    Path((model, version)): Path<(String, String)>,
+) -> Result<Json<ModelMetadata>, Error> {
+    describe(&state, &call, ModelRef { name: Some(model), version: Some(version) })
+}
+
+fn describe(state: &ApiState, call: &Call, model: ModelRef) -> Result<Json<ModelMetadata>, Error> {
+    let loaded = call.find(&model)?;
+    let id = loaded.model.id();
+    let snapshot = state.registry.snapshot();
+    let versions = snapshot.models.get(&id.name).into_iter().flat_map(|entry| entry.versions.keys());
+    let tensor = |spec: &TensorSpec| TensorMetadata {
+        name: spec.name.to_string(),
+        datatype: spec.datatype,
+        shape: spec.shape.iter().map(Dim::as_i64).collect(),
+    };
+    Ok(Json(ModelMetadata {
+        name: id.name.to_string(),
+        versions: versions.map(ToString::to_string).collect(),
+        platform: platform(&loaded),
+        inputs: loaded.interface.inputs.iter().map(tensor).collect(),
+        outputs: loaded.interface.outputs.iter().map(tensor).collect(),
+    }))
+}
+
+/// What computes a model, in the protocol's words.
+pub(super) fn platform(loaded: &Loaded) -> &'static str {
+    match loaded.manifest.provider {
+        Provider::Onnxruntime => "onnx_onnxv1",
+        Provider::Stub => "glassbox_stub",
+    }
+}
+
+/// `GET /v2/models/{model}/ready`
+pub(in crate::api) async fn ready(
+    State(state): State<ApiState>,
+    caller: Caller,
+    Path(model): Path<String>,
+) -> Result<Response, Error> {
+    is_ready(&state, &caller, ModelRef { name: Some(model), version: None })
+}
+
+/// `GET /v2/models/{model}/versions/{version}/ready`
+pub(in crate::api) async fn version_ready(
+    State(state): State<ApiState>,
+    caller: Caller,
+    Path((model, version)): Path<(String, String)>,
+) -> Result<Response, Error> {
+    is_ready(&state, &caller, ModelRef { name: Some(model), version: Some(version) })
+}
+
+fn is_ready(state: &ApiState, caller: &Caller, model: ModelRef) -> Result<Response, Error> {
+    caller.check_model(state, model.name.as_deref())?;
+    match state.registry.resolve(&model) {
+        Ok(loaded) => Ok(Json(ModelReady { name: loaded.model.id().name.to_string(), ready: true }).into_response()),
+        Err(error @ Error::ModelNotReady { .. }) => {
+            let name = json!(model.name);
+            let members = Map::from_iter([("name".to_owned(), name), ("ready".to_owned(), json!(false))]);
+            Ok(Failure { error: Arc::new(error), members, status: None }.into_response())
+        }
+        Err(error) => Err(error),
+    }
+}

@@ -1,0 +1,115 @@
+//! `POST /v2/repository/…`: which models there are, and which of them are served.
+
+use axum::{
+    Json,
+    extract::{Path, State},
+};
+use serde::{Deserialize, Serialize};
+
+use super::{parameters::Parameters, received::Received, refused::Refused};
+use crate::{
+    api::{auth::Caller, extract::parse, state::ApiState},
+    error::{Error, Violation},
+    registry::{ModelEntry, State as VersionState},
+};
+
+/// What is asked for; all of it is optional, and so is the body.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, expecting = "an object")]
+struct RepositoryBody {
+    /// Only what is ready.
+    ready: bool,
+    parameters: Parameters,
+}
+
+/// One version; or a model that has none, whose version is empty.
+#[derive(Debug, Serialize)]
+pub(in crate::api) struct IndexEntry {
+    name: String,
+    version: String,
+    state: &'static str,
+    reason: String,
+}
+
+/// `POST /v2/repository/index`: every version of every model that lies in the repository, served or not.
+pub(in crate::api) async fn index(
+    State(state): State<ApiState>,
+    caller: Caller,
+    received: Received,
+) -> Result<Json<Vec<IndexEntry>>, Refused> {
+    let only_ready = body(&received)?.ready;
+    let unknown = state.registry.unknown().await.map_err(Error::internal)?;
+    let snapshot = state.registry.snapshot();
+    let mut entries: Vec<IndexEntry> =
+        snapshot.models.iter().flat_map(|(name, entry)| of_model(name.as_str(), entry)).collect();
+    let unknown = unknown.into_iter().map(|name| IndexEntry {
+        name: name.to_string(),
+        version: String::new(),
+        state: UNAVAILABLE,
+        reason: "it has come into the repository since the start; it can be loaded".to_owned(),
+    });
+    entries.extend(unknown);
+    entries.retain(|entry| caller.may_use(&entry.name) && (!only_ready || entry.state == READY));
+    Ok(Json(entries))
+}
+
+const READY: &str = "READY";
+const UNAVAILABLE: &str = "UNAVAILABLE";
+
+fn of_model(name: &str, entry: &ModelEntry) -> Vec<IndexEntry> {
+    let line = |version: String, state, reason: &str| IndexEntry {
+        name: name.to_owned(),
+        version,
+        state,
+        reason: reason.to_owned(),
+    };
+    let fault = entry.fault.iter().map(|fault| line(String::new(), UNAVAILABLE, fault));
+    let versions = entry.versions.iter().map(|(version, state)| {
+        let (state, reason) = match state {
+            VersionState::Ready(_) => (READY, ""),
+            VersionState::Loading => ("LOADING", ""),
+            VersionState::Failed(reason) | VersionState::NotBuilt(reason) => (UNAVAILABLE, &**reason),
+            VersionState::Unloaded => (UNAVAILABLE, "unloaded"),
+        };
+        line(version.to_string(), state, reason)
+    });
+    fault.chain(versions).collect()
+}
+
+/// `POST /v2/repository/models/{model}/load`: reads the model anew, and serves it in place of what is served of it.
+pub(in crate::api) async fn load(
+    State(state): State<ApiState>,
+    caller: Caller,
+    Path(model): Path<String>,
+    received: Received,
+) -> Result<Json<serde_json::Value>, Refused> {
+    caller.check_model(&state, Some(&model))?;
+    body(&received)?;
+    state.registry.reload(&state.loader, &state.lifecycle, &model).await?;
+    Ok(Json(serde_json::Value::Object(serde_json::Map::new())))
+}
+
+/// `POST /v2/repository/models/{model}/unload`: serves it no more, once what goes on has ended.
+pub(in crate::api) async fn unload(
+    State(state): State<ApiState>,
+    caller: Caller,
+    Path(model): Path<String>,
+    received: Received,
+) -> Result<Json<serde_json::Value>, Refused> {
+    caller.check_model(&state, Some(&model))?;
+    body(&received)?;
+    state.registry.unload(&state.loader, &model).await?;
+    Ok(Json(serde_json::Value::Object(serde_json::Map::new())))
+}
+
+fn body(received: &Received) -> Result<RepositoryBody, Error> {
+    let body = received.body.trim_ascii();
+    let body: RepositoryBody = if body.is_empty() { RepositoryBody::default() } else { parse(body)? };
+    match body.parameters.unsupported {
+        None => Ok(body),
+        Some(name) => {
+            let detail = format!("'{name}' is not supported: a model is loaded as it lies in the repository");
+            Err(Error::Invalid(vec![Violation::new("/parameters", "unsupported_parameter", detail)]))
+        }
+    }
+}

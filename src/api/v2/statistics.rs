@@ -1,0 +1,137 @@
+//! `GET /v2/models…/stats`: what the requests of each version came to since it was loaded.
+
+use axum::{
+    Json,
+    extract::{Path, State},
+};
+use serde::Serialize;
+
+use crate::{
+    api::{auth::Caller, call::Call, state::ApiState},
+    error::Error,
+    model::ModelRef,
+    registry::{Loaded, State as VersionState},
+    telemetry::statistics::{Tally, Totals},
+};
+
+/// `GET /v2/models/stats`
+#[derive(Debug, Serialize)]
+pub(in crate::api) struct AllStatistics {
+    model_stats: Vec<ModelStatistics>,
+}
+
+#[derive(Debug, Serialize)]
+struct ModelStatistics {
+    name: String,
+    version: String,
+    /// Milliseconds since 1970.
+    last_inference: u64,
+    inference_count: u64,
+    execution_count: u64,
+    inference_stats: InferenceStatistics,
+    /// Of models that answer several times, which none does here.
+    response_stats: serde_json::Map<String, serde_json::Value>,
+    batch_stats: Vec<BatchStatistics>,
+    memory_usage: [(); 0],
+}
+
+#[derive(Debug, Serialize)]
+struct InferenceStatistics {
+    success: Duration,
+    fail: Duration,
+    queue: Duration,
+    compute_input: Duration,
+    compute_infer: Duration,
+    compute_output: Duration,
+    cache_hit: Duration,
+    cache_miss: Duration,
+}
+
+/// Of runs with so many rows. Inputs and outputs are made for requests and not for runs: their times are above.
+#[derive(Debug, Serialize)]
+struct BatchStatistics {
+    batch_size: usize,
+    compute_input: Duration,
+    compute_infer: Duration,
+    compute_output: Duration,
+}
+
+/// How often, and for how many nanoseconds altogether.
+#[derive(Debug, Clone, Copy, Serialize)]
+struct Duration {
+    count: u64,
+    ns: u64,
+}
+
+/// `GET /v2/models/stats`: of all versions that the caller may use.
+pub(in crate::api) async fn all(State(state): State<ApiState>, caller: Caller) -> Json<AllStatistics> {
+    let snapshot = state.registry.snapshot();
+    let entries = snapshot.models.iter().filter(|(name, _)| caller.may_use(name.as_str()));
+    let versions = entries.flat_map(|(_, entry)| entry.versions.values());
+    Json(AllStatistics { model_stats: versions.filter_map(of_state).collect() })
+}
+
+/// `GET /v2/models/{model}/stats`: of all its versions.
+pub(in crate::api) async fn model(
+    State(state): State<ApiState>,
+    call: Call,
+    Path(model): Path<String>,
+) -> Result<Json<AllStatistics>, Error> {
+    let found = call.find(&ModelRef { name: Some(model), version: None })?;
+    let snapshot = state.registry.snapshot();
+    let versions = snapshot.models.get(&found.model.id().name).into_iter().flat_map(|entry| entry.versions.values());
+    Ok(Json(AllStatistics { model_stats: versions.filter_map(of_state).collect() }))
+}
+
+/// `GET /v2/models/{model}/versions/{version}/stats`
+pub(in crate::api) async fn version(
+    call: Call,
+    Path((model, version)): Path<(String, String)>,
+) -> Result<Json<AllStatistics>, Error> {
+    let found = call.find(&ModelRef { name: Some(model), version: Some(version) })?;
+    Ok(Json(AllStatistics { model_stats: vec![of(&found)] }))
+}
+
+fn of_state(state: &VersionState) -> Option<ModelStatistics> {
+    match state {
+        VersionState::Ready(loaded) => Some(of(loaded)),
+        _ => None,
+    }
+}
+
+fn of(loaded: &Loaded) -> ModelStatistics {
+    let totals = loaded.metrics.statistics.totals();
+    let Totals { success, fail, queue, compute: [input, infer, output], cache_hit, cache_miss, .. } = totals;
+    let batch = |(batch_size, infer): (&usize, &Tally)| BatchStatistics {
+        batch_size: *batch_size,
+        compute_input: Duration { count: infer.count, ns: 0 },
+        compute_infer: (*infer).into(),
+        compute_output: Duration { count: infer.count, ns: 0 },
+    };
+    ModelStatistics {
+        name: loaded.model.id().name.to_string(),
+        version: loaded.model.id().version.to_string(),
+        last_inference: totals.last_inference_ms,
+        inference_count: totals.inferences,
+        execution_count: totals.executions,
+        inference_stats: InferenceStatistics {
+            success: success.into(),
+            fail: fail.into(),
+            queue: queue.into(),
+            compute_input: input.into(),
+            compute_infer: infer.into(),
+            compute_output: output.into(),
+            cache_hit: cache_hit.into(),
+            cache_miss: cache_miss.into(),
+        },
+        response_stats: serde_json::Map::new(),
+        batch_stats: totals.batches.iter().map(batch).collect(),
+        memory_usage: [],
+    }
+}
+
+impl From<Tally> for Duration {
+    fn from(Tally { count, ns }: Tally) -> Self {
+        Self { count, ns }
+    }
+}
