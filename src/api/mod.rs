@@ -16,6 +16,8 @@ mod layers;
 mod leftover;
 mod metrics;
 mod openapi;
+
+mod openai;
 mod page;
 mod rate_limit;
 mod reject;
@@ -50,6 +52,7 @@ pub fn routes(metrics: Option<Access>) -> Vec<Route> {
         Route::get("/redoc", Public, docs::redoc),
         Route::post("/v1/predict", Key(Scope::Predict), v1::predict::predict),
         Route::post("/v1/predict_batch", Key(Scope::Predict), v1::predict::predict_batch),
+        Route::post("/v1/embeddings", Key(Scope::Predict), openai::embeddings),
         Route::get("/v1/models", Key(Scope::Predict), v1::models::list),
         Route::get("/v1/models/{model}", Key(Scope::Predict), v1::models::model),
         Route::get("/v1/models/{model}/versions/{version}", Key(Scope::Predict), v1::models::version),

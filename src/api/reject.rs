@@ -176,8 +176,8 @@ impl<'a> Problem<'a> {
 }
 
 /// What a caller would read of `error`.
-pub(super) fn example(error: &Error) -> Value {
-    let failure = Failure { error: Arc::new(error.clone()), members: Map::new(), status: None };
+pub(super) fn example(error: &Error, status: StatusCode) -> Value {
+    let failure = Failure { error: Arc::new(error.clone()), members: Map::new(), status: Some(status) };
     json!(Problem::of(&failure, &error.to_string(), "0193e2a4-6f6b-7cc2-8f55-0d7a5b9c1f11"))
 }
 

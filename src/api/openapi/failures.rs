@@ -5,11 +5,12 @@ use std::{
     time::Duration,
 };
 
+use axum::http::StatusCode;
 use serde_json::{Map, Value, json};
 
 use super::headers;
 use crate::{
-    api::{Route, reject},
+    api::{Route, reject, v2},
     error::{Error, Violation},
 };
 
@@ -29,6 +30,8 @@ impl Failures {
         takes_body: bool,
         takes_parameters: bool,
     ) -> Vec<(String, Value)> {
+        // In its path or in its body.
+        let names_a_model = takes_body && !v2::is_own(route.path);
         let mut errors = vec![malformed(takes_body), internal(), Error::DeadlineExceeded];
         if guarded {
             errors.extend([Error::Unauthenticated, denied(), limited()]);
@@ -36,26 +39,30 @@ impl Failures {
         if takes_body {
             errors.extend(of_bodies());
         }
-        if takes_body || route.path.contains("{model}") {
+        if names_a_model || route.path.contains("{model}") {
             errors.push(Error::ModelNotFound { model: "unknown".to_owned(), version: None });
         } else if takes_parameters && route.path.contains('{') {
             errors.push(Error::NotFound);
         }
-        if route.path == "/readyz" {
+        if ["/readyz", "/v2/health/ready"].contains(&route.path) {
             errors.extend([not_ready(), Error::Draining]);
         }
-        let mut by_status: BTreeMap<u16, Vec<Error>> = BTreeMap::new();
+        let protocol = Protocol::of(route);
+        let mut by_status: BTreeMap<StatusCode, Vec<Error>> = BTreeMap::new();
         for error in errors {
-            by_status.entry(reject::status(error.code()).as_u16()).or_default().push(error);
+            by_status.entry(protocol.status(&error)).or_default().push(error);
         }
-        by_status.into_iter().map(|(status, errors)| (status.to_string(), self.reference(status, &errors))).collect()
+        let answers = by_status.into_iter();
+        answers
+            .map(|(status, errors)| (status.as_str().to_owned(), self.reference(protocol, status, &errors)))
+            .collect()
     }
 
-    fn reference(&mut self, status: u16, errors: &[Error]) -> Value {
+    fn reference(&mut self, protocol: Protocol, status: StatusCode, errors: &[Error]) -> Value {
         let codes: Vec<&str> = errors.iter().map(|error| error.code().as_str()).collect();
-        self.codes.extend(errors.iter().map(|error| error.code().as_str()));
-        let name = codes.join("-or-");
-        self.components.entry(name.clone()).or_insert_with(|| response(status, errors));
+        self.codes.extend(&codes);
+        let name = format!("{}{}", protocol.prefix(), codes.join("-or-"));
+        self.components.entry(name.clone()).or_insert_with(|| response(protocol, status, errors));
         json!({"$ref": format!("#/components/responses/{name}")})
     }
 
@@ -70,23 +77,58 @@ impl Failures {
     }
 }
 
+/// The protocols of the routes, which tell failures differently.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Protocol {
+    Own,
+    OpenInference,
+}
+
+impl Protocol {
+    fn of(route: &Route) -> Self {
+        if v2::is_own(route.path) { Self::OpenInference } else { Self::Own }
+    }
+
+    fn status(self, error: &Error) -> StatusCode {
+        match self {
+            Self::OpenInference => v2::status(error.code()),
+            Self::Own => reject::status(error.code()),
+        }
+    }
+
+    const fn prefix(self) -> &'static str {
+        match self {
+            Self::Own => "",
+            Self::OpenInference => "v2-",
+        }
+    }
+
+    /// The first is what callers get who ask for none.
+    const fn media_types(self) -> &'static [&'static str] {
+        match self {
+            Self::Own => &[reject::PROBLEM],
+            Self::OpenInference => &["application/json", reject::PROBLEM],
+        }
+    }
+}
+
 /// One answer with an example for each of its failures.
-fn response(status: u16, errors: &[Error]) -> Value {
-    let names: &[&str] = match status {
+fn response(protocol: Protocol, status: StatusCode, errors: &[Error]) -> Value {
+    let names: &[&str] = match status.as_u16() {
         // How long a key was looked at would tell why it was refused.
         401 => &["X-Request-Id", "WWW-Authenticate"],
         429 | 503 => &["X-Request-Id", "Server-Timing", "Retry-After"],
         _ => &["X-Request-Id", "Server-Timing"],
     };
-    let example = |error: &Error| (error.code().as_str().to_owned(), json!({"value": reject::example(error)}));
+    let example = |error: &Error| (error.code().as_str().to_owned(), json!({"value": reject::example(error, status)}));
     let examples: Map<_, _> = errors.iter().map(example).collect();
+    let body = json!({"schema": {"$ref": "#/components/schemas/Problem"}, "examples": examples});
+    let content: Map<_, _> = protocol.media_types().iter().map(|kind| ((*kind).to_owned(), body.clone())).collect();
     let titles: Vec<&str> = errors.iter().map(|error| reject::title(error.code())).collect();
     json!({
         "description": titles.join(", or: "),
         "headers": headers::references(names),
-        "content": {
-            "application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}, "examples": examples},
-        },
+        "content": content,
     })
 }
 

@@ -58,6 +58,45 @@ pub(in crate::api) struct MultiLabel {
     probabilities: BTreeMap<String, Option<f64>>,
 }
 
+/// One text, or a list of texts.
+#[derive(Serialize, ToSchema)]
+#[serde(untagged)]
+#[expect(dead_code, reason = "only described")]
+pub(in crate::api) enum Texts {
+    One(String),
+    Several(Vec<String>),
+}
+
+/// A list of numbers, or the same as FP32, little-endian, in Base64.
+#[derive(Serialize, ToSchema)]
+#[serde(untagged)]
+#[expect(dead_code, reason = "only described")]
+pub(in crate::api) enum Vector {
+    Numbers(Vec<f32>),
+    Base64(String),
+}
+
+/// The datatypes of the Open Inference Protocol.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "UPPERCASE")]
+#[expect(dead_code, reason = "only described")]
+pub(in crate::api) enum Datatype {
+    Bool,
+    Uint8,
+    Uint16,
+    Uint32,
+    Uint64,
+    Int8,
+    Int16,
+    Int32,
+    Int64,
+    Fp16,
+    Bf16,
+    Fp32,
+    Fp64,
+    Bytes,
+}
+
 /// Adds what derives cannot say.
 pub(super) fn complete(schemas: &mut Value, codes: &[&str]) {
     schemas["PredictBody"]["not"] = not_exactly_one("text", "input");

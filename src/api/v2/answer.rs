@@ -5,10 +5,11 @@ use axum::{
     response::Response,
 };
 use serde::{Serialize, Serializer, ser::SerializeSeq};
+use utoipa::ToSchema;
 
 use super::{division::JSON_LENGTH, infer::in_json};
 use crate::{
-    api::{cache_headers, context::Context, room::Room},
+    api::{cache_headers, context::Context, openapi::schemas, room::Room},
     error::{Error, Violation},
     model::{Data, Datatype, Signature, binary},
     predict::{OutputTensor, Predictions},
@@ -69,8 +70,10 @@ impl Form {
     }
 }
 
-#[derive(Debug, Serialize)]
-struct InferAnswer<'a> {
+/// The outputs.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = InferAnswer)]
+pub(in crate::api) struct InferAnswer<'a> {
     model_name: &'a str,
     model_version: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -78,18 +81,22 @@ struct InferAnswer<'a> {
     outputs: Vec<OutputAnswer<'a>>,
 }
 
-#[derive(Debug, Serialize)]
+/// One output.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = InferOutput)]
 struct OutputAnswer<'a> {
     name: &'a str,
+    #[schema(value_type = schemas::Datatype)]
     datatype: Datatype,
     shape: &'a [usize],
     #[serde(skip_serializing_if = "Option::is_none")]
     parameters: Option<Binary>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Vec<Value>>)]
     data: Option<Flat<'a>>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 struct Binary {
     binary_data_size: usize,
 }

@@ -6,42 +6,53 @@ use serde::{
     Deserialize, Deserializer,
     de::{IgnoredAny, SeqAccess, Visitor},
 };
+use utoipa::ToSchema;
 
 use super::parameters::Parameters;
-use crate::model::{Datatype, nested::Nested};
+use crate::{
+    api::openapi::schemas,
+    model::{Datatype, nested::Nested},
+};
 
 /// `POST /v2/models/{model}/infer`
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(expecting = "an object")]
-pub(super) struct InferBody {
+pub(in crate::api) struct InferBody {
     /// Said back.
     pub id: Option<String>,
     #[serde(default)]
+    #[schema(value_type = BTreeMap<String, Value>)]
     pub parameters: Parameters,
+    #[schema(value_type = Vec<InputBody>)]
     pub inputs: Tensors<InputBody>,
     #[serde(default)]
+    #[schema(value_type = Vec<OutputBody>)]
     pub outputs: Tensors<OutputBody>,
 }
 
 /// One of `inputs`.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(expecting = "an object")]
 pub(super) struct InputBody {
     pub name: String,
     pub shape: Vec<i64>,
+    #[schema(value_type = schemas::Datatype)]
     pub datatype: Datatype,
     #[serde(default)]
+    #[schema(value_type = BTreeMap<String, Value>)]
     pub parameters: Parameters,
     /// Nested like the shape, or flat. None where it is in the binary part.
+    #[schema(value_type = Option<Vec<Value>>)]
     pub data: Option<Nested>,
 }
 
 /// One of `outputs`.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(expecting = "an object")]
 pub(super) struct OutputBody {
     pub name: String,
     #[serde(default)]
+    #[schema(value_type = BTreeMap<String, Value>)]
     pub parameters: Parameters,
 }
 

@@ -2,6 +2,7 @@
 
 use axum::{Json, extract::Path};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::model::platform;
 use crate::{
@@ -12,7 +13,7 @@ use crate::{
 };
 
 /// `GET /v2/models/{model}/config`
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub(in crate::api) struct ModelConfig {
     name: String,
     platform: &'static str,
@@ -29,7 +30,7 @@ pub(in crate::api) struct ModelConfig {
 }
 
 /// Without the batch dimension, where there is one; -1 is dynamic.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 struct TensorConfig {
     name: String,
     data_type: &'static str,
@@ -39,33 +40,49 @@ struct TensorConfig {
     reshape: Option<Reshape>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 struct Reshape {
     shape: [i64; 0],
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 struct DynamicBatching {
     max_queue_delay_microseconds: u64,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 struct InstanceGroup {
     count: usize,
     kind: &'static str,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 struct Switch {
     enable: bool,
 }
 
-/// `GET /v2/models/{model}/config`
+/// A model's settings, in Triton's words
+#[utoipa::path(
+    get,
+    path = "/v2/models/{model}/config",
+    operation_id = "model_config",
+    tag = "open inference protocol",
+    params(("model" = String, Path, description = "The model's name", example = "doubler")),
+    responses((status = 200, description = "OK", body = ModelConfig))
+)]
 pub(in crate::api) async fn show(call: Call, Path(model): Path<String>) -> Result<Json<ModelConfig>, Error> {
     describe(&call, &ModelRef { name: Some(model), version: None })
 }
 
-/// `GET /v2/models/{model}/versions/{version}/config`
+/// A version's settings, in Triton's words
+#[utoipa::path(
+    get,
+    path = "/v2/models/{model}/versions/{version}/config",
+    operation_id = "model_version_config",
+    tag = "open inference protocol",
+    params(("model" = String, Path, description = "The model's name", example = "doubler"), ("version" = String, Path, description = "The version's name", example = "1")),
+    responses((status = 200, description = "OK", body = ModelConfig))
+)]
 pub(in crate::api) async fn show_version(
     call: Call,
     Path((model, version)): Path<(String, String)>,

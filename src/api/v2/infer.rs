@@ -5,7 +5,7 @@ use std::time::Duration;
 use axum::{extract::Path, response::Response};
 
 use super::{
-    answer::{self, Form},
+    answer::{self, Form, InferAnswer},
     body::{InferBody, OutputBody},
     division::Division,
     received::Received,
@@ -26,7 +26,16 @@ use crate::{
 /// Binary tensors of more bytes than this take longer to be copied than an async thread should be held.
 const INLINE_BINARY: usize = 1024 * 1024;
 
-/// `POST /v2/models/{model}/infer`
+/// Run a model on tensors
+#[utoipa::path(
+    post,
+    path = "/v2/models/{model}/infer",
+    operation_id = "model_infer",
+    tag = "open inference protocol",
+    params(("model" = String, Path, description = "The model's name", example = "doubler")),
+    request_body(content((InferBody = "application/json"), (Vec<u8> = "application/octet-stream"))),
+    responses((status = 200, description = "The outputs", content((InferAnswer = "application/json"), (Vec<u8> = "application/octet-stream"))))
+)]
 pub(in crate::api) async fn infer(
     Path(model): Path<String>,
     call: Call,
@@ -36,7 +45,16 @@ pub(in crate::api) async fn infer(
     Ok(run(model, call, received).await?)
 }
 
-/// `POST /v2/models/{model}/versions/{version}/infer`
+/// Run a version on tensors
+#[utoipa::path(
+    post,
+    path = "/v2/models/{model}/versions/{version}/infer",
+    operation_id = "model_version_infer",
+    tag = "open inference protocol",
+    params(("model" = String, Path, description = "The model's name", example = "doubler"), ("version" = String, Path, description = "The version's name", example = "1")),
+    request_body(content((InferBody = "application/json"), (Vec<u8> = "application/octet-stream"))),
+    responses((status = 200, description = "The outputs", content((InferAnswer = "application/json"), (Vec<u8> = "application/octet-stream"))))
+)]
 pub(in crate::api) async fn infer_version(
     Path((model, version)): Path<(String, String)>,
     call: Call,

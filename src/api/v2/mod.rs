@@ -3,18 +3,20 @@
 
 mod answer;
 mod body;
-mod config;
+pub(super) mod config;
 mod division;
-mod infer;
-mod model;
+pub(super) mod infer;
+pub(super) mod model;
 mod parameters;
 mod received;
 mod refused;
-mod repository;
-mod server;
-mod statistics;
+pub(super) mod repository;
+pub(super) mod server;
+pub(super) mod settings;
+pub(super) mod statistics;
 mod tensors;
 
+pub(super) use self::refused::status;
 use axum::http::{HeaderValue, Request, header};
 
 use super::{
@@ -46,19 +48,29 @@ pub(super) fn routes() -> Vec<Route> {
         Route::post("/v2/repository/index", ADMIN, repository::index),
         Route::post("/v2/repository/models/{model}/load", ADMIN, repository::load),
         Route::post("/v2/repository/models/{model}/unload", ADMIN, repository::unload),
+        Route::get("/v2/logging", ADMIN, settings::logging),
+        Route::post("/v2/logging", ADMIN, settings::set_logging),
+        Route::get("/v2/trace/setting", ADMIN, settings::trace),
+        Route::post("/v2/trace/setting", ADMIN, settings::set_trace),
+        Route::get("/v2/models/{model}/trace/setting", ADMIN, settings::model_trace),
+        Route::post("/v2/models/{model}/trace/setting", ADMIN, settings::set_model_trace),
     ]
 }
 
 /// The media type of a failure. Under this protocol's paths, clients look for the words of an error in what is called
 /// JSON and nothing else; who asks for a problem document gets one.
 pub(super) fn failures<B>(request: &Request<B>) -> &'static str {
-    let own = request.uri().path().strip_prefix("/v2").is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
     let asks = |value: &HeaderValue| value.to_str().is_ok_and(|text| text.contains(PROBLEM));
-    match own && !request.headers().get_all(header::ACCEPT).iter().any(asks) {
+    match is_own(request.uri().path()) && !request.headers().get_all(header::ACCEPT).iter().any(asks) {
         true => "application/json",
         false => PROBLEM,
     }
 }
 
+/// Whether a path is one of this protocol's.
+pub(super) fn is_own(path: &str) -> bool {
+    path.strip_prefix("/v2").is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
 /// The parts of the protocol beyond its core that are answered.
-const EXTENSIONS: [&str; 4] = ["binary_tensor_data", "model_configuration", "model_repository", "statistics"];
+const EXTENSIONS: [&str; 5] = ["binary_tensor_data", "model_configuration", "model_repository", "statistics", "trace"];

@@ -9,16 +9,17 @@ use axum::{
 };
 use serde::Serialize;
 use serde_json::{Map, json};
+use utoipa::ToSchema;
 
 use crate::{
-    api::{auth::Caller, call::Call, reject::Failure, state::ApiState},
+    api::{auth::Caller, call::Call, openapi::schemas, reject::Failure, state::ApiState},
     error::Error,
     model::{Datatype, Dim, ModelRef, Provider, TensorSpec},
     registry::Loaded,
 };
 
 /// `GET /v2/models/{model}`
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub(in crate::api) struct ModelMetadata {
     name: String,
     versions: Vec<String>,
@@ -28,21 +29,30 @@ pub(in crate::api) struct ModelMetadata {
 }
 
 /// One input or output, batch dimension included; -1 is dynamic.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 struct TensorMetadata {
     name: String,
+    #[schema(value_type = schemas::Datatype)]
     datatype: Datatype,
     shape: Vec<i64>,
 }
 
 /// `GET /v2/models/{model}/ready`
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub(in crate::api) struct ModelReady {
     name: String,
     ready: bool,
 }
 
-/// `GET /v2/models/{model}`
+/// What a model takes and gives
+#[utoipa::path(
+    get,
+    path = "/v2/models/{model}",
+    operation_id = "model_metadata",
+    tag = "open inference protocol",
+    params(("model" = String, Path, description = "The model's name", example = "doubler")),
+    responses((status = 200, description = "OK", body = ModelMetadata))
+)]
 pub(in crate::api) async fn metadata(
     State(state): State<ApiState>,
     call: Call,
@@ -51,7 +61,15 @@ pub(in crate::api) async fn metadata(
     describe(&state, &call, ModelRef { name: Some(model), version: None })
 }
 
-/// `GET /v2/models/{model}/versions/{version}`
+/// What a version takes and gives
+#[utoipa::path(
+    get,
+    path = "/v2/models/{model}/versions/{version}",
+    operation_id = "model_version_metadata",
+    tag = "open inference protocol",
+    params(("model" = String, Path, description = "The model's name", example = "doubler"), ("version" = String, Path, description = "The version's name", example = "1")),
+    responses((status = 200, description = "OK", body = ModelMetadata))
+)]
 pub(in crate::api) async fn version_metadata(
     State(state): State<ApiState>,
     call: Call,
@@ -87,7 +105,15 @@ pub(super) fn platform(loaded: &Loaded) -> &'static str {
     }
 }
 
-/// `GET /v2/models/{model}/ready`
+/// Whether a model is ready
+#[utoipa::path(
+    get,
+    path = "/v2/models/{model}/ready",
+    operation_id = "model_ready",
+    tag = "open inference protocol",
+    params(("model" = String, Path, description = "The model's name", example = "doubler")),
+    responses((status = 200, description = "OK", body = ModelReady))
+)]
 pub(in crate::api) async fn ready(
     State(state): State<ApiState>,
     caller: Caller,
@@ -96,7 +122,15 @@ pub(in crate::api) async fn ready(
     is_ready(&state, &caller, ModelRef { name: Some(model), version: None })
 }
 
-/// `GET /v2/models/{model}/versions/{version}/ready`
+/// Whether a version is ready
+#[utoipa::path(
+    get,
+    path = "/v2/models/{model}/versions/{version}/ready",
+    operation_id = "model_version_ready",
+    tag = "open inference protocol",
+    params(("model" = String, Path, description = "The model's name", example = "doubler"), ("version" = String, Path, description = "The version's name", example = "1")),
+    responses((status = 200, description = "OK", body = ModelReady))
+)]
 pub(in crate::api) async fn version_ready(
     State(state): State<ApiState>,
     caller: Caller,

@@ -24,7 +24,7 @@ use crate::{
 #[derive(Debug)]
 pub(in crate::api) struct Received {
     pub body: Vec<u8>,
-    pub division: Division,
+    pub(super) division: Division,
     pub room: Room,
 }
 

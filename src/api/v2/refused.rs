@@ -10,9 +10,14 @@ use axum::{
 use serde_json::Map;
 
 use crate::{
-    api::reject::Failure,
+    api::reject::{self, Failure},
     error::{Error, ErrorCode},
 };
+
+/// The status of each code under this protocol.
+pub(in crate::api) fn status(code: ErrorCode) -> StatusCode {
+    if code == ErrorCode::InvalidInput { StatusCode::BAD_REQUEST } else { reject::status(code) }
+}
 
 /// A failure of a handler of this protocol.
 #[derive(Debug)]
@@ -26,7 +31,7 @@ impl From<Error> for Refused {
 
 impl IntoResponse for Refused {
     fn into_response(self) -> Response {
-        let status = (self.0.code() == ErrorCode::InvalidInput).then_some(StatusCode::BAD_REQUEST);
-        Failure { error: Arc::new(self.0), members: Map::new(), status }.into_response()
+        let status = status(self.0.code());
+        Failure { error: Arc::new(self.0), members: Map::new(), status: Some(status) }.into_response()
     }
 }

@@ -5,6 +5,7 @@ use axum::{
     extract::{Path, State},
 };
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::{parameters::Parameters, received::Received, refused::Refused};
 use crate::{
@@ -14,16 +15,19 @@ use crate::{
 };
 
 /// What is asked for; all of it is optional, and so is the body.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default, expecting = "an object")]
-struct RepositoryBody {
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[serde(expecting = "an object")]
+pub(in crate::api) struct RepositoryBody {
     /// Only what is ready.
+    #[serde(default)]
     ready: bool,
+    #[serde(default)]
+    #[schema(value_type = BTreeMap<String, Value>)]
     parameters: Parameters,
 }
 
 /// One version; or a model that has none, whose version is empty.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub(in crate::api) struct IndexEntry {
     name: String,
     version: String,
@@ -31,7 +35,15 @@ pub(in crate::api) struct IndexEntry {
     reason: String,
 }
 
-/// `POST /v2/repository/index`: every version of every model that lies in the repository, served or not.
+/// Every version that lies in the repository, served or not
+#[utoipa::path(
+    post,
+    path = "/v2/repository/index",
+    operation_id = "repository_index",
+    tag = "open inference protocol",
+    request_body(content = Option<RepositoryBody>, content_type = "application/json"),
+    responses((status = 200, description = "OK", body = Vec<IndexEntry>))
+)]
 pub(in crate::api) async fn index(
     State(state): State<ApiState>,
     caller: Caller,
@@ -76,7 +88,16 @@ fn of_model(name: &str, entry: &ModelEntry) -> Vec<IndexEntry> {
     fault.chain(versions).collect()
 }
 
-/// `POST /v2/repository/models/{model}/load`: reads the model anew, and serves it in place of what is served of it.
+/// Read a model anew, and serve it in place of what is served of it
+#[utoipa::path(
+    post,
+    path = "/v2/repository/models/{model}/load",
+    operation_id = "repository_load",
+    tag = "open inference protocol",
+    params(("model" = String, Path, description = "The model's name", example = "doubler")),
+    request_body(content = Option<RepositoryBody>, content_type = "application/json"),
+    responses((status = 200, description = "OK", body = Object))
+)]
 pub(in crate::api) async fn load(
     State(state): State<ApiState>,
     caller: Caller,
@@ -89,7 +110,16 @@ pub(in crate::api) async fn load(
     Ok(Json(serde_json::Value::Object(serde_json::Map::new())))
 }
 
-/// `POST /v2/repository/models/{model}/unload`: serves it no more, once what goes on has ended.
+/// Serve a model no more
+#[utoipa::path(
+    post,
+    path = "/v2/repository/models/{model}/unload",
+    operation_id = "repository_unload",
+    tag = "open inference protocol",
+    params(("model" = String, Path, description = "The model's name", example = "doubler")),
+    request_body(content = Option<RepositoryBody>, content_type = "application/json"),
+    responses((status = 200, description = "OK", body = Object))
+)]
 pub(in crate::api) async fn unload(
     State(state): State<ApiState>,
     caller: Caller,

@@ -9,6 +9,7 @@ use axum::{
 };
 use serde::Serialize;
 use serde_json::{Map, json};
+use utoipa::ToSchema;
 
 use super::EXTENSIONS;
 use crate::{
@@ -17,7 +18,7 @@ use crate::{
 };
 
 /// `GET /v2`
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub(in crate::api) struct ServerMetadata {
     name: &'static str,
     version: &'static str,
@@ -25,29 +26,52 @@ pub(in crate::api) struct ServerMetadata {
 }
 
 /// `GET /v2/health/live`
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = ServerLive)]
 pub(in crate::api) struct Live {
     live: bool,
 }
 
 /// `GET /v2/health/ready`
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = ServerReady)]
 pub(in crate::api) struct Ready {
     ready: bool,
 }
 
-/// `GET /v2`, with and without a slash at its end.
+/// What this server is, and which extensions of the protocol it knows
+#[utoipa::path(
+    get,
+    path = "/v2",
+    operation_id = "server_metadata",
+    tag = "open inference protocol",
+    responses((status = 200, description = "OK", body = ServerMetadata))
+)]
 pub(in crate::api) async fn metadata() -> Json<ServerMetadata> {
     let (name, version) = (env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION"));
     Json(ServerMetadata { name, version, extensions: &EXTENSIONS })
 }
 
-/// `GET /v2/health/live`
+/// Whether the process can answer
+#[utoipa::path(
+    get,
+    path = "/v2/health/live",
+    operation_id = "server_live",
+    tag = "open inference protocol",
+    responses((status = 200, description = "OK", body = Live))
+)]
 pub(in crate::api) async fn live() -> Json<Live> {
     Json(Live { live: true })
 }
 
-/// `GET /v2/health/ready`: as `/readyz`, which says more.
+/// Whether what is required is loaded, and the server goes on
+#[utoipa::path(
+    get,
+    path = "/v2/health/ready",
+    operation_id = "server_ready",
+    tag = "open inference protocol",
+    responses((status = 200, description = "OK", body = Ready))
+)]
 pub(in crate::api) async fn ready(State(state): State<ApiState>) -> Response {
     if health::is_ready(&state) {
         return Json(Ready { ready: true }).into_response();

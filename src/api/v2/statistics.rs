@@ -5,6 +5,7 @@ use axum::{
     extract::{Path, State},
 };
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::{
     api::{auth::Caller, call::Call, state::ApiState},
@@ -15,12 +16,12 @@ use crate::{
 };
 
 /// `GET /v2/models/stats`
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub(in crate::api) struct AllStatistics {
     model_stats: Vec<ModelStatistics>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 struct ModelStatistics {
     name: String,
     version: String,
@@ -32,10 +33,11 @@ struct ModelStatistics {
     /// Of models that answer several times, which none does here.
     response_stats: serde_json::Map<String, serde_json::Value>,
     batch_stats: Vec<BatchStatistics>,
+    #[schema(value_type = Vec<Object>)]
     memory_usage: [(); 0],
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 struct InferenceStatistics {
     success: Duration,
     fail: Duration,
@@ -48,7 +50,7 @@ struct InferenceStatistics {
 }
 
 /// Of runs with so many rows. Inputs and outputs are made for requests and not for runs: their times are above.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 struct BatchStatistics {
     batch_size: usize,
     compute_input: Duration,
@@ -57,13 +59,21 @@ struct BatchStatistics {
 }
 
 /// How often, and for how many nanoseconds altogether.
-#[derive(Debug, Clone, Copy, Serialize)]
+#[derive(Debug, Clone, Copy, Serialize, ToSchema)]
+#[schema(as = CountAndTime)]
 struct Duration {
     count: u64,
     ns: u64,
 }
 
-/// `GET /v2/models/stats`: of all versions that the caller may use.
+/// What the requests of all models came to
+#[utoipa::path(
+    get,
+    path = "/v2/models/stats",
+    operation_id = "all_statistics",
+    tag = "open inference protocol",
+    responses((status = 200, description = "OK", body = AllStatistics))
+)]
 pub(in crate::api) async fn all(State(state): State<ApiState>, caller: Caller) -> Json<AllStatistics> {
     let snapshot = state.registry.snapshot();
     let entries = snapshot.models.iter().filter(|(name, _)| caller.may_use(name.as_str()));
@@ -71,7 +81,15 @@ pub(in crate::api) async fn all(State(state): State<ApiState>, caller: Caller) -
     Json(AllStatistics { model_stats: versions.filter_map(of_state).collect() })
 }
 
-/// `GET /v2/models/{model}/stats`: of all its versions.
+/// What the requests of a model came to
+#[utoipa::path(
+    get,
+    path = "/v2/models/{model}/stats",
+    operation_id = "model_statistics",
+    tag = "open inference protocol",
+    params(("model" = String, Path, description = "The model's name", example = "doubler")),
+    responses((status = 200, description = "OK", body = AllStatistics))
+)]
 pub(in crate::api) async fn model(
     State(state): State<ApiState>,
     call: Call,
@@ -83,7 +101,15 @@ pub(in crate::api) async fn model(
     Ok(Json(AllStatistics { model_stats: versions.filter_map(of_state).collect() }))
 }
 
-/// `GET /v2/models/{model}/versions/{version}/stats`
+/// What the requests of a version came to
+#[utoipa::path(
+    get,
+    path = "/v2/models/{model}/versions/{version}/stats",
+    operation_id = "model_version_statistics",
+    tag = "open inference protocol",
+    params(("model" = String, Path, description = "The model's name", example = "doubler"), ("version" = String, Path, description = "The version's name", example = "1")),
+    responses((status = 200, description = "OK", body = AllStatistics))
+)]
 pub(in crate::api) async fn version(
     call: Call,
     Path((model, version)): Path<(String, String)>,
