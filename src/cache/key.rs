@@ -240,13 +240,8 @@ mod tests {
     }
 
     fn item(shape: &[usize], data: Data) -> Item {
-        Item {
-            tensors: vec![Tensor::new(shape.to_vec(), data).unwrap()],
-            rows: 1,
-            whole: false,
-            raw: false,
-            length: None,
-        }
+        let tensors = vec![Tensor::new(shape.to_vec(), data).unwrap()];
+        Item { tensors, rows: 1, whole: false, raw: false, length: None }
     }
 
     #[test]
@@ -327,8 +322,7 @@ mod tests {
             item(&[1], texts(&["ab"])),
         ];
         items.push(Item { whole: true, ..items[0].clone() });
-        items.push(Item { raw: true, ..items[0].clone() });
-        items.push(Item { whole: true, raw: true, ..items[0].clone() });
+        items.extend([false, true].map(|whole| Item { whole, raw: true, ..items[0].clone() }));
         items.push(Item { rows: 2, ..items[0].clone() });
         let twice = Item { tensors: [items[0].tensors.clone(), items[0].tensors.clone()].concat(), ..items[0].clone() };
         items.push(twice);

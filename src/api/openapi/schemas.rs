@@ -76,6 +76,16 @@ pub(in crate::api) enum Vector {
     Base64(String),
 }
 
+/// What a parameter is set to.
+#[derive(Serialize, ToSchema)]
+#[serde(untagged)]
+#[expect(dead_code, reason = "only described")]
+pub(in crate::api) enum Parameter {
+    Flag(bool),
+    Number(f64),
+    Text(String),
+}
+
 /// The datatypes of the Open Inference Protocol.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "UPPERCASE")]

@@ -21,12 +21,12 @@ pub(in crate::api) struct InferBody {
     /// Said back.
     pub id: Option<String>,
     #[serde(default)]
-    #[schema(value_type = BTreeMap<String, Value>)]
+    #[schema(value_type = Option<BTreeMap<String, schemas::Parameter>>)]
     pub parameters: Parameters,
     #[schema(value_type = Vec<InputBody>)]
     pub inputs: Tensors<InputBody>,
     #[serde(default)]
-    #[schema(value_type = Vec<OutputBody>)]
+    #[schema(value_type = Option<Vec<OutputBody>>)]
     pub outputs: Tensors<OutputBody>,
 }
 
@@ -39,7 +39,7 @@ pub(super) struct InputBody {
     #[schema(value_type = schemas::Datatype)]
     pub datatype: Datatype,
     #[serde(default)]
-    #[schema(value_type = BTreeMap<String, Value>)]
+    #[schema(value_type = Option<BTreeMap<String, schemas::Parameter>>)]
     pub parameters: Parameters,
     /// Nested like the shape, or flat. None where it is in the binary part.
     #[schema(value_type = Option<Vec<Value>>)]
@@ -52,7 +52,7 @@ pub(super) struct InputBody {
 pub(super) struct OutputBody {
     pub name: String,
     #[serde(default)]
-    #[schema(value_type = BTreeMap<String, Value>)]
+    #[schema(value_type = Option<BTreeMap<String, schemas::Parameter>>)]
     pub parameters: Parameters,
 }
 

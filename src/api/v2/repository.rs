@@ -9,7 +9,7 @@ use utoipa::ToSchema;
 
 use super::{parameters::Parameters, received::Received, refused::Refused};
 use crate::{
-    api::{auth::Caller, extract::parse, state::ApiState},
+    api::{auth::Caller, extract::parse, openapi::schemas, state::ApiState},
     error::{Error, Violation},
     registry::{ModelEntry, State as VersionState},
 };
@@ -22,7 +22,7 @@ pub(in crate::api) struct RepositoryBody {
     #[serde(default)]
     ready: bool,
     #[serde(default)]
-    #[schema(value_type = BTreeMap<String, Value>)]
+    #[schema(value_type = Option<BTreeMap<String, schemas::Parameter>>)]
     parameters: Parameters,
 }
 
@@ -134,7 +134,8 @@ pub(in crate::api) async fn unload(
 
 fn body(received: &Received) -> Result<RepositoryBody, Error> {
     let body = received.body.trim_ascii();
-    let body: RepositoryBody = if body.is_empty() { RepositoryBody::default() } else { parse(body)? };
+    let body: RepositoryBody =
+        if body.is_empty() { RepositoryBody::default() } else { parse::<Option<_>>(body)?.unwrap_or_default() };
     match body.parameters.unsupported {
         None => Ok(body),
         Some(name) => {

@@ -178,7 +178,7 @@ fn settings(received: &Received) -> Result<Settings, Error> {
     match received.body.trim_ascii() {
         [] => Ok(Settings::new()),
         body if body.len() > MOST_BYTES => Err(Error::PayloadTooLarge { limit: MOST_BYTES as u64 }),
-        body => parse(body),
+        body => Ok(parse::<Option<_>>(body)?.unwrap_or_default()),
     }
 }
 
