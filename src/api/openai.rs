@@ -20,7 +20,7 @@ use crate::{
     model::{Data, Input, ModelRef, Prediction, Task, Tensor},
     predict::{Asked, Predictions},
     registry::Loaded,
-    telemetry::labels::Stage,
+    telemetry::labels::{Protocol, Stage},
 };
 use utoipa::ToSchema;
 
@@ -131,9 +131,10 @@ struct Usage {
 )]
 pub(super) async fn embeddings(
     State(state): State<ApiState>,
-    call: Call,
+    mut call: Call,
     JsonBody(body, room): JsonBody<EmbeddingsBody>,
 ) -> Result<Response, Error> {
+    call.protocol = Protocol::OpenAi;
     let model = ModelRef { name: body.model, version: None };
     let loaded = call.resolve(&model)?;
     check(&loaded, body.dimensions)?;
