@@ -8,6 +8,7 @@ mod call;
 mod client;
 mod console;
 mod context;
+mod decompress;
 mod explain;
 mod extract;
 mod health;

@@ -1,18 +1,18 @@
 //! The Open Inference Protocol (version 2) over REST, as Triton, KServe and others speak it. Its wire types live here and
 //! nowhere else.
 
-mod answer;
+pub(super) mod answer;
 mod body;
-mod config;
+pub(super) mod config;
 mod division;
-mod infer;
-mod model;
-mod parameters;
+pub(super) mod infer;
+pub(super) mod model;
+pub(super) mod parameters;
 mod received;
 mod refused;
-mod repository;
-mod server;
-mod statistics;
+pub(super) mod repository;
+pub(super) mod server;
+pub(super) mod statistics;
 mod tensors;
 
 use axum::http::{HeaderValue, Request, header};
@@ -61,4 +61,5 @@ pub(super) fn failures<B>(request: &Request<B>) -> &'static str {
 }
 
 /// The parts of the protocol beyond its core that are answered.
-const EXTENSIONS: [&str; 4] = ["binary_tensor_data", "model_configuration", "model_repository", "statistics"];
+pub(super) const EXTENSIONS: [&str; 4] =
+    ["binary_tensor_data", "model_configuration", "model_repository", "statistics"];
