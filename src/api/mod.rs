@@ -11,6 +11,7 @@ mod context;
 mod decompress;
 mod explain;
 mod extract;
+mod grpc;
 mod health;
 mod layers;
 mod leftover;
@@ -52,6 +53,7 @@ pub fn routes(metrics: Option<Access>) -> Vec<Route> {
         Route::get("/v1/debug/requests", Key(Scope::Admin), v1::debug::requests),
     ];
     routes.extend(v2::routes());
+    routes.extend(grpc::routes());
     routes.extend(metrics.map(|access| Route::get("/metrics", access, metrics::show)));
     routes
 }

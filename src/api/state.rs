@@ -19,7 +19,16 @@ use crate::{
 };
 
 /// What is asked all the time, and by nobody who waits for it.
-pub(super) const PROBES: [&str; 5] = ["/healthz", "/readyz", "/metrics", "/v2/health/live", "/v2/health/ready"];
+pub(super) const PROBES: [&str; 8] = [
+    "/healthz",
+    "/readyz",
+    "/metrics",
+    "/v2/health/live",
+    "/v2/health/ready",
+    "/inference.GRPCInferenceService/ServerLive",
+    "/inference.GRPCInferenceService/ServerReady",
+    "/grpc.health.v1.Health/Check",
+];
 
 /// What the handlers share. One pointer: every layer of every request holds a clone of it, and so counts one reference
 /// instead of one per part. See [`apart`](Self::apart) for the second one.

@@ -52,7 +52,7 @@ pub(in crate::api) struct DynamicBatching {
 #[derive(Debug, Serialize)]
 pub(in crate::api) struct InstanceGroup {
     pub count: usize,
-    kind: &'static str,
+    pub kind: &'static str,
 }
 
 #[derive(Debug, Serialize)]
