@@ -47,6 +47,10 @@ bench-full: library build ceiling ## The same with everything: rates, scaling, m
 audit: toolchain tools ## Check dependencies for known vulnerabilities (fetches their list: needs the network)
 	.tools/bin/cargo-deny --locked check advisories
 
+.PHONY: onnx-nodes
+onnx-nodes: library packages build ## Ask the server for what all node tests of ONNX recorded (minutes)
+	@scripts/onnx-nodes.py --target "$(TARGET_DIR)"
+
 .PHONY: screenshots
 screenshots: library servers build ## Take the pictures of the console that the README shows (a minute)
 	@scripts/screenshots.py --target "$(TARGET_DIR)"

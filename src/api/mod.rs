@@ -16,6 +16,7 @@ mod health;
 mod layers;
 mod leftover;
 mod metrics;
+mod openai;
 mod rate_limit;
 mod reject;
 mod request_id;
@@ -46,6 +47,7 @@ pub fn routes(metrics: Option<Access>) -> Vec<Route> {
         Route::get("/console/{file}", Public, console::file),
         Route::post("/v1/predict", Key(Scope::Predict), v1::predict::predict),
         Route::post("/v1/predict_batch", Key(Scope::Predict), v1::predict::predict_batch),
+        Route::post("/v1/embeddings", Key(Scope::Predict), openai::embeddings),
         Route::get("/v1/models", Key(Scope::Predict), v1::models::list),
         Route::get("/v1/models/{model}", Key(Scope::Predict), v1::models::model),
         Route::get("/v1/models/{model}/versions/{version}", Key(Scope::Predict), v1::models::version),

@@ -24,7 +24,7 @@ pub enum Access {
     Key(Scope),
 }
 
-/// One path, the one method that it answers, and who may call it.
+/// One path, one method that it answers, and who may call it.
 #[derive(Debug, Clone)]
 pub struct Route {
     /// The method; `GET` answers `HEAD` too.
@@ -45,19 +45,20 @@ pub(super) struct Counts {
 
 #[derive(Debug)]
 struct Count {
-    method: &'static str,
-    own: RouteMetrics,
+    /// By method; of a path that answers several, there are several routes.
+    own: Vec<(&'static str, RouteMetrics)>,
     others: RouteMetrics,
 }
 
 impl Counts {
     /// Begins the series of all `routes` at zero, and those of requests that no route answers.
     pub(super) fn of(routes: &[Route], metrics: &HttpMetrics) -> Self {
-        let count = |Route { path, method, .. }: &Route| {
-            let count = |counted| metrics.route(path, counted);
-            (*path, Count { method, own: count(method), others: count(OTHER) })
-        };
-        Self { routes: routes.iter().map(count).collect(), no_route: metrics.route(OTHER, OTHER) }
+        let mut counts: HashMap<&'static str, Count> = HashMap::new();
+        for Route { path, method, .. } in routes {
+            let begun = || Count { own: Vec::new(), others: metrics.route(path, OTHER) };
+            counts.entry(path).or_insert_with(begun).own.push((method, metrics.route(path, method)));
+        }
+        Self { routes: counts, no_route: metrics.route(OTHER, OTHER) }
     }
 
     /// Those of a route's own method, or those of all others.
@@ -65,7 +66,7 @@ impl Counts {
         let Some(count) = path.and_then(|path| self.routes.get(path)) else { return &self.no_route };
         // HEAD is answered by what answers GET.
         let method = if method == Method::HEAD { "GET" } else { method.as_str() };
-        if method == count.method { &count.own } else { &count.others }
+        count.own.iter().find(|(own, _)| *own == method).map_or(&count.others, |(_, own)| own)
     }
 }
 

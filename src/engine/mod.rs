@@ -146,6 +146,17 @@ impl Model {
         self.encoder.as_ref()
     }
 
+    /// The tokens of all `texts`, special ones included; none where the graph takes texts.
+    ///
+    /// # Errors
+    /// `invalid_input` for a text without any; `internal`.
+    pub async fn tokens_in(&self, texts: Vec<String>) -> Result<usize, Error> {
+        match &self.encoder {
+            Some(encoder) => encoder.tokens_in(texts).await,
+            None => Ok(0),
+        }
+    }
+
     /// How long a run that is not full waits for more rows while another one goes on.
     pub const fn max_queue_delay(&self) -> Duration {
         match &self.backend {

@@ -1,7 +1,10 @@
 //! Traces: which requests get one, and how they leave without anybody waiting for it.
 
 use std::{
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     time::{Duration, SystemTime},
 };
 
@@ -99,7 +102,7 @@ pub struct Finished {
 #[derive(Debug)]
 pub struct Tracer {
     /// A trace is taken when the last 56 bits of its id are below.
-    below: u64,
+    below: AtomicU64,
     queue: mpsc::Sender<Work>,
     metrics: Arc<Metrics>,
 }
@@ -127,15 +130,29 @@ impl Tracer {
         let (queue, work) = mpsc::channel(QUEUE);
         let counts = Arc::clone(metrics);
         let telling = async move { tell(exporter, work, &counts).await };
-        Ok(Some((Self { below: below(config.sample_ratio), queue, metrics: Arc::clone(metrics) }, telling)))
+        Ok(Some((
+            Self { below: AtomicU64::new(below(config.sample_ratio)), queue, metrics: Arc::clone(metrics) },
+            telling,
+        )))
     }
 
     /// Whether a request is traced: as its caller is, and otherwise by the random part of its trace's id.
     pub fn sample(&self, trace: &Trace) -> Option<Span> {
         let id = u128::from_str_radix(&trace.id, 16).ok()?;
-        let by_chance = || u64::try_from(id & RANDOM).is_ok_and(|random| random < self.below);
+        let by_chance = || u64::try_from(id & RANDOM).is_ok_and(|random| random < self.below.load(Ordering::Relaxed));
         let sampled = trace.parent.map_or_else(by_chance, |parent| parent.sampled);
         sampled.then(|| Span { trace: id, id: span_id(), parent: trace.parent.map(|parent| parent.span) })
+    }
+
+    /// The share of requests that are traced unless their callers say otherwise, 0 to 1.
+    #[expect(clippy::cast_precision_loss, reason = "a share")]
+    pub fn ratio(&self) -> f64 {
+        self.below.load(Ordering::Relaxed) as f64 / (RANDOM + 1) as f64
+    }
+
+    /// Changes that share.
+    pub fn set_ratio(&self, ratio: f64) {
+        self.below.store(below(ratio.clamp(0.0, 1.0)), Ordering::Relaxed);
     }
 
     /// Has a request told, some time later. Never waits.
@@ -217,7 +234,7 @@ mod tests {
     use super::*;
 
     fn tracer(ratio: f64) -> Tracer {
-        Tracer { below: below(ratio), queue: mpsc::channel(1).0, metrics: Arc::new(Metrics::new().unwrap()) }
+        Tracer { below: below(ratio).into(), queue: mpsc::channel(1).0, metrics: Arc::new(Metrics::new().unwrap()) }
     }
 
     fn trace(id: u128, parent: Option<bool>) -> Trace {

@@ -4,8 +4,10 @@
 //! onnxruntime; the server must give the same answers, alone and in a batch. `python/text_models.py` is the table.
 
 mod build;
+mod embeddings;
 mod faults;
 mod padding;
+mod tensors;
 
 use std::{collections::BTreeMap, path::PathBuf, sync::LazyLock};
 

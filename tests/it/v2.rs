@@ -2,7 +2,10 @@
 
 mod clients;
 mod golden;
+mod nodes;
 mod repository;
+mod settings;
+mod traps;
 
 use std::{path::PathBuf, sync::LazyLock};
 

@@ -12,6 +12,7 @@ mod received;
 mod refused;
 pub(super) mod repository;
 pub(super) mod server;
+mod settings;
 pub(super) mod statistics;
 mod tensors;
 
@@ -46,6 +47,12 @@ pub(super) fn routes() -> Vec<Route> {
         Route::post("/v2/repository/index", ADMIN, repository::index),
         Route::post("/v2/repository/models/{model}/load", ADMIN, repository::load),
         Route::post("/v2/repository/models/{model}/unload", ADMIN, repository::unload),
+        Route::get("/v2/logging", ADMIN, settings::logging),
+        Route::post("/v2/logging", ADMIN, settings::set_logging),
+        Route::get("/v2/trace/setting", ADMIN, settings::trace),
+        Route::post("/v2/trace/setting", ADMIN, settings::set_trace),
+        Route::get("/v2/models/{model}/trace/setting", ADMIN, settings::model_trace),
+        Route::post("/v2/models/{model}/trace/setting", ADMIN, settings::set_model_trace),
     ]
 }
 
@@ -61,5 +68,5 @@ pub(super) fn failures<B>(request: &Request<B>) -> &'static str {
 }
 
 /// The parts of the protocol beyond its core that are answered.
-pub(super) const EXTENSIONS: [&str; 4] =
-    ["binary_tensor_data", "model_configuration", "model_repository", "statistics"];
+pub(super) const EXTENSIONS: [&str; 5] =
+    ["binary_tensor_data", "model_configuration", "model_repository", "statistics", "trace"];

@@ -126,6 +126,20 @@ impl TextEncoder {
         encoded.into_iter().map(|item| item.unwrap_or_else(|| Err(lost()))).collect()
     }
 
+    /// The tokens of all `texts`, each cut like one that is predicted.
+    ///
+    /// # Errors
+    /// `invalid_input` for a text without any; `internal`.
+    pub async fn tokens_in(&self, texts: Vec<String>) -> Result<usize, Error> {
+        let mut tokens = 0;
+        for slice in self.slices(texts.into_iter().enumerate().collect()) {
+            for (_, item) in self.encode_slice(slice).await {
+                tokens += item?.length.unwrap_or_default();
+            }
+        }
+        Ok(tokens)
+    }
+
     /// Divides texts among threads.
     fn slices(&self, texts: Vec<Text>) -> Vec<Vec<Text>> {
         let total: usize = texts.iter().map(|(_, text)| text.len()).sum();
