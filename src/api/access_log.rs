@@ -88,6 +88,7 @@ impl Entry {
             Arc::new(Seen {
                 time: SystemTime::now(),
                 request_id: Arc::clone(&self.context.id.0),
+                protocol: self.context.protocol(),
                 method: known(&self.method),
                 route: route.into(),
                 status,
@@ -121,6 +122,7 @@ impl Entry {
                     trace_id = facts.trace_id.as_deref(),
                     key_id = facts.key_id.as_deref(),
                     client,
+                    protocol = self.context.protocol(),
                     method = known(&self.method),
                     route,
                     status_code = status,

@@ -68,6 +68,11 @@ pub fn router(state: ApiState) -> Router {
     finish(routes.collect(), state)
 }
 
+/// What is answered over gRPC, and nothing else: for a listener of its own.
+pub fn grpc(state: ApiState) -> Router {
+    finish(grpc::routes(), state)
+}
+
 /// What the second listener answers, without a key: for those who look after the server.
 pub fn probes(state: ApiState) -> Router {
     let routes = routes(Some(Access::Public)).into_iter().filter(|route| state::PROBES.contains(&route.path));

@@ -137,7 +137,7 @@ fn span(finished: &Finished, id: u64, name: String, started: SystemTime, time: D
     }
 }
 
-/// By the semantic conventions for HTTP; what they have no word for begins with `glassbox.`.
+/// By the semantic conventions for HTTP, and for what is called over it; what they have no word for begins with `glassbox.`.
 fn attributes(finished: &Finished) -> Vec<KeyValue> {
     let (seen, facts) = (&finished.seen, &finished.seen.facts);
     let number = |name: &'static str, value: Option<u64>| {
@@ -146,6 +146,8 @@ fn attributes(finished: &Finished) -> Vec<KeyValue> {
     let text = |name: &'static str, value: Option<&str>| value.map(|value| KeyValue::new(name, value.to_owned()));
     let served = facts.model.as_deref();
     [
+        text("rpc.system.name", (seen.protocol == "grpc").then_some(seen.protocol)),
+        text("rpc.method", (seen.protocol == "grpc").then(|| seen.route.trim_start_matches('/'))),
         text("http.request.method", Some(seen.method)),
         text("http.route", Some(&seen.route)),
         number("http.response.status_code", Some(seen.status.into())),

@@ -27,6 +27,8 @@ pub(super) fn read(inputs: Vec<InferInputTensor>, raw: &[Bytes]) -> Result<Vec<N
     let mut tensors = Vec::with_capacity(inputs.len());
     for (place, input) in inputs.into_iter().enumerate() {
         let InferInputTensor { name, datatype, shape, contents, .. } = input;
+        // Some clients always send the lists, and nothing in them.
+        let contents = contents.filter(|contents| filled(contents).next().is_some());
         let tensor = datatype_of(&datatype).and_then(|datatype| match (raw.get(place), contents) {
             (Some(_), Some(_)) => {
                 Err(("not_exactly_one", "the input has contents, and raw_input_contents are there too".to_owned()))

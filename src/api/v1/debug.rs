@@ -84,6 +84,7 @@ fn show(seen: &Seen) -> Value {
         "batch_size": facts.batch_size,
         "shapes": facts.shapes.as_ref().map(|shapes| shapes.iter().collect::<Vec<_>>()),
         "request_bytes": facts.request_bytes,
+        "protocol": seen.protocol,
         "response_bytes": seen.response_bytes,
     })
 }
