@@ -24,7 +24,7 @@ use crate::{
     },
     registry::{Loaded, Registry},
     telemetry::{
-        labels::{Source, Stage},
+        labels::{Protocol, Source, Stage},
         metrics::Metrics,
         record::{Record, Shapes},
     },
@@ -39,6 +39,8 @@ pub struct PredictRequest<'a> {
     pub model: ModelRef,
     /// What of it.
     pub asked: Asked,
+    /// What it was written in.
+    pub protocol: Protocol,
     /// Nothing is run after this moment.
     pub deadline: Instant,
     /// Whether known answers will do, and whether new ones are kept.
@@ -108,6 +110,7 @@ impl Predictor {
         let started = Instant::now();
         let loaded = self.resolve(&request.model, request.asked.len())?;
         let items = request.asked.items(&loaded);
+        loaded.metrics.asked(request.protocol);
         request.record.note(|facts| {
             facts.model = Some(Arc::clone(&loaded.metrics.served));
             facts.provider = Some(loaded.manifest.provider.as_str());

@@ -15,8 +15,8 @@ use std::{
 use axum::{
     Router,
     body::Bytes,
-    extract::State,
-    http::{StatusCode, header},
+    extract::{DefaultBodyLimit, State},
+    http::{HeaderMap, StatusCode, header},
     response::{IntoResponse, Response},
     routing::post,
     serve::ListenerExt,
@@ -79,6 +79,7 @@ struct Probabilities {
 struct Models {
     linear_regression: Graphs,
     toxicity: Graphs,
+    doubler: Graphs,
 }
 
 pub(crate) fn run(library: &Path, ServeArgs { listen, models }: ServeArgs) -> anyhow::Result<()> {
@@ -86,12 +87,18 @@ pub(crate) fn run(library: &Path, ServeArgs { listen, models }: ServeArgs) -> an
     let graphs = |name: &str, output| {
         Graphs::open(&library, &models.join(name).join("1/model.onnx"), output, available_parallelism()?.get())
     };
-    let models =
-        Models { linear_regression: graphs("linear_regression", "y")?, toxicity: graphs("toxicity", "probabilities")? };
+    let models = Models {
+        linear_regression: graphs("linear_regression", "y")?,
+        toxicity: graphs("toxicity", "probabilities")?,
+        doubler: graphs("doubler", "y")?,
+    };
     let app = Router::new()
         .route("/linear_regression", post(linear_regression))
         .route("/toxicity", post(toxicity))
         .route("/constant", post(constant))
+        .route("/doubler", post(doubler))
+        // As large as the server's.
+        .layer(DefaultBodyLimit::max(8 * 1024 * 1024))
         .with_state(Arc::new(models));
     // As many workers as cores, which is tokio's own choice and the server's.
     tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(async {
@@ -125,6 +132,31 @@ async fn toxicity(State(models): State<Arc<Models>>, body: Bytes) -> Response {
         Ok(classes(values[0], values[1]))
     };
     answer("toxicity", predict(), started)
+}
+
+/// Binary tensors of the Open Inference Protocol: the bytes behind the JSON are the numbers, of which nothing is read but
+/// their count.
+async fn doubler(State(models): State<Arc<Models>>, headers: HeaderMap, body: Bytes) -> Response {
+    const JSON_LENGTH: &str = "inference-header-content-length";
+    let length = headers.get(JSON_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
+    let Some((_, bytes)) = length.and_then(|length| body.split_at_checked(length)) else { return refused() };
+    let numbers: Vec<f32> = bytes.as_chunks().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect();
+    let double = || -> ort::Result<Vec<u8>> {
+        let mut graph = models.doubler.free();
+        let outputs = graph.run([TensorRef::from_array_view(([1_usize, numbers.len()], &numbers[..]))?.into()])?;
+        let (_, values) = outputs[0].try_extract_tensor::<f32>()?;
+        let mut answer = br#"{"model_name":"doubler","model_version":"1","outputs":[]}"#.to_vec();
+        let json = answer.len();
+        answer.resize(json + 4 * values.len(), 0);
+        for (place, value) in answer[json..].as_chunks_mut().0.iter_mut().zip(values) {
+            *place = value.to_le_bytes();
+        }
+        Ok(answer)
+    };
+    match double() {
+        Ok(answer) => ([(JSON_LENGTH, "57")], answer).into_response(),
+        Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+    }
 }
 
 /// No session: what is left of a request when its answer is known.

@@ -15,6 +15,7 @@ use crate::{
     model::ModelRef,
     predict::{Asked, PredictRequest, Predictions},
     registry::Loaded,
+    telemetry::labels::Protocol,
 };
 
 /// One request for predictions.
@@ -25,6 +26,8 @@ pub(super) struct Call {
     state: ApiState,
     policy: Policy,
     deadline: Instant,
+    /// What it is written in; the server's own protocol unless a handler says otherwise.
+    pub protocol: Protocol,
 }
 
 impl FromRequestParts<ApiState> for Call {
@@ -33,7 +36,13 @@ impl FromRequestParts<ApiState> for Call {
     async fn from_request_parts(parts: &mut Parts, state: &ApiState) -> Result<Self, Error> {
         let context = Arc::clone(Context::of(&parts.extensions)?);
         let deadline = context.deadline;
-        Ok(Self { context, state: state.clone(), policy: cache_headers::policy(&parts.headers), deadline })
+        Ok(Self {
+            context,
+            state: state.clone(),
+            policy: cache_headers::policy(&parts.headers),
+            deadline,
+            protocol: Protocol::V1,
+        })
     }
 }
 
@@ -78,7 +87,7 @@ impl Call {
             }
         };
         let (deadline, cache, record) = (self.deadline, self.policy, self.context.record.clone());
-        let request = PredictRequest { model, asked, deadline, cache, record, admit: &admit };
+        let request = PredictRequest { model, asked, protocol: self.protocol, deadline, cache, record, admit: &admit };
         let predicting = self.state.predictor.predict(request);
         if deadline >= self.context.deadline {
             // Kept by what is around every handler.

@@ -20,7 +20,7 @@ use crate::{
     model::{Data, Input, ModelRef, Prediction, Task, Tensor},
     predict::{Asked, Predictions},
     registry::Loaded,
-    telemetry::labels::Stage,
+    telemetry::labels::{Protocol, Stage},
 };
 
 /// What is asked for. Members that are unknown are ignored: clients send some.
@@ -114,9 +114,10 @@ struct Usage {
 /// `POST /v1/embeddings`
 pub(super) async fn embeddings(
     State(state): State<ApiState>,
-    call: Call,
+    mut call: Call,
     JsonBody(body, room): JsonBody<EmbeddingsBody>,
 ) -> Result<Response, Error> {
+    call.protocol = Protocol::OpenAi;
     let model = ModelRef { name: body.model, version: None };
     let loaded = call.resolve(&model)?;
     check(&loaded, body.dimensions)?;

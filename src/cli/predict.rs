@@ -19,7 +19,7 @@ use crate::{
     error::Error,
     model::{Input, ModelRef, Prediction},
     predict::{Asked, PredictRequest, Predictor},
-    telemetry::{metrics::Metrics, record::Record},
+    telemetry::{labels::Protocol, metrics::Metrics, record::Record},
 };
 
 #[derive(Debug, Args)]
@@ -154,6 +154,7 @@ async fn predict(predictor: &Predictor, wanted: &ModelRef, input: Input) -> anyh
     let request = PredictRequest {
         model: wanted.clone(),
         asked: Asked::Items(vec![("".into(), input)]),
+        protocol: Protocol::CommandLine,
         deadline: Instant::now() + TIME_LIMIT,
         cache: Policy::default(),
         record: Record::new(),

@@ -121,6 +121,20 @@ labels! {
         Model = "model",
     }
 
+    /// What a request for predictions was written in.
+    Protocol {
+        /// The server's own, version 1.
+        V1 = "v1",
+        /// The Open Inference Protocol over REST.
+        OpenInference = "open_inference",
+        /// The same over gRPC.
+        Grpc = "grpc",
+        /// OpenAI's, for embeddings.
+        OpenAi = "openai",
+        /// No network at all.
+        CommandLine = "command_line",
+    }
+
     /// What became of a traced request.
     SpanEnd {
         /// The collector has it.

@@ -20,7 +20,7 @@ use crate::{
     error::{Error, Violation},
     model::{Datatype, ModelRef, Signature, conform::NamedTensor},
     predict::Asked,
-    telemetry::labels::Stage,
+    telemetry::labels::{Protocol, Stage},
 };
 
 /// Binary tensors of more bytes than this take longer to be copied than an async thread should be held.
@@ -54,6 +54,7 @@ struct Wanted {
 }
 
 async fn run(model: ModelRef, mut call: Call, received: Received) -> Result<Response, Error> {
+    call.protocol = Protocol::OpenInference;
     let loaded = call.resolve(&model)?;
     let decoding = call.context.record.watch(Stage::Decode);
     let Received { body, division, room } = received;

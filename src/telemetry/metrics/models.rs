@@ -13,7 +13,7 @@ use super::{
 use crate::{
     error::ErrorCode,
     telemetry::{
-        labels::{Attempt, Label, Release, Source},
+        labels::{Attempt, Label, Protocol, Release, Source},
         record::Served,
         statistics::Statistics,
     },
@@ -25,6 +25,7 @@ const ROWS: [f64; 11] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512
 #[derive(Debug)]
 pub(super) struct ModelFamilies {
     predictions: SpreadVec<IntCounterVec>,
+    requests: SpreadVec<IntCounterVec>,
     nonfinite: SpreadVec<IntCounterVec>,
     inference_latency: SpreadVec<HistogramVec>,
     batch_size: SpreadVec<HistogramVec>,
@@ -88,6 +89,7 @@ pub struct ModelMetrics {
     pub outcomes: Outcomes,
     /// What they came to since the version was loaded.
     pub statistics: Arc<Statistics>,
+    requests: Vec<Spread<IntCounter>>,
     nonfinite: Spread<IntCounter>,
     queue_depth: IntGauge,
     inference_latency: Spread<Histogram>,
@@ -105,6 +107,11 @@ impl ModelFamilies {
                 "predictions_total",
                 "Items that were predicted, or refused with an error code.",
                 &["model", "version", "outcome", "source"],
+            )?,
+            requests: families.counters(
+                "model_requests_total",
+                "Requests for predictions of a model, by the protocol that they were written in.",
+                &["model", "protocol"],
             )?,
             nonfinite: families.counters(
                 "nonfinite_outputs_total",
@@ -185,6 +192,10 @@ impl ModelFamilies {
             served: Arc::new(Served { model: model.into(), version: version.into() }),
             outcomes: self.outcomes(model, version),
             statistics: Arc::default(),
+            requests: Protocol::ALL
+                .iter()
+                .map(|protocol| self.requests.with_label_values(&[model, protocol.as_str()]))
+                .collect(),
             nonfinite: self.nonfinite.with_label_values(&[model, version]),
             queue_depth: self.queue_depth.with_label_values(&[model]),
             inference_latency: self.inference_latency.with_label_values(&[model, version, provider]),
@@ -257,6 +268,13 @@ impl Outcomes {
 }
 
 impl ModelMetrics {
+    /// A request came for its predictions.
+    pub fn asked(&self, protocol: Protocol) {
+        if let Some(counter) = self.requests.get(protocol as usize) {
+            counter.here().inc();
+        }
+    }
+
     /// A prediction held NaN or infinity.
     pub fn nonfinite(&self) {
         self.nonfinite.here().inc();

@@ -190,5 +190,8 @@ async fn a_request_is_logged_with_its_model_and_counted_like_any_other() {
     assert_eq!(seen["shapes"], json!([[2, 1]]));
     let route = "http_requests_total{method=\"POST\",route=\"/v2/models/{model}/infer\",status=\"200\"}";
     assert_eq!(app.series(route), Some(1.0));
+    let asked =
+        |protocol: &str| app.series(&format!("model_requests_total{{model=\"doubler\",protocol=\"{protocol}\"}}"));
+    assert_eq!((asked("open_inference"), asked("v1"), asked("grpc")), (Some(1.0), Some(0.0), Some(0.0)));
     assert_eq!(app.series("inference_batch_size_sum{model=\"doubler\"}"), Some(2.0));
 }
