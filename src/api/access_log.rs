@@ -88,7 +88,6 @@ impl Entry {
             Arc::new(Seen {
                 time: SystemTime::now(),
                 request_id: Arc::clone(&self.context.id.0),
-                protocol: self.context.protocol(),
                 method: known(&self.method),
                 route: route.into(),
                 status,
@@ -122,7 +121,7 @@ impl Entry {
                     trace_id = facts.trace_id.as_deref(),
                     key_id = facts.key_id.as_deref(),
                     client,
-                    protocol = self.context.protocol(),
+                    protocol = facts.protocol.map(Label::as_str),
                     method = known(&self.method),
                     route,
                     status_code = status,

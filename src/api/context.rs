@@ -12,7 +12,7 @@ use axum::{
     http::{Extensions, request::Parts},
 };
 
-use super::{auth::Caller, grpc, rate_limit::Account, request_id::RequestId, state::ApiState};
+use super::{auth::Caller, rate_limit::Account, request_id::RequestId, state::ApiState};
 use crate::{error::Error, telemetry::record::Record};
 
 /// What is known of one request.
@@ -44,11 +44,6 @@ impl Context {
         failures: &'static str,
     ) -> Self {
         Self { id, record, client, deadline, failures, caller: OnceLock::new(), account: OnceLock::new() }
-    }
-
-    /// What is spoken: `grpc`, or `http` where requests are what HTTP takes for them.
-    pub(super) fn protocol(&self) -> &'static str {
-        if self.failures == grpc::MEDIA_TYPE { "grpc" } else { "http" }
     }
 
     /// What the layers left in a request.

@@ -16,7 +16,11 @@ use super::{
     access_log::Entry, auth, browsers::Encodings, client, context::Context, grpc, leftover::Leftover, rate_limit,
     reject, request_id, state::ApiState, v2,
 };
-use crate::{error::Error, keys::Scope, telemetry::record::Record};
+use crate::{
+    error::Error,
+    keys::Scope,
+    telemetry::{labels::Protocol, record::Record},
+};
 
 /// A caller's own deadline, `250ms`; it can only shorten the server's.
 const X_REQUEST_TIMEOUT: HeaderName = HeaderName::from_static("x-request-timeout");
@@ -52,7 +56,10 @@ async fn every_request(state: ApiState, mut request: Request, route: Route) -> R
     // Next, so that the log line of every request has its address.
     let client = client::address(&state, &request);
     let span = state.tracer.as_ref().and_then(|tracer| tracer.sample(&trace));
-    record.note(|facts| (facts.trace_id, facts.span, facts.client) = (Some(trace.id), span, client));
+    record.note(|facts| {
+        (facts.trace_id, facts.span, facts.client) = (Some(trace.id), span, client);
+        facts.protocol = is_grpc.then_some(Protocol::Grpc);
+    });
     let failures = if is_grpc { grpc::MEDIA_TYPE } else { v2::failures(&request) };
     let context = Context::new(id, record, client, deadline, failures).enter(&mut request);
     // Outside of everything that can fail, so that each request is logged once, with the status that the caller sees.

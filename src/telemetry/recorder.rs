@@ -29,8 +29,6 @@ pub struct Seen {
     pub time: SystemTime,
     /// Its id.
     pub request_id: Arc<str>,
-    /// What was spoken: `http`, `grpc`.
-    pub protocol: &'static str,
     /// Its method, one that HTTP defines.
     pub method: &'static str,
     /// The template of its path.
@@ -213,7 +211,6 @@ mod tests {
             Arc::new(Seen {
                 time: SystemTime::now(),
                 request_id: format!("{route} {millis}").into(),
-                protocol: "http",
                 method: "POST",
                 route: route.into(),
                 status,

@@ -24,7 +24,7 @@ use crate::{
     error::{Error, Violation},
     model::{ModelRef, conform::NamedTensor},
     predict::Asked,
-    telemetry::labels::Stage,
+    telemetry::labels::{Protocol, Stage},
 };
 
 /// What a request says of itself. An unknown model is one, whatever its tensors are.
@@ -35,6 +35,7 @@ struct Wanted {
 
 /// `ModelInfer`
 pub(in crate::api) async fn infer(mut call: Call, received: Received) -> Result<Response, Error> {
+    call.protocol = Protocol::Grpc;
     let decoding = call.context.record.watch(Stage::Decode);
     let Received { message, room } = received;
     let small = message.len() <= INLINE_BINARY && frugal::look(&message)?.elements <= INLINE_BYTES;

@@ -84,7 +84,7 @@ fn show(seen: &Seen) -> Value {
         "batch_size": facts.batch_size,
         "shapes": facts.shapes.as_ref().map(|shapes| shapes.iter().collect::<Vec<_>>()),
         "request_bytes": facts.request_bytes,
-        "protocol": seen.protocol,
+        "protocol": facts.protocol.map(Label::as_str),
         "response_bytes": seen.response_bytes,
     })
 }

@@ -12,6 +12,7 @@ async fn clients_do(script: &str, form: &[&str], subjects: &[&str]) {
     let app = TestApp::with(|config| {
         serve_files(config, models());
         config.auth.keys_file = Some(keys.path().to_owned());
+        config.rate_limit.enabled = true;
     })
     .await;
     let output = python(script, &[form, &[&*app.addr.to_string(), &*key]].concat(), "");

@@ -136,6 +136,7 @@ async fn who_is_over_the_quota_is_told_when_to_come_again() {
     let app = TestApp::with(|config| {
         serve_files(config, models());
         config.auth.keys_file = Some(keys.path().to_owned());
+        config.rate_limit.enabled = true;
         (config.rate_limit.rate, config.rate_limit.burst) = (1, 1);
     })
     .await;

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 pub use generated::*;
 use model_infer_request::InferInputTensor;
 
-#[expect(dead_code, clippy::enum_variant_names, reason = "generated, with the protocol's names")]
+#[expect(clippy::enum_variant_names, reason = "generated, with the protocol's names")]
 mod generated {
     include!("../../../proto/inference.rs");
 }
