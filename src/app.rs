@@ -2,6 +2,7 @@
 
 mod activity;
 mod connections;
+mod doors;
 mod observed;
 mod tls;
 mod workers;
@@ -18,7 +19,7 @@ use anyhow::Context;
 use jiff::Timestamp;
 use tokio::{net::TcpListener, runtime::Handle};
 
-use self::{connections::Connections, tls::Certificate, workers::Workers};
+use self::{connections::Connections, doors::Doors, tls::Certificate, workers::Workers};
 use crate::{
     api::{self, ApiState, Limits, Parts},
     cache::Cache,
@@ -51,6 +52,8 @@ pub struct App {
     addr: SocketAddr,
     state: ApiState,
     certificate: Option<Certificate>,
+    /// Beside `listener`, for gRPC alone.
+    grpc: Option<(StdListener, SocketAddr)>,
     probes: Option<Probes>,
     loader: Arc<Loader>,
     drain: DrainConfig,
@@ -74,6 +77,7 @@ impl App {
     /// ([`LibraryError`](library::LibraryError)).
     pub fn build(config: Config) -> anyhow::Result<Self> {
         let (listener, addr) = bind(config.server.listen)?;
+        let grpc = config.server.grpc_listen.map(bind).transpose()?;
         let probes = config.server.metrics_listen.map(bind).transpose()?;
 
         let metrics = Arc::new(Metrics::new()?);
@@ -103,7 +107,7 @@ impl App {
             metrics,
         });
         let probes = probes.map(|(listener, addr)| Probes { listener, addr, router: api::probes(state.clone()) });
-        Ok(Self { listener, addr, state, certificate, probes, loader, drain: config.drain })
+        Ok(Self { listener, addr, state, certificate, grpc, probes, loader, drain: config.drain })
     }
 
     /// Where HTTP is listened on.
@@ -114,6 +118,11 @@ impl App {
     /// What is spoken there: `http` or `https`.
     pub const fn scheme(&self) -> &'static str {
         if self.certificate.is_some() { "https" } else { "http" }
+    }
+
+    /// Where gRPC alone is listened for, if anywhere.
+    pub fn grpc_addr(&self) -> Option<SocketAddr> {
+        self.grpc.as_ref().map(|(_, addr)| *addr)
     }
 
     /// Where probes and metrics are listened for, if not beside the API.
@@ -136,7 +145,6 @@ impl App {
         stop: impl Future<Output = ()>,
         ready: impl FnOnce(&Registry) + Send + 'static,
     ) -> anyhow::Result<()> {
-        let listener = TcpListener::from_std(self.listener)?;
         let Parts { registry, cache, keys, limits, lifecycle, metrics, .. } = &**self.state;
         cache.start(lifecycle);
         let (loading, loads) = (Arc::clone(registry), lifecycle.clone());
@@ -174,22 +182,30 @@ impl App {
         }
 
         let mut stop = pin!(stop);
-        let router = || api::router(self.state.apart());
-        let workers = Workers::start(Handle::current().metrics().num_workers(), router)?;
-        metrics.machine.follow(workers.runtimes().chain([Handle::current()]).collect());
-        let connections = Connections::new(workers, &self.state.server, lifecycle.clone(), metrics);
-        let connections = Arc::new(connections.over(tls));
+        let (mut doors, mut runtimes) = (Doors::default(), vec![Handle::current()]);
+        let mut open = |listener, router: &dyn Fn() -> axum::Router| {
+            let workers = Workers::start(Handle::current().metrics().num_workers(), router)?;
+            runtimes.extend(workers.runtimes());
+            let connections = Connections::new(workers, &self.state.server, lifecycle.clone(), metrics);
+            doors.add(TcpListener::from_std(listener)?, connections.over(tls.clone()));
+            anyhow::Ok(())
+        };
+        open(self.listener, &|| api::router(self.state.apart()))?;
+        if let Some((listener, _)) = self.grpc {
+            open(listener, &|| api::grpc(self.state.apart()))?;
+        }
+        metrics.machine.follow(runtimes);
         tokio::select! {
-            () = connections.accept(&listener) => {}
+            () = doors.accept() => {}
             () = &mut stop => {}
         }
         lifecycle.begin_drain();
         tracing::info!(delay_ms = millis(self.drain.delay), timeout_ms = millis(self.drain.timeout), "draining");
         let delay = self.drain.delay.max(LAST_CALL);
-        let _ = tokio::time::timeout(delay, connections.accept(&listener)).await;
-        connections.close(listener);
+        let _ = tokio::time::timeout(delay, doors.accept()).await;
+        doors.close();
         tokio::time::sleep(LAST_CALL).await;
-        let drained = tokio::time::timeout(self.drain.timeout, connections.shutdown()).await.is_ok();
+        let drained = tokio::time::timeout(self.drain.timeout, doors.shutdown()).await.is_ok();
         if let Some(tracer) = &self.state.tracer {
             let _ = tokio::time::timeout(LAST_SPANS, tracer.flush()).await;
         }
@@ -208,7 +224,7 @@ impl App {
 fn open_keys(config: &Config, metrics: &Arc<Metrics>) -> Result<Option<Arc<KeyStore>>, KeysError> {
     let Some(path) = config.auth.keys() else { return Ok(None) };
     let keys = KeyStore::open(path, &config.rate_limit, Arc::clone(metrics))?;
-    if !config.server.listen.ip().is_loopback() && keys.set().usable(Timestamp::now()) == 0 {
+    if !config.server.is_local() && keys.set().usable(Timestamp::now()) == 0 {
         return Err(KeysError::NoUsableKey { path: path.to_owned() });
     }
     Ok(Some(keys))

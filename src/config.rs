@@ -69,6 +69,9 @@ pub struct ServerConfig {
     /// Where to listen; port 0 binds a free one.
     #[serde(deserialize_with = "values::address")]
     pub listen: SocketAddr,
+    /// Where gRPC is listened for, beside `listen`.
+    #[serde(with = "values::optional_address")]
+    pub grpc_listen: Option<SocketAddr>,
     /// Where probes and metrics are listened for; beside the API when absent.
     #[serde(with = "values::optional_address")]
     pub metrics_listen: Option<SocketAddr>,

@@ -112,6 +112,7 @@ impl Predictor {
         let items = request.asked.items(&loaded);
         loaded.metrics.asked(request.protocol);
         request.record.note(|facts| {
+            facts.protocol = Some(request.protocol);
             facts.model = Some(Arc::clone(&loaded.metrics.served));
             facts.provider = Some(loaded.manifest.provider.as_str());
             facts.batch_size = Some(items);

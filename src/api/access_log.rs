@@ -61,15 +61,18 @@ impl Entry {
     }
 
     pub(super) fn answered(mut self, response: &mut Response) {
-        let failure = response.extensions().get::<Failure>().map(|failure| Arc::clone(&failure.error));
+        let failure = response.extensions().get::<Failure>();
+        // What went wrong is told by gRPC behind a status that says that nothing did.
+        let status = failure.map_or(response.status(), Failure::status);
+        let failure = failure.map(|failure| Arc::clone(&failure.error));
         let facts = self.context.record.end();
         // How long a key was looked at would tell why it was refused.
-        let refused = response.status() == StatusCode::UNAUTHORIZED;
+        let refused = status == StatusCode::UNAUTHORIZED;
         if !refused && let Ok(timing) = HeaderValue::from_maybe_shared(Bytes::from(server_timing(&facts.timings))) {
             response.headers_mut().insert(SERVER_TIMING, timing);
         }
         let bytes = response.body().size_hint().exact();
-        self.write(response.status().as_u16(), failure.as_deref(), facts, bytes);
+        self.write(status.as_u16(), failure.as_deref(), facts, bytes);
     }
 
     fn write(&mut self, status: u16, error: Option<&Error>, facts: Facts, response_bytes: Option<u64>) {
@@ -121,6 +124,7 @@ impl Entry {
                     trace_id = facts.trace_id.as_deref(),
                     key_id = facts.key_id.as_deref(),
                     client,
+                    protocol = facts.protocol.map(Label::as_str),
                     method = known(&self.method),
                     route,
                     status_code = status,

@@ -13,10 +13,14 @@ use futures_util::FutureExt;
 use tower::{Layer, ServiceExt, layer::layer_fn, service_fn};
 
 use super::{
-    access_log::Entry, auth, browsers::Encodings, client, context::Context, leftover::Leftover, rate_limit, reject,
-    request_id, state::ApiState, v2,
+    access_log::Entry, auth, browsers::Encodings, client, context::Context, grpc, leftover::Leftover, rate_limit,
+    reject, request_id, state::ApiState, v2,
 };
-use crate::{error::Error, keys::Scope, telemetry::record::Record};
+use crate::{
+    error::Error,
+    keys::Scope,
+    telemetry::{labels::Protocol, record::Record},
+};
 
 /// A caller's own deadline, `250ms`; it can only shorten the server's.
 const X_REQUEST_TIMEOUT: HeaderName = HeaderName::from_static("x-request-timeout");
@@ -46,13 +50,18 @@ async fn every_request(state: ApiState, mut request: Request, route: Route) -> R
     // First of all, so that everything below can name the request, and every answer does.
     let (id, trace) = request_id::of(request.headers());
     let record = Record::new();
-    let limit = time_limit(&state, request.headers());
+    let is_grpc = grpc::is_call(&request);
+    let limit = time_limit(&state, request.headers(), is_grpc);
     let deadline = record.started() + *limit.as_ref().unwrap_or(&state.server.request_timeout);
     // Next, so that the log line of every request has its address.
     let client = client::address(&state, &request);
     let span = state.tracer.as_ref().and_then(|tracer| tracer.sample(&trace));
-    record.note(|facts| (facts.trace_id, facts.span, facts.client) = (Some(trace.id), span, client));
-    let context = Context::new(id, record, client, deadline, v2::failures(&request)).enter(&mut request);
+    record.note(|facts| {
+        (facts.trace_id, facts.span, facts.client) = (Some(trace.id), span, client);
+        facts.protocol = is_grpc.then_some(Protocol::Grpc);
+    });
+    let failures = if is_grpc { grpc::MEDIA_TYPE } else { v2::failures(&request) };
+    let context = Context::new(id, record, client, deadline, failures).enter(&mut request);
     // Outside of everything that can fail, so that each request is logged once, with the status that the caller sees.
     let entry = Entry::begin(&state, &request, &context);
     let version = request.version();
@@ -73,8 +82,10 @@ async fn every_request(state: ApiState, mut request: Request, route: Route) -> R
         }
     };
 
-    // Outside of what writes bodies.
-    response = state.browsers.compress(&encodings, response).await;
+    // Outside of what writes bodies. Messages of gRPC are compressed one by one, or not at all.
+    if !is_grpc {
+        response = state.browsers.compress(&encodings, response).await;
+    }
     say_goodbye(&state, version, &mut response);
     entry.answered(&mut response);
     context.id.write(&mut response);
@@ -143,9 +154,9 @@ fn say_goodbye(state: &ApiState, version: Version, response: &mut Response) {
 }
 
 /// What this request may take.
-fn time_limit(state: &ApiState, headers: &HeaderMap) -> Result<Duration, Error> {
-    let longest = state.server.request_timeout;
-    Ok(wanted_timeout(headers)?.map_or(longest, |wanted| wanted.min(longest)))
+fn time_limit(state: &ApiState, headers: &HeaderMap, is_grpc: bool) -> Result<Duration, Error> {
+    let wanted = [wanted_timeout(headers)?, if is_grpc { grpc::timeout(headers)? } else { None }];
+    Ok(wanted.into_iter().flatten().fold(state.server.request_timeout, Duration::min))
 }
 
 fn wanted_timeout(headers: &HeaderMap) -> Result<Option<Duration>, Error> {

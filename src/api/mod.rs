@@ -8,9 +8,11 @@ mod call;
 mod client;
 mod console;
 mod context;
+mod decompress;
 mod docs;
 mod explain;
 mod extract;
+mod grpc;
 mod health;
 mod layers;
 mod leftover;
@@ -60,6 +62,7 @@ pub fn routes(metrics: Option<Access>) -> Vec<Route> {
         Route::get("/v1/debug/requests", Key(Scope::Admin), v1::debug::requests),
     ];
     routes.extend(v2::routes());
+    routes.extend(grpc::routes());
     routes.extend(metrics.map(|access| Route::get("/metrics", access, metrics::show)));
     routes
 }
@@ -79,6 +82,11 @@ fn served(state: &ApiState) -> Vec<Route> {
 /// The description of all routes (OpenAPI 3.1), without a server that would leave some out.
 pub fn description() -> serde_json::Value {
     openapi::document(&routes(Some(Access::Public)), true)
+}
+
+/// What is answered over gRPC, and nothing else: for a listener of its own.
+pub fn grpc(state: ApiState) -> Router {
+    finish(grpc::routes(), state)
 }
 
 /// What the second listener answers, without a key: for those who look after the server.

@@ -13,7 +13,7 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 use utoipa::ToSchema;
 
-use super::request_id::RequestId;
+use super::{grpc, request_id::RequestId};
 use crate::error::{Error, ErrorCode, Violation};
 
 /// The media type of problem documents.
@@ -74,7 +74,8 @@ pub(super) struct Failure {
 }
 
 impl Failure {
-    fn status(&self) -> StatusCode {
+    /// By the table, whatever the protocol shows of it.
+    pub(super) fn status(&self) -> StatusCode {
         self.status.unwrap_or_else(|| status(self.error.code()))
     }
 }
@@ -107,15 +108,20 @@ impl IntoResponse for Failure {
 
 /// Whole seconds, after which the same request is likely to be answered: rounded up, and at least 1.
 fn retry_after(error: &Error) -> Option<u64> {
-    let wait = match error {
+    let wait = wait(error)?;
+    let started = u64::from(wait.subsec_nanos() > 0);
+    Some(wait.as_secs().saturating_add(started).max(1))
+}
+
+/// When the same request is likely to be answered; nothing where that changes nothing.
+pub(super) fn wait(error: &Error) -> Option<Duration> {
+    Some(match error {
         Error::RateLimited { retry_after, .. } => *retry_after,
         Error::Overloaded { retry_after, .. } => retry_after.unwrap_or_default(),
         Error::TooHasty { retry_after } => *retry_after,
         error if status(error.code()) == StatusCode::SERVICE_UNAVAILABLE => Duration::ZERO,
         _ => return None,
-    };
-    let started = u64::from(wait.subsec_nanos() > 0);
-    Some(wait.as_secs().saturating_add(started).max(1))
+    })
 }
 
 /// Why a request failed (RFC 9457). Some failures have further members, such as `reasons`.
@@ -181,7 +187,7 @@ pub(super) fn example(error: &Error, status: StatusCode) -> Value {
     json!(Problem::of(&failure, &error.to_string(), "0193e2a4-6f6b-7cc2-8f55-0d7a5b9c1f11"))
 }
 
-/// Writes the body of every failed response, as `media_type`.
+/// Writes every failed response, as `media_type` has it.
 pub(super) fn render(id: &RequestId, media_type: &'static str, response: Response) -> Response {
     let failure = match response.extensions().get::<Failure>() {
         Some(failure) => failure.clone(),
@@ -190,6 +196,9 @@ pub(super) fn render(id: &RequestId, media_type: &'static str, response: Respons
             None => return response,
         },
     };
+    if media_type == grpc::MEDIA_TYPE {
+        return grpc::refused(failure, response);
+    }
     let detail = failure.error.to_string();
     let problem = Problem::of(&failure, &detail, &id.0);
     let (mut parts, _) = response.into_parts();

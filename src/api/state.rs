@@ -19,7 +19,16 @@ use crate::{
 };
 
 /// What is asked all the time, and by nobody who waits for it.
-pub(super) const PROBES: [&str; 5] = ["/healthz", "/readyz", "/metrics", "/v2/health/live", "/v2/health/ready"];
+pub(super) const PROBES: [&str; 8] = [
+    "/healthz",
+    "/readyz",
+    "/metrics",
+    "/v2/health/live",
+    "/v2/health/ready",
+    "/inference.GRPCInferenceService/ServerLive",
+    "/inference.GRPCInferenceService/ServerReady",
+    "/grpc.health.v1.Health/Check",
+];
 
 /// What is asked every second or two for as long as somebody looks after the server. That it was answered is of no interest,
 /// and would stand among the slowest requests and in the log where callers are looked for.

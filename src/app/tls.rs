@@ -31,7 +31,7 @@ use crate::{
 const LOOK: Duration = Duration::from_millis(500);
 
 /// Speaks TLS with the certificate that was read last.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Tls {
     current: Arc<ArcSwap<TlsConfig>>,
 }

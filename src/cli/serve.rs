@@ -58,7 +58,8 @@ pub(super) fn run(config: Config) -> anyhow::Result<ExitCode> {
         }
         // Models may load for minutes, and with port 0 nobody else knows whom to ask how far they are.
         let metrics_addr = app.metrics_addr().map(tracing::field::display);
-        tracing::info!(addr = %place.addr, scheme = place.scheme, metrics_addr, "listening");
+        let grpc_addr = app.grpc_addr().map(tracing::field::display);
+        tracing::info!(addr = %place.addr, scheme = place.scheme, grpc_addr, metrics_addr, "listening");
         // Sessions must not be taken down while the process ends: the library takes itself down then.
         std::mem::forget(Arc::clone(&app.state().registry));
         let (stop, stopped) = oneshot::channel::<()>();

@@ -82,16 +82,24 @@ pub(super) fn one_body_fits(server: &ServerConfig) -> Result<(), ValidationError
     Err(error)
 }
 
+impl ServerConfig {
+    /// Whether only this machine can reach what asks for keys.
+    pub fn is_local(&self) -> bool {
+        [Some(self.listen), self.grpc_listen].into_iter().flatten().all(|address| address.ip().is_loopback())
+    }
+}
+
 /// Closed by default: without keys nothing but loopback is listened on unless somebody said so aloud.
 pub(super) fn listens_where_it_may(config: &Config) -> Result<(), ValidationError> {
     let known_callers = config.auth.mode == AuthMode::Off || config.auth.keys_file.is_some();
-    if known_callers || config.server.listen.ip().is_loopback() {
+    if known_callers || config.server.is_local() {
         return Ok(());
     }
+    let key = if config.server.listen.ip().is_loopback() { "server.grpc_listen" } else { "server.listen" };
     let mut error = problem(
         "is not a loopback address: make keys with 'glassbox keys create' and name their file in auth.keys_file, or let anyone call with auth.mode = \"off\"",
     );
-    error.add_param("key".into(), &"server.listen");
+    error.add_param("key".into(), &key);
     Err(error)
 }
 

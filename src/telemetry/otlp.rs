@@ -14,7 +14,7 @@ use opentelemetry_sdk::{
 };
 
 use super::{
-    labels::{Label, Stage},
+    labels::{self, Label, Stage},
     traces::{Finished, Run, span_id},
 };
 use crate::config::{OtlpProtocol, TelemetryConfig};
@@ -137,7 +137,7 @@ fn span(finished: &Finished, id: u64, name: String, started: SystemTime, time: D
     }
 }
 
-/// By the semantic conventions for HTTP; what they have no word for begins with `glassbox.`.
+/// By the semantic conventions for HTTP, and for what is called over it; what they have no word for begins with `glassbox.`.
 fn attributes(finished: &Finished) -> Vec<KeyValue> {
     let (seen, facts) = (&finished.seen, &finished.seen.facts);
     let number = |name: &'static str, value: Option<u64>| {
@@ -145,7 +145,10 @@ fn attributes(finished: &Finished) -> Vec<KeyValue> {
     };
     let text = |name: &'static str, value: Option<&str>| value.map(|value| KeyValue::new(name, value.to_owned()));
     let served = facts.model.as_deref();
+    let is_grpc = facts.protocol == Some(labels::Protocol::Grpc);
     [
+        text("rpc.system.name", is_grpc.then_some("grpc")),
+        text("rpc.method", is_grpc.then(|| seen.route.trim_start_matches('/'))),
         text("http.request.method", Some(seen.method)),
         text("http.route", Some(&seen.route)),
         number("http.response.status_code", Some(seen.status.into())),

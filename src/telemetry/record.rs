@@ -9,7 +9,7 @@ use std::{
 };
 
 use super::{
-    labels::{Label, Stage},
+    labels::{Label, Protocol, Stage},
     traces::{Run, Span},
 };
 
@@ -112,6 +112,8 @@ pub struct Facts {
     pub span: Option<Span>,
     /// The runs that it shared with other requests, or could have, if it is traced.
     pub runs: Vec<Arc<Run>>,
+    /// What it is written in, where it asks for predictions; and for calls of gRPC.
+    pub protocol: Option<Protocol>,
     /// Its model, once that was found.
     pub model: Option<Arc<Served>>,
     /// What computes that model's answers.
@@ -135,6 +137,7 @@ impl Facts {
             trace_id: None,
             span: None,
             runs: Vec::new(),
+            protocol: None,
             model: None,
             provider: None,
             batch_size: None,

@@ -34,6 +34,8 @@ mod endless;
 #[cfg(test)]
 mod foreign_models;
 #[cfg(test)]
+mod grpc;
+#[cfg(test)]
 mod keys;
 #[cfg(test)]
 mod library;

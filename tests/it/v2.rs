@@ -12,7 +12,7 @@ use std::{path::PathBuf, sync::LazyLock};
 use crate::support::python;
 
 /// Models that Python made once for all tests: see `python/v2_models.py`.
-fn models() -> Vec<PathBuf> {
+pub fn models() -> Vec<PathBuf> {
     static MADE: LazyLock<PathBuf> = LazyLock::new(|| {
         let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("v2");
         std::fs::create_dir_all(&folder).unwrap();

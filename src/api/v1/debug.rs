@@ -85,6 +85,8 @@ struct SeenRequest {
     /// The shapes of its first item's tensors.
     shapes: Option<Vec<Vec<u32>>>,
     request_bytes: Option<usize>,
+    /// The protocol that it spoke.
+    protocol: Option<&'static str>,
     response_bytes: Option<u64>,
 }
 
@@ -160,6 +162,7 @@ impl SeenRequest {
             batch_size: facts.batch_size,
             shapes: facts.shapes.as_ref().map(|shapes| shapes.iter().map(shape).collect()),
             request_bytes: facts.request_bytes,
+            protocol: facts.protocol.map(Label::as_str),
             response_bytes: seen.response_bytes,
         }
     }

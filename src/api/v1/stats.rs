@@ -17,7 +17,14 @@ use crate::{
 };
 
 /// Requests that ask for predictions; those of operators would make every latency look good.
-const ROUTES: [&str; 2] = ["/v1/predict", "/v1/predict_batch"];
+const ROUTES: [&str; 6] = [
+    "/v1/predict",
+    "/v1/predict_batch",
+    "/v1/embeddings",
+    "/v2/models/{model}/infer",
+    "/v2/models/{model}/versions/{version}/infer",
+    "/inference.GRPCInferenceService/ModelInfer",
+];
 
 /// What the metrics say, as JSON
 ///

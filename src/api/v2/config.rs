@@ -15,50 +15,50 @@ use crate::{
 /// `GET /v2/models/{model}/config`
 #[derive(Debug, Serialize, ToSchema)]
 pub(in crate::api) struct ModelConfig {
-    name: String,
-    platform: &'static str,
-    backend: &'static str,
+    pub name: String,
+    pub platform: &'static str,
+    pub backend: &'static str,
     /// Rows in one run; 0 for a model whose shapes have no batch dimension of their own.
-    max_batch_size: usize,
-    input: Vec<TensorConfig>,
-    output: Vec<TensorConfig>,
+    pub max_batch_size: usize,
+    pub input: Vec<TensorConfig>,
+    pub output: Vec<TensorConfig>,
     /// Only where rows of several requests share a run.
     #[serde(skip_serializing_if = "Option::is_none")]
-    dynamic_batching: Option<DynamicBatching>,
-    instance_group: [InstanceGroup; 1],
-    response_cache: Switch,
+    pub dynamic_batching: Option<DynamicBatching>,
+    pub instance_group: [InstanceGroup; 1],
+    pub response_cache: Switch,
 }
 
 /// Without the batch dimension, where there is one; -1 is dynamic.
 #[derive(Debug, Serialize, ToSchema)]
-struct TensorConfig {
-    name: String,
-    data_type: &'static str,
-    dims: Vec<i64>,
+pub(in crate::api) struct TensorConfig {
+    pub name: String,
+    pub data_type: &'static str,
+    pub dims: Vec<i64>,
     /// Set where nothing is left without the batch dimension: `dims` are never empty.
     #[serde(skip_serializing_if = "Option::is_none")]
-    reshape: Option<Reshape>,
+    pub reshape: Option<Reshape>,
 }
 
 #[derive(Debug, Serialize, ToSchema)]
-struct Reshape {
+pub(in crate::api) struct Reshape {
     shape: [i64; 0],
 }
 
 #[derive(Debug, Serialize, ToSchema)]
-struct DynamicBatching {
-    max_queue_delay_microseconds: u64,
+pub(in crate::api) struct DynamicBatching {
+    pub max_queue_delay_microseconds: u64,
 }
 
 #[derive(Debug, Serialize, ToSchema)]
-struct InstanceGroup {
-    count: usize,
-    kind: &'static str,
+pub(in crate::api) struct InstanceGroup {
+    pub count: usize,
+    pub kind: &'static str,
 }
 
 #[derive(Debug, Serialize, ToSchema)]
-struct Switch {
-    enable: bool,
+pub(in crate::api) struct Switch {
+    pub enable: bool,
 }
 
 /// A model's settings, in Triton's words
@@ -71,7 +71,7 @@ struct Switch {
     responses((status = 200, description = "OK", body = ModelConfig))
 )]
 pub(in crate::api) async fn show(call: Call, Path(model): Path<String>) -> Result<Json<ModelConfig>, Error> {
-    describe(&call, &ModelRef { name: Some(model), version: None })
+    describe(&call, &ModelRef { name: Some(model), version: None }).map(Json)
 }
 
 /// A version's settings, in Triton's words
@@ -87,16 +87,20 @@ pub(in crate::api) async fn show_version(
     call: Call,
     Path((model, version)): Path<(String, String)>,
 ) -> Result<Json<ModelConfig>, Error> {
-    describe(&call, &ModelRef { name: Some(model), version: Some(version) })
+    describe(&call, &ModelRef { name: Some(model), version: Some(version) }).map(Json)
 }
 
-fn describe(call: &Call, model: &ModelRef) -> Result<Json<ModelConfig>, Error> {
+/// A version's settings, in whatever form they are told.
+///
+/// # Errors
+/// `permission_denied`, `model_not_found`, `model_not_ready`.
+pub(in crate::api) fn describe(call: &Call, model: &ModelRef) -> Result<ModelConfig, Error> {
     let loaded = call.find(model)?;
     let max_batch_size = loaded.max_batch_size.unwrap_or_default();
     let tensor = |spec: &TensorSpec| tensor(spec, max_batch_size > 0);
     let delay = loaded.model.max_queue_delay();
     let shares = max_batch_size > 0 && loaded.choice.strategy == crate::model::Strategy::Batched;
-    Ok(Json(ModelConfig {
+    Ok(ModelConfig {
         name: loaded.model.id().name.to_string(),
         platform: platform(&loaded),
         backend: backend(&loaded),
@@ -108,7 +112,7 @@ fn describe(call: &Call, model: &ModelRef) -> Result<Json<ModelConfig>, Error> {
         }),
         instance_group: [InstanceGroup { count: loaded.instances, kind: "KIND_CPU" }],
         response_cache: Switch { enable: loaded.manifest.cache.enabled },
-    }))
+    })
 }
 
 fn backend(loaded: &Loaded) -> &'static str {

@@ -9,7 +9,7 @@ pub(super) const JSON_LENGTH: HeaderName = HeaderName::from_static("inference-he
 
 /// How a body is divided.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Division {
+pub(in crate::api) enum Division {
     /// All of it is JSON.
     Json,
     /// So many bytes are, and the rest is tensors.

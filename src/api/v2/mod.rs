@@ -1,13 +1,13 @@
 //! The Open Inference Protocol (version 2) over REST, as Triton, KServe and others speak it. Its wire types live here and
 //! nowhere else.
 
-mod answer;
+pub(super) mod answer;
 mod body;
 pub(super) mod config;
 mod division;
 pub(super) mod infer;
 pub(super) mod model;
-mod parameters;
+pub(super) mod parameters;
 mod received;
 mod refused;
 pub(super) mod repository;
@@ -73,4 +73,5 @@ pub(super) fn is_own(path: &str) -> bool {
 }
 
 /// The parts of the protocol beyond its core that are answered.
-const EXTENSIONS: [&str; 5] = ["binary_tensor_data", "model_configuration", "model_repository", "statistics", "trace"];
+pub(super) const EXTENSIONS: [&str; 5] =
+    ["binary_tensor_data", "model_configuration", "model_repository", "statistics", "trace"];

@@ -21,20 +21,20 @@ use crate::{
 /// `GET /v2/models/{model}`
 #[derive(Debug, Serialize, ToSchema)]
 pub(in crate::api) struct ModelMetadata {
-    name: String,
-    versions: Vec<String>,
-    platform: &'static str,
-    inputs: Vec<TensorMetadata>,
-    outputs: Vec<TensorMetadata>,
+    pub name: String,
+    pub versions: Vec<String>,
+    pub platform: &'static str,
+    pub inputs: Vec<TensorMetadata>,
+    pub outputs: Vec<TensorMetadata>,
 }
 
 /// One input or output, batch dimension included; -1 is dynamic.
 #[derive(Debug, Serialize, ToSchema)]
-struct TensorMetadata {
-    name: String,
+pub(in crate::api) struct TensorMetadata {
+    pub name: String,
     #[schema(value_type = schemas::Datatype)]
-    datatype: Datatype,
-    shape: Vec<i64>,
+    pub datatype: Datatype,
+    pub shape: Vec<i64>,
 }
 
 /// `GET /v2/models/{model}/ready`
@@ -58,7 +58,7 @@ pub(in crate::api) async fn metadata(
     call: Call,
     Path(model): Path<String>,
 ) -> Result<Json<ModelMetadata>, Error> {
-    describe(&state, &call, ModelRef { name: Some(model), version: None })
+    describe(&state, &call, &ModelRef { name: Some(model), version: None }).map(Json)
 }
 
 /// What a version takes and gives
@@ -75,11 +75,15 @@ pub(in crate::api) async fn version_metadata(
     call: Call,
     Path((model, version)): Path<(String, String)>,
 ) -> Result<Json<ModelMetadata>, Error> {
-    describe(&state, &call, ModelRef { name: Some(model), version: Some(version) })
+    describe(&state, &call, &ModelRef { name: Some(model), version: Some(version) }).map(Json)
 }
 
-fn describe(state: &ApiState, call: &Call, model: ModelRef) -> Result<Json<ModelMetadata>, Error> {
-    let loaded = call.find(&model)?;
+/// What a version takes and gives, in whatever form it is told.
+///
+/// # Errors
+/// `permission_denied`, `model_not_found`, `model_not_ready`.
+pub(in crate::api) fn describe(state: &ApiState, call: &Call, model: &ModelRef) -> Result<ModelMetadata, Error> {
+    let loaded = call.find(model)?;
     let id = loaded.model.id();
     let snapshot = state.registry.snapshot();
     let versions = snapshot.models.get(&id.name).into_iter().flat_map(|entry| entry.versions.keys());
@@ -88,13 +92,13 @@ fn describe(state: &ApiState, call: &Call, model: ModelRef) -> Result<Json<Model
         datatype: spec.datatype,
         shape: spec.shape.iter().map(Dim::as_i64).collect(),
     };
-    Ok(Json(ModelMetadata {
+    Ok(ModelMetadata {
         name: id.name.to_string(),
         versions: versions.map(ToString::to_string).collect(),
         platform: platform(&loaded),
         inputs: loaded.interface.inputs.iter().map(tensor).collect(),
         outputs: loaded.interface.outputs.iter().map(tensor).collect(),
-    }))
+    })
 }
 
 /// What computes a model, in the protocol's words.

@@ -9,7 +9,7 @@ use serde::{
 
 /// What a request or one of its tensors can ask for.
 #[derive(Debug, Default)]
-pub(super) struct Parameters {
+pub(in crate::api) struct Parameters {
     /// The bytes of an input in the binary part.
     pub binary_data_size: Option<u64>,
     /// Whether an output is wanted in the binary part.
@@ -32,8 +32,10 @@ const FILE: &str = "file:";
 const HEADERS: &str = "headers";
 
 /// The value of any parameter.
-enum Value {
+#[derive(Debug)]
+pub(in crate::api) enum Value {
     Bool(bool),
+    /// None for what is no whole number, or below 0.
     Number(Option<u64>),
     Text(String),
 }
@@ -71,7 +73,11 @@ impl<'de> Deserialize<'de> for Parameters {
 }
 
 impl Parameters {
-    fn set(&mut self, name: &str, value: Value) -> Result<(), String> {
+    /// Takes one that stands by itself.
+    ///
+    /// # Errors
+    /// Says what it should have been.
+    pub(in crate::api) fn set(&mut self, name: &str, value: Value) -> Result<(), String> {
         let count = |value| match value {
             Value::Number(Some(number)) => Ok(Some(number)),
             // Some clients write every value as a string.

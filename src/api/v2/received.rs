@@ -1,17 +1,17 @@
 //! The body of an inference request as it arrived, whole and no longer compressed.
 
-use std::{io::Read, sync::Arc};
+use std::sync::Arc;
 
 use axum::{
     extract::{FromRequest, Request},
     http::{HeaderMap, header},
 };
-use flate2::read::{MultiGzDecoder, ZlibDecoder};
 
 use super::division::Division;
 use crate::{
     api::{
         context::Context,
+        decompress::{Coding, decompress},
         extract::{is_json, receive},
         room::Room,
         state::ApiState,
@@ -26,14 +26,6 @@ pub(in crate::api) struct Received {
     pub body: Vec<u8>,
     pub(super) division: Division,
     pub room: Room,
-}
-
-/// How a body is compressed.
-#[derive(Debug, Clone, Copy)]
-enum Coding {
-    Gzip,
-    /// In zlib's framing, as HTTP means it.
-    Deflate,
 }
 
 impl FromRequest<ApiState> for Received {
@@ -74,28 +66,6 @@ fn coding(headers: &HeaderMap) -> Result<Option<Coding>, Error> {
         (Some(b"deflate"), None) => Ok(Some(Coding::Deflate)),
         _ => {
             Err(Error::UnsupportedMediaType("send the body with the 'Content-Encoding' gzip or deflate, or with none"))
-        }
-    }
-}
-
-/// In pieces, so that a small body which stands for a large one costs no more than the limit.
-fn decompress(coding: Coding, body: &[u8], limit: u64, mut room: Room) -> Result<(Vec<u8>, Room), Error> {
-    const PIECE: u64 = 64 * 1024;
-    let mut reader: Box<dyn Read + '_> = match coding {
-        Coding::Gzip => Box::new(MultiGzDecoder::new(body)),
-        Coding::Deflate => Box::new(ZlibDecoder::new(body)),
-    };
-    let mut whole = Vec::new();
-    loop {
-        let broken = |_| Error::malformed("", "broken_encoding", "the body is not what its 'Content-Encoding' says");
-        let read = reader.by_ref().take(PIECE).read_to_end(&mut whole).map_err(broken)?;
-        if whole.len() as u64 > limit {
-            return Err(Error::PayloadTooLarge { limit });
-        }
-        // Beside the compressed one, which is held too.
-        room.grow(body.len() + whole.len())?;
-        if read == 0 {
-            return Ok((whole, room));
         }
     }
 }

@@ -29,10 +29,10 @@ pub(in crate::api) struct RepositoryBody {
 /// One version; or a model that has none, whose version is empty.
 #[derive(Debug, Serialize, ToSchema)]
 pub(in crate::api) struct IndexEntry {
-    name: String,
-    version: String,
-    state: &'static str,
-    reason: String,
+    pub name: String,
+    pub version: String,
+    pub state: &'static str,
+    pub reason: String,
 }
 
 /// Every version that lies in the repository, served or not
@@ -50,6 +50,18 @@ pub(in crate::api) async fn index(
     received: Received,
 ) -> Result<Json<Vec<IndexEntry>>, Refused> {
     let only_ready = body(&received)?.ready;
+    Ok(Json(list(&state, &caller, only_ready).await?))
+}
+
+/// The same in whatever form it is told: what the caller may know of.
+///
+/// # Errors
+/// `internal`, where the repository cannot be read.
+pub(in crate::api) async fn list(
+    state: &ApiState,
+    caller: &Caller,
+    only_ready: bool,
+) -> Result<Vec<IndexEntry>, Error> {
     let unknown = state.registry.unknown().await.map_err(Error::internal)?;
     let snapshot = state.registry.snapshot();
     let mut entries: Vec<IndexEntry> =
@@ -62,7 +74,7 @@ pub(in crate::api) async fn index(
     });
     entries.extend(unknown);
     entries.retain(|entry| caller.may_use(&entry.name) && (!only_ready || entry.state == READY));
-    Ok(Json(entries))
+    Ok(entries)
 }
 
 const READY: &str = "READY";

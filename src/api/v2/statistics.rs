@@ -8,7 +8,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::{
-    api::{auth::Caller, call::Call, state::ApiState},
+    api::{call::Call, state::ApiState},
     error::Error,
     model::ModelRef,
     registry::{Loaded, State as VersionState},
@@ -22,48 +22,48 @@ pub(in crate::api) struct AllStatistics {
 }
 
 #[derive(Debug, Serialize, ToSchema)]
-struct ModelStatistics {
-    name: String,
-    version: String,
+pub(in crate::api) struct ModelStatistics {
+    pub name: String,
+    pub version: String,
     /// Milliseconds since 1970.
-    last_inference: u64,
-    inference_count: u64,
-    execution_count: u64,
-    inference_stats: InferenceStatistics,
+    pub last_inference: u64,
+    pub inference_count: u64,
+    pub execution_count: u64,
+    pub inference_stats: InferenceStatistics,
     /// Of models that answer several times, which none does here.
     response_stats: serde_json::Map<String, serde_json::Value>,
-    batch_stats: Vec<BatchStatistics>,
+    pub batch_stats: Vec<BatchStatistics>,
     #[schema(value_type = Vec<Object>)]
     memory_usage: [(); 0],
 }
 
 #[derive(Debug, Serialize, ToSchema)]
-struct InferenceStatistics {
-    success: Duration,
-    fail: Duration,
-    queue: Duration,
-    compute_input: Duration,
-    compute_infer: Duration,
-    compute_output: Duration,
-    cache_hit: Duration,
-    cache_miss: Duration,
+pub(in crate::api) struct InferenceStatistics {
+    pub success: Duration,
+    pub fail: Duration,
+    pub queue: Duration,
+    pub compute_input: Duration,
+    pub compute_infer: Duration,
+    pub compute_output: Duration,
+    pub cache_hit: Duration,
+    pub cache_miss: Duration,
 }
 
 /// Of runs with so many rows. Inputs and outputs are made for requests and not for runs: their times are above.
 #[derive(Debug, Serialize, ToSchema)]
-struct BatchStatistics {
-    batch_size: usize,
-    compute_input: Duration,
-    compute_infer: Duration,
-    compute_output: Duration,
+pub(in crate::api) struct BatchStatistics {
+    pub batch_size: usize,
+    pub compute_input: Duration,
+    pub compute_infer: Duration,
+    pub compute_output: Duration,
 }
 
 /// How often, and for how many nanoseconds altogether.
 #[derive(Debug, Clone, Copy, Serialize, ToSchema)]
 #[schema(as = CountAndTime)]
-struct Duration {
-    count: u64,
-    ns: u64,
+pub(in crate::api) struct Duration {
+    pub count: u64,
+    pub ns: u64,
 }
 
 /// What the requests of all models came to
@@ -74,11 +74,8 @@ struct Duration {
     tag = "open inference protocol",
     responses((status = 200, description = "OK", body = AllStatistics))
 )]
-pub(in crate::api) async fn all(State(state): State<ApiState>, caller: Caller) -> Json<AllStatistics> {
-    let snapshot = state.registry.snapshot();
-    let entries = snapshot.models.iter().filter(|(name, _)| caller.may_use(name.as_str()));
-    let versions = entries.flat_map(|(_, entry)| entry.versions.values());
-    Json(AllStatistics { model_stats: versions.filter_map(of_state).collect() })
+pub(in crate::api) async fn all(State(state): State<ApiState>, call: Call) -> Result<Json<AllStatistics>, Error> {
+    show(&state, &call, ModelRef::default())
 }
 
 /// What the requests of a model came to
@@ -95,10 +92,7 @@ pub(in crate::api) async fn model(
     call: Call,
     Path(model): Path<String>,
 ) -> Result<Json<AllStatistics>, Error> {
-    let found = call.find(&ModelRef { name: Some(model), version: None })?;
-    let snapshot = state.registry.snapshot();
-    let versions = snapshot.models.get(&found.model.id().name).into_iter().flat_map(|entry| entry.versions.values());
-    Ok(Json(AllStatistics { model_stats: versions.filter_map(of_state).collect() }))
+    show(&state, &call, ModelRef { name: Some(model), version: None })
 }
 
 /// What the requests of a version came to
@@ -111,11 +105,35 @@ pub(in crate::api) async fn model(
     responses((status = 200, description = "OK", body = AllStatistics))
 )]
 pub(in crate::api) async fn version(
+    State(state): State<ApiState>,
     call: Call,
     Path((model, version)): Path<(String, String)>,
 ) -> Result<Json<AllStatistics>, Error> {
-    let found = call.find(&ModelRef { name: Some(model), version: Some(version) })?;
-    Ok(Json(AllStatistics { model_stats: vec![of(&found)] }))
+    show(&state, &call, ModelRef { name: Some(model), version: Some(version) })
+}
+
+fn show(state: &ApiState, call: &Call, model: ModelRef) -> Result<Json<AllStatistics>, Error> {
+    Ok(Json(AllStatistics { model_stats: collect(state, call, &model)? }))
+}
+
+/// What is meant by `model`, in whatever form it is told: all versions of all models where it names none, and all of one
+/// model where it names no version.
+///
+/// # Errors
+/// `permission_denied`, `model_not_found`, `model_not_ready`.
+pub(in crate::api) fn collect(state: &ApiState, call: &Call, model: &ModelRef) -> Result<Vec<ModelStatistics>, Error> {
+    let snapshot = state.registry.snapshot();
+    if model.name.is_none() {
+        let caller = call.context.caller()?;
+        let entries = snapshot.models.iter().filter(|(name, _)| caller.may_use(name.as_str()));
+        return Ok(entries.flat_map(|(_, entry)| entry.versions.values()).filter_map(of_state).collect());
+    }
+    let found = call.find(model)?;
+    if model.version.is_some() {
+        return Ok(vec![of(&found)]);
+    }
+    let versions = snapshot.models.get(&found.model.id().name).into_iter().flat_map(|entry| entry.versions.values());
+    Ok(versions.filter_map(of_state).collect())
 }
 
 fn of_state(state: &VersionState) -> Option<ModelStatistics> {

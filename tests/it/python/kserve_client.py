@@ -27,7 +27,7 @@ package = types.ModuleType("kserve")
 package.__path__ = [str(pathlib.Path(importlib.util.find_spec("kserve").origin).parent)]
 sys.modules["kserve"] = package
 
-from kserve.inference_client import InferenceRESTClient, RESTConfig  # noqa: E402
+from kserve.inference_client import InferenceGRPCClient, InferenceRESTClient, RESTConfig  # noqa: E402
 from kserve.protocol.infer_type import InferInput, InferRequest, RequestedOutput  # noqa: E402
 
-__all__ = ["InferInput", "InferRequest", "InferenceRESTClient", "RESTConfig", "RequestedOutput"]
+__all__ = ["InferInput", "InferRequest", "InferenceGRPCClient", "InferenceRESTClient", "RESTConfig", "RequestedOutput"]

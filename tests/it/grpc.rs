@@ -1,0 +1,9 @@
+//! The Open Inference Protocol over gRPC.
+
+mod call;
+mod clients;
+mod deadlines;
+mod failures;
+mod generated;
+mod life;
+mod messages;

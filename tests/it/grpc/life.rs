@@ -1,0 +1,75 @@
+//! Where calls are taken, in the clear and over TLS, and how they end when the server does.
+
+use std::{net::SocketAddr, process::Command, time::Duration};
+
+use serde_json::json;
+
+use super::{
+    call::{Caller, INFER},
+    messages::{ModelInferResponse, same},
+};
+use crate::{
+    support::{Server, TestApp, glassbox, python, run, serve_files, variable},
+    v2::models,
+};
+
+fn serve(settings: &[(&str, &str)]) -> Command {
+    let files: Vec<_> = models().iter().map(|path| path.display().to_string()).collect();
+    let mut command = glassbox(&["serve", "--listen", "127.0.0.1:0"]);
+    command.env(variable("models.files"), files.join(",")).env(variable("models.repository"), "");
+    command.env(variable("telemetry.log_format"), "json").env(variable("rate_limit.enabled"), "false");
+    command.envs(settings.iter().map(|(key, value)| (variable(key), value)));
+    command
+}
+
+fn grpc_addr(server: &Server) -> SocketAddr {
+    let line = server.log.iter().find(|line| line["message"] == "listening").unwrap();
+    line["grpc_addr"].as_str().unwrap().parse().unwrap()
+}
+
+#[test]
+fn a_stop_under_load_fails_no_call_and_watchers_are_told_first() {
+    for listen in ["", "127.0.0.1:0"] {
+        let settings = [("drain.delay", "1s"), ("drain.timeout", "10s"), ("server.grpc_listen", listen)];
+        let mut server = Server::start(&mut serve(&settings));
+        let addr = if listen.is_empty() { server.addr } else { grpc_addr(&server) };
+        let output = python("python/grpc_drain.py", &[&addr.to_string(), &server.pid().to_string()], "");
+        assert_eq!(output.lines().collect::<Vec<_>>(), ["watcher", "callers"]);
+        assert_eq!(server.wait(Duration::from_secs(20)).expect("the server ends").code(), Some(0));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_listener_of_its_own_answers_calls_and_nothing_else() {
+    let server = Server::start(&mut serve(&[("server.grpc_listen", "127.0.0.1:0")]));
+    for addr in [server.addr, grpc_addr(&server)] {
+        let mut caller = Caller::connect(addr).await;
+        let answer: ModelInferResponse = caller.call(INFER, &[], &same(&[5])).await.message();
+        assert_eq!(answer.outputs[0].contents.as_ref().unwrap().int64_contents, [5]);
+    }
+    let other = reqwest::get(format!("http://{}/healthz", grpc_addr(&server))).await.unwrap();
+    assert_eq!(other.status(), 404);
+}
+
+#[test]
+fn a_listener_of_its_own_asks_for_keys_before_others_can_reach_it() {
+    let finished = run(&mut serve(&[("server.grpc_listen", "0.0.0.0:0")]));
+    assert_eq!(finished.code, Some(64), "{}", finished.stderr);
+    assert!(finished.stderr.contains("server.grpc_listen: is not a loopback address"), "{}", finished.stderr);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_of_a_megabyte_comes_whole_with_its_status_behind_it() {
+    let app = TestApp::with(|config| serve_files(config, models())).await;
+    let mut caller = Caller::connect(app.addr).await;
+    let numbers: Vec<i64> = (0..131_072).collect();
+    for headers in [&[][..], &[("accept-encoding", "gzip"), ("grpc-accept-encoding", "gzip")]] {
+        let answer = caller.call(INFER, headers, &same(&numbers)).await;
+        assert_eq!((answer.status(), answer.trailers.len()), (0, 1), "{:?}", answer.trailers);
+        assert!(answer.header("content-encoding").is_none());
+        let message: ModelInferResponse = answer.message();
+        assert_eq!(message.outputs[0].contents.as_ref().unwrap().int64_contents, numbers);
+    }
+    let (status, stats) = app.get("/v1/stats").await;
+    assert_eq!((status.as_u16(), &stats["total_requests"]), (200, &json!(2)), "one predictor answers all protocols");
+}
