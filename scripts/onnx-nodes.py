@@ -90,7 +90,7 @@ def write(results):
         "# The node tests of ONNX",
         "",
         "Written by `make onnx-nodes`: every case of `onnx.backend.test.case.node` is served as a model of its own and asked",
-        "for what it recorded, over REST with binary tensors.",
+        "for what it recorded, over REST with binary tensors and over gRPC.",
         "",
         f"{same} of {len(results)} cases are answered as recorded, within their own tolerances. The others say nothing about a",
         "server: their values are no plain tensors of the protocol, or Python's onnxruntime itself does not give what is",

@@ -1,6 +1,6 @@
 //! What callers speak, and for how long they may keep silent: HTTP/1.1 and HTTP/2, in the clear and over TLS.
 
-mod certificates;
+pub mod certificates;
 mod client;
 mod drain;
 mod patience;

@@ -1,6 +1,10 @@
 //! gRPC's reflection, in both of its versions: tools ask which services and messages there are.
 
-use std::{convert::Infallible, sync::LazyLock};
+use std::{
+    convert::Infallible,
+    sync::LazyLock,
+    time::{Duration, Instant},
+};
 
 use axum::{
     body::Body,
@@ -13,10 +17,16 @@ use tonic_reflection::server::{Builder, Error as ReflectionError};
 use tower::{ServiceExt, util::BoxCloneSyncService};
 
 use super::{call::check, messages::DESCRIPTORS};
-use crate::{api::state::ApiState, error::Error};
+use crate::{
+    api::{context::Context, state::ApiState},
+    error::Error,
+};
 
 /// Questions are names.
 const MOST_QUESTION_BYTES: usize = 16 * 1024;
+
+/// How often it is looked whether a stream is over.
+const TICK: Duration = Duration::from_millis(200);
 
 type Reflection = BoxCloneSyncService<Request, http::Response<tonic::body::Body>, Infallible>;
 
@@ -44,7 +54,8 @@ pub(in crate::api) async fn v1alpha(State(state): State<ApiState>, request: Requ
     answer(&V1_ALPHA, &state, request).await
 }
 
-/// Questions are answered as they come, for as long as a body may take to arrive.
+/// Questions are answered as they come, for as long as a body may take to arrive; a server that is about to stop waits for
+/// none.
 async fn answer(
     service: &Result<Reflection, ReflectionError>,
     state: &ApiState,
@@ -52,7 +63,13 @@ async fn answer(
 ) -> Result<Response, Error> {
     check(&request)?;
     let service = service.as_ref().map_err(|error| Error::internal(anyhow::anyhow!("{error}")))?.clone();
-    let over = tokio::time::sleep(state.server.body_timeout);
+    let until = (Instant::now() + state.server.body_timeout).min(Context::of(request.extensions())?.deadline);
+    let state = state.clone();
+    let over = async move {
+        while Instant::now() < until && !state.lifecycle.is_draining() {
+            tokio::time::sleep(TICK).await;
+        }
+    };
     let request = request.map(|body| Body::from_stream(body.into_data_stream().take_until(over)));
     let Ok(response) = service.oneshot(request).await;
     Ok(response.map(Body::new))

@@ -4,22 +4,13 @@ use std::time::{Duration, Instant};
 
 use super::{
     call::{Caller, INFER},
-    messages::{
-        InferParameter, InferTensorContents, ModelInferRequest, infer_parameter, model_infer_request::InferInputTensor,
-    },
+    messages::{Choice, ModelInferRequest, Parameter, of},
 };
 use crate::support::{Loop, TestApp, until};
 
 /// Counts for minutes.
 fn endless() -> ModelInferRequest {
-    let contents = InferTensorContents { int64_contents: vec![1_000_000_000], ..Default::default() };
-    let input = InferInputTensor {
-        name: "turns".to_owned(),
-        datatype: "INT64".to_owned(),
-        contents: Some(contents),
-        ..Default::default()
-    };
-    ModelInferRequest { model_name: "loop".to_owned(), inputs: vec![input], ..Default::default() }
+    of("loop", "turns", &[], &[1_000_000_000])
 }
 
 async fn refused_within(app: &TestApp, headers: &[(&str, &str)], request: &ModelInferRequest) {
@@ -36,8 +27,7 @@ async fn a_call_ends_when_its_caller_says_so() {
     let app = Loop::new().serve(|_| {}).await;
     refused_within(&app, &[("grpc-timeout", "150m")], &endless()).await;
     refused_within(&app, &[("grpc-timeout", "20S"), ("x-request-timeout", "150ms")], &endless()).await;
-    let timeout = infer_parameter::ParameterChoice::Int64Param(150_000);
-    let timeout = InferParameter { parameter_choice: Some(timeout) };
+    let timeout = Parameter { choice: Some(Choice::Int64(150_000)) };
     let request = ModelInferRequest { parameters: [("timeout".to_owned(), timeout)].into(), ..endless() };
     refused_within(&app, &[], &request).await;
 }

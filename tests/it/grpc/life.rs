@@ -10,6 +10,7 @@ use super::{
 };
 use crate::{
     support::{Server, TestApp, glassbox, python, run, serve_files, variable},
+    transport::certificates::Pair,
     v2::models,
 };
 
@@ -39,13 +40,26 @@ fn a_stop_under_load_fails_no_call_and_watchers_are_told_first() {
     }
 }
 
+#[test]
+fn over_tls_the_same_clients_are_served() {
+    let pair = Pair::new();
+    let settings = [&pair.settings()[..], &[("server.grpc_listen", "127.0.0.1:0")]].concat();
+    let server = Server::start(&mut serve(&settings));
+    for addr in [server.addr, grpc_addr(&server)] {
+        // The certificate's name.
+        let address = format!("localhost:{}", addr.port());
+        let output = python("python/grpc_tls.py", &[&address, pair.cert().to_str().unwrap()], "");
+        assert_eq!(output, "served\n");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_listener_of_its_own_answers_calls_and_nothing_else() {
     let server = Server::start(&mut serve(&[("server.grpc_listen", "127.0.0.1:0")]));
     for addr in [server.addr, grpc_addr(&server)] {
         let mut caller = Caller::connect(addr).await;
         let answer: ModelInferResponse = caller.call(INFER, &[], &same(&[5])).await.message();
-        assert_eq!(answer.outputs[0].contents.as_ref().unwrap().int64_contents, [5]);
+        assert_eq!(answer.numbers(), [5]);
     }
     let other = reqwest::get(format!("http://{}/healthz", grpc_addr(&server))).await.unwrap();
     assert_eq!(other.status(), 404);
@@ -68,7 +82,7 @@ async fn an_answer_of_a_megabyte_comes_whole_with_its_status_behind_it() {
         assert_eq!((answer.status(), answer.trailers.len()), (0, 1), "{:?}", answer.trailers);
         assert!(answer.header("content-encoding").is_none());
         let message: ModelInferResponse = answer.message();
-        assert_eq!(message.outputs[0].contents.as_ref().unwrap().int64_contents, numbers);
+        assert_eq!(message.numbers(), numbers);
     }
     let (status, stats) = app.get("/v1/stats").await;
     assert_eq!((status.as_u16(), &stats["total_requests"]), (200, &json!(2)), "one predictor answers all protocols");

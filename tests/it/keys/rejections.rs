@@ -132,7 +132,19 @@ async fn every_route_but_the_public_ones_wants_a_key_with_its_scope() {
     }
     let own = ["/", "/healthz", "/readyz"];
     let pages = ["/console", "/console/{file}", "/openapi.json", "/docs", "/redoc"];
-    let protocols = ["/v2", "/v2/", "/v2/health/live", "/v2/health/ready"];
+    let protocols = [
+        "/v2",
+        "/v2/",
+        "/v2/health/live",
+        "/v2/health/ready",
+        "/inference.GRPCInferenceService/ServerLive",
+        "/inference.GRPCInferenceService/ServerReady",
+        "/inference.GRPCInferenceService/ServerMetadata",
+        "/grpc.health.v1.Health/Check",
+        "/grpc.health.v1.Health/Watch",
+        "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
+        "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",
+    ];
     assert_eq!(public, [&own[..], &pages, &protocols].concat());
     assert!(guarded >= 5, "only {guarded} routes are guarded");
     // What is not there is no secret.

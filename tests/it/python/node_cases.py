@@ -2,7 +2,7 @@
 
     node_cases.py make FOLDER FIRST EVERY   writes the case FIRST and every EVERYth after it as a model repository, with
                                             what they are asked and what they recorded
-    node_cases.py ask ADDRESS FOLDER        asks a server of that repository over REST, with binary tensors
+    node_cases.py ask ADDRESS FOLDER        asks a server of that repository, over REST with binary tensors and over gRPC
 
 Both print one line of JSON per case: {"case", "result": "same" | "exception" | "different", "reason"}. An exception is a case
 that says nothing about a server: its values are no plain tensors, or Python's onnxruntime itself does not give what is recorded.
@@ -78,10 +78,13 @@ def make(folder, first, every):
 
 
 def ask(address, folder):
+    import tritonclient.grpc as grpc
     import tritonclient.http as http
+    from tritonclient.utils import InferenceServerException
 
-    client = http.InferenceServerClient(address, network_timeout=30)
-    states = {entry["name"]: entry for entry in client.get_model_repository_index()}
+    rest = http.InferenceServerClient(address, network_timeout=30)
+    clients = [(http, rest), (grpc, grpc.InferenceServerClient(address))]
+    states = {entry["name"]: entry for entry in rest.get_model_repository_index()}
     for version in sorted(pathlib.Path(folder).glob("*/1")):
         name = version.parent.name
         kept = pickle.loads((version / "case.pickle").read_bytes())
@@ -91,9 +94,10 @@ def ask(address, folder):
             if states[name]["state"] != "READY":
                 fault = states[name]["reason"]
             else:
-                for inputs, outputs in kept["data"]:
-                    fault = fault or difference(served(http, client, name, model, inputs), outputs, kept)
-        except http.InferenceServerException as error:
+                for library, client in clients:
+                    for inputs, outputs in kept["data"]:
+                        fault = fault or difference(served(library, client, name, model, inputs), outputs, kept)
+        except InferenceServerException as error:
             fault = str(error)
         if fault is None:
             tell(name, "same")
@@ -102,13 +106,14 @@ def ask(address, folder):
         tell(name, "exception" if library else "different", library or fault)
 
 
-def served(http, client, name, model, arrays):
+def served(library, client, name, model, arrays):
     inputs = []
     for value, array in zip(model.graph.input, arrays):
-        made = http.InferInput(value.name, list(array.shape), DATATYPES[value.type.tensor_type.elem_type])
+        made = library.InferInput(value.name, list(array.shape), DATATYPES[value.type.tensor_type.elem_type])
         made.set_data_from_numpy(array)
         inputs.append(made)
-    answer = client.infer(name, inputs)
+    # The second to ask is not told what the first one was.
+    answer = client.infer(name, inputs, headers={"cache-control": "no-store"})
     return [answer.as_numpy(value.name) for value in model.graph.output]
 
 
