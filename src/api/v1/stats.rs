@@ -13,7 +13,13 @@ use crate::{
 };
 
 /// Requests that ask for predictions; those of operators would make every latency look good.
-const ROUTES: [&str; 2] = ["/v1/predict", "/v1/predict_batch"];
+const ROUTES: [&str; 5] = [
+    "/v1/predict",
+    "/v1/predict_batch",
+    "/v1/embeddings",
+    "/v2/models/{model}/infer",
+    "/v2/models/{model}/versions/{version}/infer",
+];
 
 /// Totals since the start, and the models that the caller may use. Read away from the async threads, as `/metrics` is.
 pub(in crate::api) async fn show(State(state): State<ApiState>, caller: Caller) -> Result<Json<Value>, Error> {
