@@ -24,7 +24,7 @@ use crate::{
 };
 
 /// Binary tensors of more bytes than this take longer to be copied than an async thread should be held.
-pub(in crate::api) const INLINE_BINARY: usize = 1024 * 1024;
+pub(in crate::api) const INLINE_BINARY: usize = 2 * 1024 * 1024;
 
 /// Run a model on tensors
 #[utoipa::path(
