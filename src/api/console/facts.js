@@ -18,6 +18,12 @@ export function facts(model) {
     ]),
     tensors("Inputs", model.inputs),
     tensors("Outputs", model.outputs),
+    el("h3", null, "How it is called"),
+    pairs([
+      ["REST", el("code", null, "POST /v1/predict")],
+      ["Open Inference", el("code", null, `POST /v2/models/${model.name}/versions/${model.version}/infer`)],
+      ["gRPC", el("code", null, "inference.GRPCInferenceService/ModelInfer")],
+    ]),
     quality(model.metrics),
     trainedOn(model.metrics),
     el("h3", null, "How it runs"),
