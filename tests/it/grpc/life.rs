@@ -5,7 +5,7 @@ use std::{net::SocketAddr, process::Command, time::Duration};
 use serde_json::json;
 
 use super::{
-    call::{Caller, INFER},
+    call::{Caller, INFER, frame},
     messages::{ModelInferResponse, same},
 };
 use crate::{
@@ -86,4 +86,20 @@ async fn an_answer_of_a_megabyte_comes_whole_with_its_status_behind_it() {
     }
     let (status, stats) = app.get("/v1/stats").await;
     assert_eq!((status.as_u16(), &stats["total_requests"]), (200, &json!(2)), "one predictor answers all protocols");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn reflection_is_answered_in_both_versions() {
+    let app = TestApp::with(|config| serve_files(config, models())).await;
+    let mut caller = Caller::connect(app.addr).await;
+    for version in ["v1", "v1alpha"] {
+        let method = format!("/grpc.reflection.{version}.ServerReflection/ServerReflectionInfo");
+        // Asks for the names of all services: field 7, an empty text.
+        let answer = caller.send(&method, &[], frame(&[0x3a, 0])).await;
+        assert_eq!(answer.status(), 0, "{version}: {answer:?}");
+        let text = String::from_utf8_lossy(&answer.body);
+        for service in ["inference.GRPCInferenceService", "grpc.health.v1.Health", "ServerReflection"] {
+            assert!(text.contains(service), "{version}: {text}");
+        }
+    }
 }
