@@ -152,12 +152,17 @@ pub fn encode(data: &Data, bytes: &mut Vec<u8>) {
     }
 }
 
-/// In whole, so that the compiler copies blocks: a push for each number would look for room each time.
+/// In blocks, which the compiler copies as such: a push for each number would look for room each time, and zeros for all of
+/// them would be written to be overwritten.
 fn write<T: Copy, const N: usize>(bytes: &mut Vec<u8>, values: &[T], one: impl Fn(T) -> [u8; N]) {
-    let from = bytes.len();
-    bytes.resize(from + values.len() * N, 0);
-    for (place, value) in bytes[from..].as_chunks_mut().0.iter_mut().zip(values) {
-        *place = one(*value);
+    let mut block = [0; 4096];
+    bytes.reserve(values.len() * N);
+    for values in values.chunks(block.len() / N) {
+        let filled = &mut block[..values.len() * N];
+        for (place, value) in filled.as_chunks_mut().0.iter_mut().zip(values) {
+            *place = one(*value);
+        }
+        bytes.extend_from_slice(filled);
     }
 }
 

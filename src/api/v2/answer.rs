@@ -17,7 +17,7 @@ use crate::{
 
 /// Above this, writing takes longer than an async thread should be held: numbers in JSON, or so many bytes as binary.
 pub(in crate::api) const INLINE_ELEMENTS: usize = 8 * 1024;
-pub(in crate::api) const BYTES_PER_ELEMENT: usize = 64;
+pub(in crate::api) const BYTES_PER_ELEMENT: usize = 256;
 
 /// How an answer is wanted.
 #[derive(Debug, Default)]

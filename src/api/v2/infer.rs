@@ -24,7 +24,7 @@ use crate::{
 };
 
 /// Binary tensors of more bytes than this take longer to be copied than an async thread should be held.
-pub(in crate::api) const INLINE_BINARY: usize = 1024 * 1024;
+pub(in crate::api) const INLINE_BINARY: usize = 2 * 1024 * 1024;
 
 /// `POST /v2/models/{model}/infer`
 pub(in crate::api) async fn infer(
