@@ -2,6 +2,7 @@
 
 use std::{net::SocketAddr, process::Command, time::Duration};
 
+use opentelemetry_proto::tonic::trace::v1::Span;
 use serde_json::json;
 
 use super::{
@@ -9,7 +10,7 @@ use super::{
     messages::{ModelInferResponse, same},
 };
 use crate::{
-    support::{Server, TestApp, glassbox, python, run, serve_files, variable},
+    support::{Collector, Server, TestApp, attribute, glassbox, python, run, serve_files, variable},
     transport::certificates::Pair,
     v2::models,
 };
@@ -102,4 +103,32 @@ async fn reflection_is_answered_in_both_versions() {
             assert!(text.contains(service), "{version}: {text}");
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_can_be_followed_through_metric_record_and_trace() {
+    let collector = Collector::grpc().await;
+    let app = TestApp::with(|config| {
+        serve_files(config, models());
+        config.telemetry.otlp_endpoint = collector.url();
+        config.telemetry.sample_ratio = 1.0;
+    })
+    .await;
+    let mut caller = Caller::connect(app.addr).await;
+    let answer = caller.call(INFER, &[("x-request-id", "follow-me")], &same(&[3])).await;
+    assert_eq!((answer.status(), answer.header("x-request-id")), (0, Some("follow-me")));
+    let is_call = |span: &&Span| span.attributes.iter().any(|attribute| attribute.key == "rpc.method");
+    let spans = collector.until("the trace has come", |spans| spans.iter().any(|span| is_call(&span))).await;
+    let own = spans.iter().find(is_call).unwrap();
+    for (name, expected) in [
+        ("rpc.system.name", "grpc"),
+        ("rpc.method", INFER.trim_start_matches('/')),
+        ("glassbox.request_id", "follow-me"),
+        ("glassbox.model", "same_int64"),
+    ] {
+        assert_eq!(attribute(own, name), expected, "{name}");
+    }
+    let (_, found) = app.get("/v1/debug/requests?request_id=follow-me").await;
+    assert_eq!(found["slowest"][0]["protocol"], "grpc", "{found}");
+    assert_eq!(app.series("model_requests_total{model=\"same_int64\",protocol=\"grpc\"}"), Some(1.0));
 }
