@@ -10,7 +10,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use bytes::Bytes;
-use http_body_util::BodyExt;
+use http_body_util::{BodyExt, LengthLimitError, Limited};
 use prost::Message;
 
 use super::{
@@ -81,6 +81,32 @@ impl<T: Message + Default> FromRequest<ApiState> for Call<T> {
     async fn from_request(request: Request, state: &ApiState) -> Result<Self, Error> {
         let Received { message, .. } = Received::from_request(request, state).await?;
         T::decode(message).map(Self).map_err(|error| unreadable(&error))
+    }
+}
+
+/// The message of a method that anyone may call: a short one, read without the room that is for those with keys.
+#[derive(Debug)]
+pub(in crate::api) struct Question<T>(pub T);
+
+/// The name of a service, if anything.
+const MOST_QUESTION_BYTES: usize = 1024;
+
+impl<T: Message + Default> FromRequest<ApiState> for Question<T> {
+    type Rejection = Error;
+
+    async fn from_request(request: Request, state: &ApiState) -> Result<Self, Error> {
+        check(&request)?;
+        let reading = Limited::new(request.into_body(), MOST_QUESTION_BYTES).collect();
+        let limit = state.server.body_timeout;
+        let read = tokio::time::timeout(limit, reading).await.map_err(|_elapsed| Error::RequestTimeout { limit })?;
+        let body = read.map_err(|error| match error.is::<LengthLimitError>() {
+            true => Error::PayloadTooLarge { limit: MOST_QUESTION_BYTES as u64 },
+            false => frame::broken("the call broke off before it was complete"),
+        })?;
+        match frame::read(body.to_bytes())? {
+            Frame { message, compressed: false } => T::decode(message).map(Self).map_err(|error| unreadable(&error)),
+            Frame { .. } => Err(Error::UnsupportedMediaType("this method takes messages that are not compressed")),
+        }
     }
 }
 

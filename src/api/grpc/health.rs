@@ -16,7 +16,7 @@ use tokio::time::{Instant, sleep_until};
 use tonic::{Code, Status};
 
 use super::{
-    call::{Answer, Call, streamed},
+    call::{Answer, Question, streamed},
     frame,
     messages::health::{HealthCheckRequest, HealthCheckResponse, health_check_response::ServingStatus},
     status,
@@ -33,7 +33,10 @@ const SERVICES: [&str; 2] = ["", "inference.GRPCInferenceService"];
 const TICK: Duration = Duration::from_millis(200);
 
 /// `Check`: as `/readyz`, which says more.
-pub(in crate::api) async fn check(State(state): State<ApiState>, Call(request): Call<HealthCheckRequest>) -> Response {
+pub(in crate::api) async fn check(
+    State(state): State<ApiState>,
+    Question(request): Question<HealthCheckRequest>,
+) -> Response {
     if !SERVICES.contains(&&*request.service) {
         return status::alone(&Status::new(Code::NotFound, "there is no such service"));
     }
@@ -44,7 +47,7 @@ pub(in crate::api) async fn check(State(state): State<ApiState>, Call(request): 
 pub(in crate::api) async fn watch(
     State(state): State<ApiState>,
     Extension(context): Extension<Arc<Context>>,
-    Call(request): Call<HealthCheckRequest>,
+    Question(request): Question<HealthCheckRequest>,
 ) -> Response {
     let known = SERVICES.contains(&&*request.service);
     let watcher = Watcher { state, known, until: context.deadline.into(), told: None, ended: false };

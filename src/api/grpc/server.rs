@@ -3,7 +3,7 @@
 use axum::extract::State;
 
 use super::{
-    call::{Answer, Call},
+    call::{Answer, Question},
     messages::inference::{
         ServerLiveRequest, ServerLiveResponse, ServerMetadataRequest, ServerMetadataResponse, ServerReadyRequest,
         ServerReadyResponse,
@@ -12,20 +12,20 @@ use super::{
 use crate::api::{health, state::ApiState, v2};
 
 /// `ServerLive`
-pub(in crate::api) async fn live(_: Call<ServerLiveRequest>) -> Answer<ServerLiveResponse> {
+pub(in crate::api) async fn live(_: Question<ServerLiveRequest>) -> Answer<ServerLiveResponse> {
     Answer(ServerLiveResponse { live: true })
 }
 
 /// `ServerReady`: as `/readyz`, which says more.
 pub(in crate::api) async fn ready(
     State(state): State<ApiState>,
-    _: Call<ServerReadyRequest>,
+    _: Question<ServerReadyRequest>,
 ) -> Answer<ServerReadyResponse> {
     Answer(ServerReadyResponse { ready: health::is_ready(&state) })
 }
 
 /// `ServerMetadata`
-pub(in crate::api) async fn metadata(_: Call<ServerMetadataRequest>) -> Answer<ServerMetadataResponse> {
+pub(in crate::api) async fn metadata(_: Question<ServerMetadataRequest>) -> Answer<ServerMetadataResponse> {
     Answer(ServerMetadataResponse {
         name: env!("CARGO_PKG_NAME").to_owned(),
         version: env!("CARGO_PKG_VERSION").to_owned(),

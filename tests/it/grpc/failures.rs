@@ -16,7 +16,7 @@ use super::{
     },
 };
 use crate::{
-    support::{KeysFile, Metrics, Server, TestApp, eventually, glassbox, serve_files, variable},
+    support::{KeysFile, Metrics, Server, TestApp, eventually, glassbox, serve_files, until, variable},
     v2::models,
 };
 
@@ -178,6 +178,34 @@ async fn a_server_without_room_is_unavailable() {
         answer.status() == 14 && answer.header("error-code") == Some("overloaded")
     })
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn strangers_take_no_room_from_those_with_keys() {
+    let keys = KeysFile::new();
+    let key = keys.create(&["--scope", "predict"]).text;
+    let app = TestApp::with(|config| {
+        serve_files(config, models());
+        config.auth.keys_file = Some(keys.path().to_owned());
+        (config.server.body_limit, config.server.bodies_limit) =
+            (bytesize::ByteSize::kib(40), bytesize::ByteSize::kib(64));
+    })
+    .await;
+    const LIVE: &str = "/inference.GRPCInferenceService/ServerLive";
+    let mut caller = Caller::connect(app.addr).await;
+    let large = caller.send(LIVE, &[], frame(&[0; 2000])).await;
+    assert_eq!((large.status(), large.header("error-code")), (8, Some("payload_too_large")), "{large:?}");
+    // A hundred who never finish a short one.
+    let mut holding = tokio::task::JoinSet::new();
+    for _ in 0..100 {
+        let mut caller = Caller::connect(app.addr).await;
+        let begun = futures_util::stream::iter([Ok(Frame::data(bytes::Bytes::from(vec![0; 1000])))]);
+        let body = StreamBody::new(futures_util::StreamExt::chain(begun, futures_util::stream::pending()));
+        holding.spawn(async move { caller.stream(LIVE, &[], body.boxed_unsync()).await });
+    }
+    until("all of them are there", || app.series("http_requests_in_flight") == Some(100.0));
+    let answer = caller.call(INFER, &[("x-api-key", &key)], &same(&vec![1; 10_000])).await;
+    assert_eq!(answer.status(), 0, "{answer:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -2,14 +2,15 @@
 
 use std::{net::SocketAddr, process::Command, time::Duration};
 
+use opentelemetry_proto::tonic::trace::v1::Span;
 use serde_json::json;
 
 use super::{
-    call::{Caller, INFER},
+    call::{Caller, INFER, frame},
     messages::{ModelInferResponse, same},
 };
 use crate::{
-    support::{Server, TestApp, glassbox, python, run, serve_files, variable},
+    support::{Collector, Server, TestApp, attribute, glassbox, python, run, serve_files, variable},
     transport::certificates::Pair,
     v2::models,
 };
@@ -86,4 +87,48 @@ async fn an_answer_of_a_megabyte_comes_whole_with_its_status_behind_it() {
     }
     let (status, stats) = app.get("/v1/stats").await;
     assert_eq!((status.as_u16(), &stats["total_requests"]), (200, &json!(2)), "one predictor answers all protocols");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn reflection_is_answered_in_both_versions() {
+    let app = TestApp::with(|config| serve_files(config, models())).await;
+    let mut caller = Caller::connect(app.addr).await;
+    for version in ["v1", "v1alpha"] {
+        let method = format!("/grpc.reflection.{version}.ServerReflection/ServerReflectionInfo");
+        // Asks for the names of all services: field 7, an empty text.
+        let answer = caller.send(&method, &[], frame(&[0x3a, 0])).await;
+        assert_eq!(answer.status(), 0, "{version}: {answer:?}");
+        let text = String::from_utf8_lossy(&answer.body);
+        for service in ["inference.GRPCInferenceService", "grpc.health.v1.Health", "ServerReflection"] {
+            assert!(text.contains(service), "{version}: {text}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_can_be_followed_through_metric_record_and_trace() {
+    let collector = Collector::grpc().await;
+    let app = TestApp::with(|config| {
+        serve_files(config, models());
+        config.telemetry.otlp_endpoint = collector.url();
+        config.telemetry.sample_ratio = 1.0;
+    })
+    .await;
+    let mut caller = Caller::connect(app.addr).await;
+    let answer = caller.call(INFER, &[("x-request-id", "follow-me")], &same(&[3])).await;
+    assert_eq!((answer.status(), answer.header("x-request-id")), (0, Some("follow-me")));
+    let is_call = |span: &&Span| span.attributes.iter().any(|attribute| attribute.key == "rpc.method");
+    let spans = collector.until("the trace has come", |spans| spans.iter().any(|span| is_call(&span))).await;
+    let own = spans.iter().find(is_call).unwrap();
+    for (name, expected) in [
+        ("rpc.system.name", "grpc"),
+        ("rpc.method", INFER.trim_start_matches('/')),
+        ("glassbox.request_id", "follow-me"),
+        ("glassbox.model", "same_int64"),
+    ] {
+        assert_eq!(attribute(own, name), expected, "{name}");
+    }
+    let (_, found) = app.get("/v1/debug/requests?request_id=follow-me").await;
+    assert_eq!(found["slowest"][0]["protocol"], "grpc", "{found}");
+    assert_eq!(app.series("model_requests_total{model=\"same_int64\",protocol=\"grpc\"}"), Some(1.0));
 }
