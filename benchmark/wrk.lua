@@ -1,5 +1,6 @@
 -- What wrk sends: the bodies of a file, one per line, in turn, with the keys of another file in turn. With one of each, wrk
--- sends the same bytes again and again without asking this script. At the end, one line of JSON with exact percentiles.
+-- sends the same bytes again and again without asking this script. A file with tensors in binary is one body, whatever lines
+-- are in it. At the end, one line of JSON with exact percentiles.
 
 local function lines(path)
   local found = {}
@@ -7,11 +8,21 @@ local function lines(path)
   return found
 end
 
-local bodies, keys = lines(os.getenv("BENCH_BODIES")), lines(os.getenv("BENCH_KEYS"))
+local function whole(path)
+  local file = assert(io.open(path, "rb"))
+  local found = file:read("*a")
+  file:close()
+  return { found }
+end
+
+local json_length = tonumber(os.getenv("BENCH_JSON_LENGTH") or 0)
+local bodies = (json_length > 0 and whole or lines)(os.getenv("BENCH_BODIES"))
+local keys = lines(os.getenv("BENCH_KEYS"))
 local requests, at = {}, 0
 
 wrk.method = "POST"
-wrk.headers["Content-Type"] = "application/json"
+wrk.headers["Content-Type"] = json_length > 0 and "application/octet-stream" or "application/json"
+if json_length > 0 then wrk.headers["Inference-Header-Content-Length"] = tostring(json_length) end
 wrk.headers["X-API-Key"] = keys[1]
 wrk.body = bodies[1]
 

@@ -19,7 +19,8 @@ def drive(service, subject, connections, seconds, keys_file=None):
     command = ["wrk", "-t", "1", "-c", str(connections), "-d", f"{seconds}s", "--timeout", "20s", "-s", SCRIPT, url]
     before = service.child.cpu_seconds()
     done = subprocess.run(command, capture_output=True, text=True, timeout=seconds + 60,
-                          env={**os.environ, "BENCH_BODIES": str(subject.file), "BENCH_KEYS": str(keys)})
+                          env={**os.environ, "BENCH_BODIES": str(subject.file), "BENCH_KEYS": str(keys),
+                               "BENCH_JSON_LENGTH": str(subject.json_length)})
     cpu = service.child.cpu_seconds() - before
     memory = service.child.memory_mb()
     service.child.forget_log()

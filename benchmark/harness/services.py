@@ -21,6 +21,8 @@ class Service:
     def path(self, subject):
         """Where this server answers `subject`."""
         if self.name == "glassbox":
+            if subject.json_length:
+                return f"/v2/models/{subject.model}/infer"
             return "/v1/predict_batch" if subject.batch > 1 else "/v1/predict"
         if self.name == "fastapi":
             return "/predict/batch" if subject.batch > 1 else "/predict"
@@ -34,15 +36,15 @@ class Services:
         self.children, self.folder, self.target, self.models = children, folder, target, models
         self.running, self.key_count = {}, 0
 
-    def glassbox(self, cache="off", name=None, models=None, capacity="256MiB", keys=None, telemetry=""):
+    def glassbox(self, cache="off", name=None, models=None, capacity="256MiB", keys=None, telemetry="", env=None):
         """The server with all layers: key, quota, log into a file, metrics, request ids, validation. `cache` is its mode,
-        `telemetry` further settings."""
-        start = lambda: self._glassbox(cache, models or self.models, capacity, keys, telemetry)  # noqa: E731
+        `telemetry` further settings, `env` further variables."""
+        start = lambda: self._glassbox(cache, models or self.models, capacity, keys, telemetry, env or {})  # noqa: E731
         return self._once(("glassbox", cache, name), start)
 
-    def ceiling(self):
-        """The bare handler."""
-        return self._once(("ceiling",), self._ceiling)
+    def ceiling(self, name=None, env=None):
+        """The bare handler; `env` are further variables."""
+        return self._once(("ceiling", name), lambda: self._ceiling(env or {}))
 
     def fastapi(self, cache=False, threads=1):
         """The service in Python; `cache` is whether it keeps answers in Redis."""
@@ -80,7 +82,7 @@ class Services:
             self.running[key] = start()
         return self.running[key]
 
-    def _glassbox(self, cache, models, capacity, keys, telemetry):
+    def _glassbox(self, cache, models, capacity, keys, telemetry, env):
         path, key = keys or self.make_key()
         port = free_port()
         redis = f'[redis]\nurl = "redis://{self.redis().address}"\n' if cache in ("redis", "tiered") else ""
@@ -91,16 +93,17 @@ class Services:
             f'[telemetry]\nlog_format = "json"\n{telemetry}\n{redis}')
         child = self.children.start(
             [self.binary(), "serve", "--config", config], log=self.folder / f"glassbox-{port}.log",
-            env={"ORT_DYLIB_PATH": str(self.library())})
+            env={"ORT_DYLIB_PATH": str(self.library()), **env})
         address = f"127.0.0.1:{port}"
         start_ms = child.wait_until(lambda: client.get_status(address, "/readyz") == 200)
         return Service("glassbox", child, address, key, start_ms)
 
-    def _ceiling(self):
+    def _ceiling(self, env):
         port = free_port()
         child = self.children.start(
+            # It opens the graphs that it has a route for, and no others, wherever they are.
             [self.example(), "--library", self.library(), "serve", "--listen", f"127.0.0.1:{port}", "--models",
-             self.models], log=self.folder / f"ceiling-{port}.log")
+             ROOT / "model"], log=self.folder / f"ceiling-{port}.log", env=env)
         address = f"127.0.0.1:{port}"
         start_ms = child.wait_until(lambda: client.get_status(address, "/constant") == 405)
         return Service("ceiling", child, address, "none", start_ms)

@@ -17,6 +17,8 @@ class Subject:
     file: Path
     batch: int = 1
     hit: bool = False
+    # Not 0: the file is one body in binary, and so many bytes of JSON stand in front of its tensors.
+    json_length: int = 0
 
 
 class Subjects:
@@ -42,6 +44,12 @@ class Subjects:
     def of(self, name, lines, model="toxicity", batch=1):
         """Bodies of a part's own."""
         return self._subject(name, model, lines, batch)
+
+    def binary(self, name, model, json, tensors):
+        """One body of the Open Inference Protocol: JSON, and behind it tensors in binary."""
+        path = self.folder / (name.replace(" ", "-") + ".body")
+        path.write_bytes(json + tensors)
+        return Subject(name, model, path, json_length=len(json))
 
     def _items(self, model, items, field, batch):
         if batch == 1:
