@@ -2,6 +2,10 @@
 
 use std::process::ExitCode;
 
+// A body or a tensor of a megabyte costs the C library's allocator fresh pages each time: see `cli/heap.rs`.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     glassbox::cli::main()
 }

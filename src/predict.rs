@@ -13,7 +13,7 @@ use std::{
 use futures_util::FutureExt;
 
 use self::outcome::{Answers, Outcome};
-pub use self::outputs::OutputTensor;
+pub use self::outputs::{LentTensor, OutputTensor};
 use crate::{
     cache::{Cache, Compute, Found, Policy, Question, Sink, Summary},
     engine::InferError,

@@ -16,6 +16,9 @@ use crate::{error::Error, telemetry::labels::Stage};
 /// Above this, parsing takes longer than an async thread should be held.
 pub(super) const INLINE_BYTES: usize = 64 * 1024;
 
+/// Memory is taken ahead for so many times the bytes that have arrived.
+const GROWTH: usize = 16;
+
 /// A JSON body of type `T`, and the room that it takes for as long as this is held.
 #[derive(Debug)]
 pub(super) struct JsonBody<T>(pub T, pub Room);
@@ -80,7 +83,8 @@ pub(super) async fn receive(request: Request, state: &ApiState, context: &Contex
 async fn read(mut body: Body, limit: u64, mut room: Room) -> Result<(Vec<u8>, Room), Error> {
     let too_large = || Error::PayloadTooLarge { limit };
     // What says its length is refused before a byte of it is read.
-    if body.size_hint().lower() > limit {
+    let announced = body.size_hint().lower();
+    if announced > limit {
         return Err(too_large());
     }
     let mut bytes = Vec::new();
@@ -92,6 +96,11 @@ async fn read(mut body: Body, limit: u64, mut room: Room) -> Result<(Vec<u8>, Ro
             return Err(too_large());
         }
         room.grow(total)?;
+        if total > bytes.capacity() {
+            // Growing moves what is there. Who has sent a part of what he announced has it moved once or twice at most.
+            let to_come = usize::try_from(announced).unwrap_or_default().saturating_sub(bytes.len());
+            bytes.reserve(to_come.min(GROWTH * total).max(data.len()));
+        }
         bytes.extend_from_slice(&data);
     }
     Ok((bytes, room))

@@ -21,6 +21,7 @@ mod openapi;
 
 mod openai;
 mod page;
+mod pieces;
 mod rate_limit;
 mod reject;
 mod request_id;

@@ -1,6 +1,9 @@
 //! Room for the bytes of requests and answers: what the server holds of both has a bound, and who finds none is refused.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
 
 use axum::body::Body;
 use bytes::Bytes;
@@ -63,6 +66,11 @@ impl Room {
         self.grow(bytes.len())?;
         Ok(Body::from(Bytes::from_owner(Held { bytes, _room: self })))
     }
+
+    /// `bytes` that hold a share of this room, like the body of [`answer`](Self::answer).
+    pub(super) fn hold(self: &Arc<Self>, bytes: impl AsRef<[u8]> + Send + 'static) -> Bytes {
+        Bytes::from_owner(Held { bytes, _room: Arc::clone(self) })
+    }
 }
 
 impl Drop for Room {
@@ -73,13 +81,13 @@ impl Drop for Room {
 
 /// The room goes with the bytes, not with the body: HTTP/2 takes a body out of our hands whole, long before its caller
 /// takes it.
-struct Held {
-    bytes: Vec<u8>,
-    _room: Room,
+struct Held<T, R> {
+    bytes: T,
+    _room: R,
 }
 
-impl AsRef<[u8]> for Held {
+impl<T: AsRef<[u8]>, R> AsRef<[u8]> for Held<T, R> {
     fn as_ref(&self) -> &[u8] {
-        &self.bytes
+        self.bytes.as_ref()
     }
 }

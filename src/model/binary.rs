@@ -4,6 +4,7 @@
 //! Nothing is allocated by a length that is merely claimed: bytes are there, or there is an error.
 
 use half::{bf16, f16};
+use zerocopy::IntoBytes;
 
 use super::{
     datatype::Datatype,
@@ -118,6 +119,29 @@ pub fn encoded_len(data: &Data) -> Option<usize> {
             sum.checked_add(4)?.checked_add(text.len())
         }),
         data => data.len().checked_mul(data.datatype().width()?),
+    }
+}
+
+/// The elements of `data` as [`encode`] writes them, where they lie; `None` where they lie otherwise in memory.
+pub fn as_bytes(data: &Data) -> Option<&[u8]> {
+    if cfg!(target_endian = "big") {
+        return None;
+    }
+    match data {
+        Data::Bytes(_) => None,
+        Data::Bool(values) => Some(values.as_bytes()),
+        Data::Uint8(values) => Some(values),
+        Data::Uint16(values) => Some(values.as_bytes()),
+        Data::Uint32(values) => Some(values.as_bytes()),
+        Data::Uint64(values) => Some(values.as_bytes()),
+        Data::Int8(values) => Some(values.as_bytes()),
+        Data::Int16(values) => Some(values.as_bytes()),
+        Data::Int32(values) => Some(values.as_bytes()),
+        Data::Int64(values) => Some(values.as_bytes()),
+        Data::Fp16(values) => Some(values.as_bytes()),
+        Data::Bf16(values) => Some(values.as_bytes()),
+        Data::Fp32(values) => Some(values.as_bytes()),
+        Data::Fp64(values) => Some(values.as_bytes()),
     }
 }
 

@@ -5,7 +5,7 @@ use std::{borrow::Cow, sync::Arc};
 use super::Predictions;
 use crate::{
     error::{Error, MOST_VIOLATIONS, Violation},
-    model::{Prediction, Signature, Tensor, TensorSpec},
+    model::{Prediction, Signature, Tensor, TensorSpec, binary},
 };
 
 /// One output of a request.
@@ -16,6 +16,24 @@ pub struct OutputTensor<'a> {
     /// Its shape, batch dimension included, and its elements: lent where only one item was asked for.
     pub tensor: Cow<'a, Tensor>,
 }
+
+/// A large output, lent by the prediction that holds it: its elements are sent from where they lie.
+#[derive(Debug)]
+pub struct LentTensor {
+    prediction: Arc<Prediction>,
+    place: usize,
+}
+
+impl AsRef<[u8]> for LentTensor {
+    /// Little-endian, row-major.
+    fn as_ref(&self) -> &[u8] {
+        let Prediction::Named(values) = &*self.prediction else { return &[] };
+        values.get(self.place).and_then(|(_, value)| binary::as_bytes(value.tensor.data())).unwrap_or_default()
+    }
+}
+
+/// Below this, copying costs less than a piece of its own.
+const LEAST_LENT: usize = 64 * 1024;
 
 /// Checks the names of wanted outputs, which stand in a list at `/outputs`.
 ///
@@ -48,6 +66,15 @@ impl Predictions {
             wanted => wanted.iter().filter_map(|name| specs.clone().find(|spec| *spec.name == **name)).collect(),
         };
         specs.into_iter().map(|spec| Ok(OutputTensor { name: &spec.name, tensor: self.output(&spec.name)? })).collect()
+    }
+
+    /// The bytes of the output `name`, if they are many and lie together as they are sent.
+    pub fn lend(&self, name: &str) -> Option<LentTensor> {
+        let [only] = &self.predictions[..] else { return None };
+        let Prediction::Named(values) = &*only.prediction else { return None };
+        let place = values.iter().position(|(own, _)| **own == *name)?;
+        let lent = LentTensor { prediction: Arc::clone(&only.prediction), place };
+        (lent.as_ref().len() >= LEAST_LENT).then_some(lent)
     }
 
     fn output(&self, name: &str) -> Result<Cow<'_, Tensor>, Error> {

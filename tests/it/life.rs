@@ -321,20 +321,30 @@ fn a_connection_that_says_nothing_is_closed_after_its_timeout() {
     });
 }
 
-/// What loading a model leaves free goes back to the system only if the process was begun with a fixed threshold.
+/// What loading a model leaves free goes back to the system only if the process was begun with these settings.
 #[test]
-#[cfg(all(target_os = "linux", target_env = "gnu"))]
-fn the_allocator_keeps_no_more_than_its_own_default_unless_the_operator_says_otherwise() {
-    let threshold = |command: &mut Command| {
+#[cfg(target_os = "linux")]
+fn the_allocators_keep_little_unless_the_operator_says_otherwise() {
+    let names = ["MALLOC_TRIM_THRESHOLD_", "MIMALLOC_PURGE_DELAY"];
+    let settings = |command: &mut Command| {
         // Loaded and answering: the process that listens is the one that was started.
         let server = Server::start(command);
         assert_eq!(predict(&mut Caller::connect(server.addr), "doubler", 1).status, 200);
         let environment = fs::read(format!("/proc/{}/environ", server.pid())).unwrap();
         let variables: Vec<_> = environment.split(|byte| *byte == 0).map(String::from_utf8_lossy).collect();
-        variables.iter().find_map(|variable| variable.strip_prefix("MALLOC_TRIM_THRESHOLD_=").map(str::to_owned))
+        let value = |name: &str| variables.iter().find_map(|variable| variable.strip_prefix(&format!("{name}=")));
+        names.map(|name| value(name).map(str::to_owned))
     };
-    assert_eq!(threshold(serve(&[]).env_remove("MALLOC_TRIM_THRESHOLD_")).as_deref(), Some("131072"));
-    assert_eq!(threshold(serve(&[]).env("MALLOC_TRIM_THRESHOLD_", "1000000")).as_deref(), Some("1000000"));
+    let unset = || {
+        let mut command = serve(&[]);
+        for name in names {
+            command.env_remove(name);
+        }
+        command
+    };
+    assert_eq!(settings(&mut unset()), [Some("131072".to_owned()), Some("10".to_owned())]);
+    let own = settings(unset().env("MALLOC_TRIM_THRESHOLD_", "1000000"));
+    assert_eq!(own, [Some("1000000".to_owned()), Some("10".to_owned())]);
 }
 
 /// One small model, named `model`, served from its file on a free port.

@@ -9,7 +9,7 @@ use utoipa::ToSchema;
 
 use super::{division::JSON_LENGTH, infer::in_json};
 use crate::{
-    api::{cache_headers, context::Context, openapi::schemas, room::Room},
+    api::{cache_headers, context::Context, openapi::schemas, pieces::Pieces, room::Room},
     error::{Error, Violation},
     model::{Data, Datatype, Signature, binary},
     predict::{OutputTensor, Predictions},
@@ -114,12 +114,12 @@ pub(super) async fn write(
     let _watch = context.record.watch(Stage::Encode);
     let cache = predictions.cache;
     let small = cost(&predictions, &form) <= INLINE_ELEMENTS;
-    let (body, json) = match small {
+    let (pieces, json) = match small {
         true => encode(&predictions, &form)?,
         false => tokio::task::spawn_blocking(move || encode(&predictions, &form)).await.map_err(Error::internal)??,
     };
-    let binary = (json < body.len()).then_some(json);
-    let mut response = Response::new(room.answer(body)?);
+    let binary = (json < pieces.len()).then_some(json);
+    let mut response = Response::new(pieces.answer(room)?);
     let headers = response.headers_mut();
     // For those of the layers too: growing moves all that are there.
     headers.reserve(12);
@@ -145,10 +145,11 @@ fn cost(predictions: &Predictions, form: &Form) -> usize {
 }
 
 /// The body, and how much of it is JSON.
-fn encode(predictions: &Predictions, form: &Form) -> Result<(Vec<u8>, usize), Error> {
+fn encode(predictions: &Predictions, form: &Form) -> Result<(Pieces, usize), Error> {
     let outputs = predictions.outputs(&form.names())?;
     let (mut elements, mut bytes) = (0, 0);
     let mut described = Vec::with_capacity(outputs.len());
+    let mut lent = Vec::with_capacity(outputs.len());
     for OutputTensor { name, tensor } in &outputs {
         let data = tensor.data();
         let size = match form.is_binary(name) {
@@ -158,7 +159,8 @@ fn encode(predictions: &Predictions, form: &Form) -> Result<(Vec<u8>, usize), Er
                     .ok_or_else(|| Error::internal(anyhow::anyhow!("output '{name}' is too large to be written")))?,
             ),
         };
-        bytes += size.unwrap_or_default();
+        lent.push(size.and_then(|_| predictions.lend(name)));
+        bytes += if matches!(lent.last(), Some(None)) { size.unwrap_or_default() } else { 0 };
         elements += if size.is_none() { data.len() } else { 0 };
         described.push(OutputAnswer {
             name,
@@ -178,10 +180,15 @@ fn encode(predictions: &Predictions, form: &Form) -> Result<(Vec<u8>, usize), Er
     let mut body = Vec::with_capacity(256 + 96 * outputs.len() + 16 * elements + bytes);
     serde_json::to_writer(&mut body, &answer).map_err(Error::internal)?;
     let json = body.len();
-    for output in outputs.iter().filter(|output| form.is_binary(output.name)) {
-        binary::encode(output.tensor.data(), &mut body);
+    let mut pieces = Pieces::from(body);
+    for (output, lent) in outputs.iter().zip(lent) {
+        match lent {
+            Some(lent) => pieces.lend(lent),
+            None if form.is_binary(output.name) => binary::encode(output.tensor.data(), pieces.own()),
+            None => {}
+        }
     }
-    Ok((body, json))
+    Ok((pieces, json))
 }
 
 /// Elements as one list, row-major. NaN and infinity become `null`, as JSON has no word for them.

@@ -50,6 +50,42 @@ async fn a_megabyte_comes_back_bit_for_bit() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn large_and_small_outputs_come_in_the_order_in_which_they_are_wanted() {
+    let rows = 65_536;
+    let app = TestApp::with(|config| {
+        serve_files(config, models());
+        config.predict.max_batch_items = rows;
+    });
+    let app = app.await;
+    let numbers: Vec<u8> = (0..2 * rows).flat_map(|number| (number as f32).to_le_bytes()).collect();
+    let twice: Vec<u8> = (0..2 * rows).flat_map(|number| (2.0 * number as f32).to_le_bytes()).collect();
+    let flags: Vec<u8> = (0..rows).map(|row| u8::from(row % 3 == 0)).collect();
+    let opposite: Vec<u8> = flags.iter().map(|flag| 1 - flag).collect();
+    let words: Vec<u8> = (0..rows).flat_map(|_| *b"\x02\0\0\0ab").collect();
+    let input = |name: &str, datatype: &str, columns: usize, bytes: &[u8]| json!({"name": name, "datatype": datatype, "shape": [rows, columns], "parameters": {"binary_data_size": bytes.len()}});
+    let inputs = [input("b", "FP32", 2, &numbers), input("a", "BOOL", 1, &flags), input("c", "BYTES", 1, &words)];
+    for wanted in [["twice", "opposite", "words"], ["words", "twice", "opposite"], ["twice", "words", "opposite"]] {
+        let outputs = wanted.map(|name| json!({"name": name, "parameters": {"binary_data": true}}));
+        let json = json!({"inputs": inputs, "outputs": outputs}).to_string();
+        let length = json.len();
+        let body = [json.as_bytes(), &numbers, &flags, &words].concat();
+        let request = app.request(Method::POST, "/v2/models/several/infer");
+        let response = request.header("Inference-Header-Content-Length", length).body(body).send().await.unwrap();
+        assert_eq!(response.status(), StatusCode::OK);
+        let announced = response.content_length();
+        let divided: usize = response.headers()["inference-header-content-length"].to_str().unwrap().parse().unwrap();
+        let answer = response.bytes().await.unwrap();
+        assert_eq!(announced, Some(answer.len() as u64));
+        let expected = wanted.map(|name| match name {
+            "twice" => &twice[..],
+            "opposite" => &opposite,
+            _ => &words,
+        });
+        assert!(answer[divided..] == expected.concat(), "{wanted:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_small_body_that_stands_for_a_large_one_is_refused_at_the_limit() {
     let app = app().await;
     let zeros = vec![0_u8; 64 * 1024 * 1024];
