@@ -20,14 +20,10 @@ pub(super) struct Distinct {
 }
 
 impl Distinct {
-    pub(super) async fn new(fingerprint: &Fingerprint, items: Vec<Item>) -> Self {
-        let elements: usize = items.iter().flat_map(|item| &item.tensors).map(|tensor| tensor.data().len()).sum();
-        let fingerprint = fingerprint.clone();
-        let keyed = move || items.into_iter().map(|item| (fingerprint.key(&item), item)).collect();
-        let keyed: Vec<(Key, Item)> = match elements <= INLINE_ELEMENTS {
-            true => keyed(),
-            // It fails only while the server goes down with its runtime.
-            false => tokio::task::spawn_blocking(keyed).await.unwrap_or_default(),
+    pub(super) async fn new(fingerprint: &Fingerprint, items: Vec<Item>, keys: Option<Vec<Key>>) -> Self {
+        let keyed = match keys {
+            Some(keys) => keys.into_iter().zip(items).collect(),
+            None => keyed(fingerprint, items).await,
         };
         if keyed.len() == 1 {
             return Self { slots: keyed, slot_of: vec![0] };
@@ -42,6 +38,18 @@ impl Distinct {
             }
         }
         Self { slots, slot_of }
+    }
+}
+
+/// Each item with its key, large ones hashed away from the async threads.
+pub async fn keyed(fingerprint: &Fingerprint, items: Vec<Item>) -> Vec<(Key, Item)> {
+    let elements: usize = items.iter().flat_map(|item| &item.tensors).map(|tensor| tensor.data().len()).sum();
+    let fingerprint = fingerprint.clone();
+    let keyed = move || items.into_iter().map(|item| (fingerprint.key(&item), item)).collect();
+    match elements <= INLINE_ELEMENTS {
+        true => keyed(),
+        // It fails only while the server goes down with its runtime.
+        false => tokio::task::spawn_blocking(keyed).await.unwrap_or_default(),
     }
 }
 
