@@ -170,17 +170,14 @@ impl Predictor {
         let rows = rows(loaded, &items);
         admit(rows)?;
         let (keys, items) = match &self.history {
-            None => (None, items),
-            Some(_) => {
-                let (keys, items) = cache::keyed(&loaded.fingerprint, items).await.into_iter().unzip();
-                (Some(keys), items)
-            }
+            None => (Vec::new(), items),
+            Some(_) => cache::keys(&loaded.fingerprint, items).await,
         };
-        let noted = Noted { keys: keys.clone().unwrap_or_default(), inputs };
+        let noted = Noted { keys, inputs };
         let shared = loaded.manifest.cache.enabled;
         let bypassed = !shared || !policy.looks_up();
         let fingerprint = shared.then_some(&loaded.fingerprint);
-        let question = Question { fingerprint, form, items, keys, policy, record: &record };
+        let question = Question { fingerprint, form, items, keys: &noted.keys, policy, record: &record };
         let found = self.cache.fetch(question, || runs(loaded, deadline, &record)).await;
         let found = all_or_nothing(found, &pointers)?;
         let summary = self.cache.summary(bypassed, found.iter());

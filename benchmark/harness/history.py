@@ -12,12 +12,12 @@ import urllib.request
 from pathlib import Path
 
 from . import closed
-from .processes import free_port
+from .processes import free_port, stat
 from .ratios import median, ratio
 from .targets import number
 
 CONNECTIONS = 32
-SECTION = 'log_filter = "info"\n[history]\nflush_interval = "500ms"\nretain_rows = 0\nspool_limit = "2GiB"\n'
+SECTION = 'log_filter = "info"\n[history]\nflush_interval = "500ms"\nretain_for = ""\nretain_rows = 0\nspool_limit = "2GiB"\n'
 
 # What is compared with what, and how much is wanted.
 PAIRS = [("SQLite", "off", 0.9), ("PostgreSQL", "off", None), ("PostgreSQL, frozen", "off", None)]
@@ -71,7 +71,8 @@ def start(bench, name, mode):
     """A server with a history of its own. No cache: every row is an inference."""
     home = folder(bench, name)
     paths = f'sqlite_path = "{home}/predictions.db"\nspool_path = "{home}/spool"\n'
-    service = bench.services.glassbox("off", f"history {name}", telemetry=SECTION + paths + mode)
+    keys = bench.services.make_key(("predict", "history", "admin"))
+    service = bench.services.glassbox("off", f"history {name}", keys=keys, telemetry=SECTION + paths + mode)
     if name != "off":
         service.child.wait_until(lambda: told(service)["history_database_away"] == 0 and exists(service))
     return service
@@ -152,8 +153,11 @@ class Postgres:
         self.url = f"postgres://glassbox@127.0.0.1:{port}/postgres"
 
     def signal(self, number):
-        """To all its processes."""
-        os.killpg(self.child.process.pid, number)
+        """To all its processes, each of which has a group of its own."""
+        first = self.child.process.pid
+        pids = [int(name) for name in os.listdir("/proc") if name.isdigit()]
+        for pid in [first, *(pid for pid in pids if (fields := stat(pid)) and int(fields[1]) == first)]:
+            os.kill(pid, number)
 
     def fill(self):
         """As [`fill_sqlite`]."""

@@ -31,7 +31,7 @@ use self::{
     tiers::{Open, Terms, Tiers, unanswered},
 };
 pub use self::{
-    distinct::keyed,
+    distinct::keys,
     form::Form,
     key::{Fingerprint, Key},
     policy::Policy,
@@ -65,8 +65,8 @@ pub struct Question<'a> {
     pub form: &'a Arc<Form>,
     /// What is to be predicted.
     pub items: Vec<Item>,
-    /// The items' keys, where they are known.
-    pub keys: Option<Vec<Key>>,
+    /// The items' keys; none where they are not known.
+    pub keys: &'a [Key],
     /// What the caller allows.
     pub policy: Policy,
     /// Learns how long looking and waiting took.

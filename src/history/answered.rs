@@ -6,13 +6,14 @@ use std::{
 };
 
 use serde::Serialize;
+use uuid::Uuid;
 
 use super::row::{Ids, Row};
 use crate::{
     model::{Input, Prediction},
     telemetry::{
         micros,
-        record::{Facts, NewId, Served},
+        record::{Facts, Served},
     },
 };
 
@@ -36,21 +37,33 @@ pub struct Answered {
 /// By which names a request is found again.
 #[derive(Debug)]
 pub struct Asker {
-    new_id: Option<NewId>,
-    request_id: Arc<str>,
+    name: Name,
     key_id: Option<Arc<str>>,
     /// None where it has the bits of the request's id.
     trace_id: Option<Arc<str>>,
 }
 
+/// The id of a request.
+#[derive(Debug)]
+enum Name {
+    /// Made by the server, so it is nobody else's.
+    New(Uuid),
+    /// Its caller's choice.
+    Given(Arc<str>),
+}
+
 impl Asker {
     /// Who asked, if the request has a name. A new one names one row: it is taken.
     pub fn of(facts: &mut Facts) -> Option<Self> {
-        let request_id = facts.request_id.clone()?;
-        let new_id = facts.new_id.take();
-        let same = new_id.is_some_and(|new| new.of_trace);
+        let new = facts.new_id.take();
+        // Who has a number needs no text, nor a count of who holds it.
+        let name = match new {
+            Some(new) => Name::New(new.id),
+            None => Name::Given(facts.request_id.clone()?),
+        };
+        let same = new.is_some_and(|new| new.of_trace);
         let trace_id = if same { None } else { facts.trace_id.clone() };
-        Some(Self { new_id, request_id, key_id: facts.key_id.clone(), trace_id })
+        Some(Self { name, key_id: facts.key_id.clone(), trace_id })
     }
 }
 
@@ -64,7 +77,7 @@ pub struct AnsweredItem {
     /// Whether it was known already.
     pub cached: bool,
     /// What was sent, where that is to be kept.
-    pub input: Option<Input>,
+    pub input: Option<Box<Input>>,
 }
 
 /// Numbers and strings that weigh as much as a row without them.
@@ -74,7 +87,7 @@ impl Answered {
     /// What it takes of the queue's room: one for a row of the usual size.
     pub(super) fn weight(&self) -> usize {
         let elements = |item: &AnsweredItem| {
-            let input = item.input.as_ref().map_or(0, Input::elements);
+            let input = item.input.as_ref().map_or(0, |input| input.elements());
             1 + (item.prediction.elements() + input) / ELEMENTS_PER_ROW
         };
         self.items.iter().map(elements).sum()
@@ -83,20 +96,23 @@ impl Answered {
     /// A row per item. JSON that is longer than `limit` is left out.
     pub(super) fn rows(self, ids: &mut Ids, limit: usize) -> impl Iterator<Item = Row> {
         let Self { asker, came, latency, served, provider, items } = self;
-        let Asker { new_id, request_id, key_id, trace_id } = asker;
+        let Asker { name, key_id, mut trace_id } = asker;
         let latency_us = i64::try_from(micros(latency)).unwrap_or(i64::MAX);
         let is_batch = items.len() > 1;
         // The only row of a request is named as that is, if nobody else may have chosen the name.
-        let name = new_id.filter(|_| !is_batch);
-        let trace_id = match (trace_id, new_id) {
-            (None, Some(new)) if is_batch => Some(new.id.simple().to_string().into()),
-            (trace_id, _) => trace_id,
+        let (own_id, request_id) = match name {
+            Name::New(id) if !is_batch => (Some(id), None),
+            Name::New(id) => {
+                trace_id.get_or_insert_with(|| id.simple().to_string().into());
+                (None, Some(id.to_string().into()))
+            }
+            Name::Given(text) => (None, Some(text)),
         };
         items.into_iter().enumerate().map(move |(position, item)| {
             let (label, confidence) = classified(&item.prediction);
             Row {
-                id: name.map_or_else(|| ids.next(came), |new| new.id),
-                request_id: name.is_none().then(|| Arc::clone(&request_id)),
+                id: own_id.unwrap_or_else(|| ids.next(came)),
+                request_id: request_id.clone(),
                 item: is_batch.then(|| i32::try_from(position).unwrap_or(i32::MAX)),
                 key_id: key_id.clone(),
                 trace_id: trace_id.clone(),
@@ -109,7 +125,7 @@ impl Answered {
                 confidence,
                 latency_us,
                 cached: item.cached,
-                input: item.input.and_then(|input| json(input.elements(), &input, limit)),
+                input: item.input.and_then(|input| json(input.elements(), &*input, limit)),
             }
         })
     }

@@ -28,7 +28,7 @@ impl Noted {
             input_hash: *key.as_bytes(),
             prediction: Arc::clone(&predicted.prediction),
             cached: predicted.cached,
-            input: inputs.next(),
+            input: inputs.next().map(Box::new),
         };
         history.tell(Answered {
             asker,

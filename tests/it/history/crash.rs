@@ -196,7 +196,7 @@ fn serve(database: &Database) -> Command {
 /// Whether it was answered, and not cut off.
 fn predict(caller: &mut Caller, request_id: &str) -> bool {
     let body = json!({"input": [1]}).to_string();
-    let head = format!("POST /v1/predict HTTP/1.1\r\nHost: test\r\nContent-Type: application/json\r\n");
+    let head = "POST /v1/predict HTTP/1.1\r\nHost: test\r\nContent-Type: application/json\r\n";
     let head = format!("{head}X-Request-Id: {request_id}\r\nContent-Length: {}\r\n\r\n{body}", body.len());
     caller.try_send(&head) && caller.try_answer().is_some_and(|answer| answer.status == 200)
 }
