@@ -85,6 +85,7 @@ impl History {
         let Some(asked) = self.asked.lock().unwrap_or_else(PoisonError::into_inner).take() else { return };
         lifecycle.spawn(Arc::clone(&self.writer).write(asked));
         lifecycle.spawn(Arc::clone(&self.writer).replay());
+        lifecycle.spawn(Arc::clone(&self.writer).sync());
         lifecycle.spawn(self.retention.keep(Arc::clone(&self.writer)));
     }
 
@@ -102,7 +103,7 @@ impl History {
         }
     }
 
-    /// Waits until all that was told so far is in the database or in the spool. Returns whether it is.
+    /// Waits until all that was told so far is in the database or, synced, in the spool. Returns whether it is.
     pub async fn flush(&self, limit: Duration) -> bool {
         let (asked, done) = oneshot::channel();
         let flushed = async { self.asks.send(asked).await.is_ok() && done.await.is_ok() };

@@ -1,8 +1,8 @@
 //! What takes rows from the queue to the database, or to the spool and from there to the database.
 //!
-//! Two tasks. One takes what waits every quarter of `history.flush_interval` and tries the database for half of it; what is
-//! not written by then goes to the spool and is synced. From then on all rows go there, until the other task, which tries
-//! the database again and again, has written everything that lies there, in its order.
+//! One task takes what waits every quarter of `history.flush_interval` and tries the database; what is not written when the
+//! oldest of it has waited for three quarters goes to the spool. From then on all rows go there, until another task, which
+//! tries the database again and again, has written everything that lies there, in its order. A third one syncs the spool.
 
 use std::{
     mem,
@@ -13,7 +13,7 @@ use std::{
 use tokio::{
     sync::{Notify, mpsc, oneshot},
     task::spawn_blocking,
-    time::{Instant, sleep, timeout, timeout_at},
+    time::{Instant, sleep, timeout_at},
 };
 
 use super::{
@@ -46,8 +46,9 @@ pub(super) struct Writer {
     flush_interval: Duration,
     batch_size: usize,
     value_limit: usize,
-    /// Rows went to the spool.
+    /// Rows went to the spool: for who writes them to the database, and for who syncs them.
     spooled: Notify,
+    unsynced: Notify,
     trouble: Mutex<Option<Trouble>>,
     /// When it was last said that rows are lost.
     said: Mutex<Option<Instant>>,
@@ -68,6 +69,7 @@ impl Writer {
             batch_size: config.batch_size,
             value_limit: usize::try_from(config.value_limit.as_u64()).unwrap_or(usize::MAX),
             spooled: Notify::new(),
+            unsynced: Notify::new(),
             trouble: Mutex::new(None),
             said: Mutex::new(None),
         }
@@ -80,13 +82,15 @@ impl Writer {
 
     /// Empties the queue again and again.
     pub(super) async fn write(self: Arc<Self>, mut asks: mpsc::Receiver<Asked>) {
-        let mut ids = Ids::new();
+        let (mut ids, mut taken) = (Ids::new(), Instant::now());
         loop {
-            let asked = match timeout(self.flush_interval / 4, asks.recv()).await {
+            let asked = match timeout_at(taken + self.flush_interval / 4, asks.recv()).await {
                 Err(_elapsed) => None,
                 Ok(Some(asked)) => Some(asked),
                 Ok(None) => return,
             };
+            // The oldest row may have come when the queue was emptied the last time, however long ago that is.
+            let deadline = mem::replace(&mut taken, Instant::now()) + self.flush_interval * 3 / 4;
             let answered = self.queue.take();
             if !answered.is_empty() {
                 let limit = self.value_limit;
@@ -101,19 +105,19 @@ impl Writer {
                 // It fails only while the server goes down with its runtime.
                 let Ok((rows, back)) = made.await else { return };
                 ids = back;
-                self.keep(rows).await;
+                self.keep(rows, deadline).await;
             }
             if let Some(asked) = asked {
+                self.sync_spool().await;
                 // Who has gone meanwhile need not be told.
                 let _ = asked.send(());
             }
         }
     }
 
-    /// Puts rows where a crash does not reach them.
-    async fn keep(&self, mut rows: Vec<Row>) {
+    /// Puts rows where a crash does not reach them, soon after `deadline` whatever the database does.
+    async fn keep(&self, mut rows: Vec<Row>, deadline: Instant) {
         if self.spool.is_direct() {
-            let deadline = Instant::now() + self.flush_interval / 2;
             let mut written = 0;
             let mut trouble = None;
             for chunk in rows.chunks(self.batch_size) {
@@ -132,6 +136,7 @@ impl Writer {
         }
         self.spool_rows(rows).await;
         self.spooled.notify_one();
+        self.unsynced.notify_one();
     }
 
     async fn spool_rows(&self, rows: Vec<Row>) {
@@ -139,6 +144,24 @@ impl Writer {
         let Ok(appended) = spawn_blocking(move || spool.append(&rows)).await else { return };
         self.metrics.history.rows(HistoryRows::Spooled, appended.kept);
         self.lost(appended.lost, appended.reason.as_deref().unwrap_or_default());
+    }
+
+    /// Syncs the spool whenever there is something new in it. What is written there outlives the server already, a power cut
+    /// only when it is synced: the next rows do not wait for a disk that takes long to do so.
+    pub(super) async fn sync(self: Arc<Self>) {
+        loop {
+            self.unsynced.notified().await;
+            self.sync_spool().await;
+        }
+    }
+
+    async fn sync_spool(&self) {
+        let spool = Arc::clone(&self.spool);
+        if let Ok(Err(error)) = spawn_blocking(move || spool.sync()).await
+            && self.is_news()
+        {
+            tracing::error!(%error, "the spool cannot be synced: a power cut may lose its last rows");
+        }
     }
 
     /// So many rows are nowhere. Each is counted; the log tells it now and then.

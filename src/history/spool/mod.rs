@@ -1,4 +1,4 @@
-//! Rows that the database does not take at the moment, on disk: written and synced in their order, read back in it.
+//! Rows that the database does not take at the moment, on disk: written in their order, synced, read back in it.
 //!
 //! A folder of segments, each appended to by one run of the server and deleted when all of it is in the database. A crash
 //! may leave a segment of which the beginning is in the database already: ids tell, and nothing is written twice.
@@ -8,10 +8,10 @@ mod segment;
 use std::{
     collections::VecDeque,
     fs::{self, File},
-    io,
+    io, mem,
     path::{Path, PathBuf},
     sync::{
-        Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering},
     },
 };
@@ -29,6 +29,8 @@ pub(super) struct Spool {
     folder: PathBuf,
     limit: u64,
     files: Mutex<Files>,
+    /// Held while the disk syncs.
+    syncing: Mutex<()>,
     /// Whether rows go to the database without a stop here.
     direct: AtomicBool,
     // What is told without waiting for the disk.
@@ -44,7 +46,9 @@ struct Files {
     /// The oldest first; the last one may be open.
     segments: VecDeque<Segment>,
     /// What is appended to.
-    open: Option<File>,
+    open: Option<Arc<File>>,
+    /// What has changed since it was synced: segments, and the folder with their names.
+    unsynced: Vec<Arc<File>>,
     last: u64,
 }
 
@@ -62,7 +66,7 @@ impl Spool {
     pub(super) fn new(folder: PathBuf, limit: u64) -> Self {
         let (direct, oldest) = (AtomicBool::new(false), AtomicI64::new(0));
         let (rows, bytes) = (AtomicU64::new(0), AtomicU64::new(0));
-        Self { folder, limit, files: Mutex::default(), direct, rows, bytes, oldest }
+        Self { folder, limit, files: Mutex::default(), syncing: Mutex::default(), direct, rows, bytes, oldest }
     }
 
     /// Takes the folder, with what an earlier run has left there.
@@ -103,7 +107,7 @@ impl Spool {
         Ok(())
     }
 
-    /// Appends and syncs rows, as many as there is room for.
+    /// Appends rows, as many as there is room for.
     pub(super) fn append(&self, rows: &[Row]) -> Appended {
         let mut files = self.files();
         // What comes after these is not to overtake them.
@@ -124,13 +128,29 @@ impl Spool {
         if kept < rows.len() { lost(kept, "it is full".to_owned()) } else { Appended { kept, lost: 0, reason: None } }
     }
 
+    /// Waits until the disk has all that was appended before.
+    ///
+    /// # Errors
+    /// When it does not take it.
+    pub(super) fn sync(&self) -> io::Result<()> {
+        let _alone = self.syncing.lock().unwrap_or_else(PoisonError::into_inner);
+        let unsynced = mem::take(&mut self.files().unsynced);
+        let synced = unsynced.iter().map(|file| file.sync_data()).fold(Ok(()), Result::and);
+        if synced.is_err() {
+            // Nobody knows what of it the disk has: what comes next goes to another file.
+            self.files().open = None;
+        }
+        synced
+    }
+
     /// The oldest rows; none when there are none.
     ///
     /// # Errors
     /// When the disk does not give them.
     pub(super) fn next(&self, rows: usize) -> io::Result<Option<Chunk>> {
-        let files = self.files();
-        files.segments.front().map(|segment| segment.next(rows)).transpose()
+        let oldest = self.files().segments.front().cloned();
+        // Read without the lock: who appends does not wait for it.
+        oldest.map(|segment| segment.next(rows)).transpose()
     }
 
     /// The rows of this chunk are in the database.
@@ -191,12 +211,16 @@ impl Files {
             self.last += 1;
             let path = folder.join(format!("{:016}.rows", self.last));
             let (segment, file) = Segment::create(path)?;
+            let file = Arc::new(file);
             // The file's name is to outlive a power cut too.
-            File::open(folder)?.sync_all()?;
+            self.unsynced.extend([Arc::new(File::open(folder)?), Arc::clone(&file)]);
             self.segments.push_back(segment);
             self.open = Some(file);
         }
-        let (Some(file), Some(segment)) = (&mut self.open, self.segments.back_mut()) else { return Ok(()) };
+        let (Some(file), Some(segment)) = (&self.open, self.segments.back_mut()) else { return Ok(()) };
+        if !self.unsynced.iter().any(|other| Arc::ptr_eq(other, file)) {
+            self.unsynced.push(Arc::clone(file));
+        }
         let appended = segment.append(file, bytes, rows);
         if appended.is_err() {
             // What was half written is cut off, or else this segment is not appended to any more.

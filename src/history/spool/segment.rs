@@ -21,7 +21,7 @@ const LONGEST: usize = 256 * 1024 * 1024;
 const CHUNK_BYTES: u64 = 4 * 1024 * 1024;
 
 /// A file, and how much of it is still to be written to the database.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Segment {
     path: PathBuf,
     /// Of whole records, with the mark.
@@ -129,10 +129,9 @@ impl Segment {
         Ok(Reading::Whole(segment))
     }
 
-    /// Appends the records of `rows`, and waits until the disk has them. All or nothing.
-    pub(super) fn append(&mut self, file: &mut File, bytes: &[u8], rows: &[Row]) -> io::Result<()> {
-        let appended = file.write_all(bytes).and_then(|()| file.sync_data());
-        if let Err(error) = appended {
+    /// Appends the records of `rows`. All or nothing.
+    pub(super) fn append(&mut self, mut file: &File, bytes: &[u8], rows: &[Row]) -> io::Result<()> {
+        if let Err(error) = file.write_all(bytes) {
             let _ = file.set_len(self.bytes);
             return Err(error);
         }

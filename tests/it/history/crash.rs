@@ -23,18 +23,28 @@ const FLUSH_INTERVAL: Duration = Duration::from_secs(1);
 #[tokio::test(flavor = "multi_thread")]
 async fn a_crash_under_load_loses_at_most_the_rows_of_one_flush_interval() {
     for mut database in Database::both().await {
-        crash_under_load(&mut database, false);
+        let command = serve(&database);
+        crash_under_load(&mut database, command, false);
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_crash_while_the_database_is_away_loses_no_more() {
     let mut database = Database::postgres().await;
-    crash_under_load(&mut database, true);
+    let command = serve(&database);
+    crash_under_load(&mut database, command, true);
 }
 
-fn crash_under_load(database: &mut Database, frozen: bool) {
-    let mut server = Server::start(&mut serve(database));
+#[cfg(target_os = "linux")]
+#[tokio::test(flavor = "multi_thread")]
+async fn a_crash_while_the_disk_is_slow_to_sync_loses_no_more() {
+    let mut database = Database::postgres().await;
+    let command = slow_to_sync(&serve(&database));
+    crash_under_load(&mut database, command, true);
+}
+
+fn crash_under_load(database: &mut Database, mut command: Command, frozen: bool) {
+    let mut server = Server::start(&mut command);
     let (stop, acknowledged) = (Arc::new(AtomicBool::new(false)), Arc::new(Mutex::new(HashMap::new())));
     let callers: Vec<_> = (0..3)
         .map(|caller| {
@@ -190,6 +200,23 @@ fn serve(database: &Database) -> Command {
     let mut command = glassbox(&["serve", "--model", "model/doubler/1/model.onnx", "--listen", "127.0.0.1:0"]);
     command.env(variable("rate_limit.enabled"), "false").envs(database.variables());
     command.env(variable("history.flush_interval"), format!("{}ms", FLUSH_INTERVAL.as_millis()));
+    command
+}
+
+/// The same server, for which a disk takes three flush intervals to sync.
+#[cfg(target_os = "linux")]
+fn slow_to_sync(serve: &Command) -> Command {
+    assert!(
+        Command::new("strace").arg("-V").output().is_ok(),
+        "strace is missing: run 'make setup', or install strace"
+    );
+    let delay = format!("--inject=fdatasync,fsync:delay_enter={}", (3 * FLUSH_INTERVAL).as_micros());
+    let mut command = Command::new("strace");
+    // Beside the server, not above it: signals find the server itself, and what it makes is not looked at.
+    command.args(["-D", "-f", "-qq", "-o", "/dev/null", "-e", "trace=fdatasync,fsync", &delay]);
+    command.arg(serve.get_program()).args(serve.get_args());
+    command.current_dir(serve.get_current_dir().unwrap()).env_clear();
+    command.envs(serve.get_envs().filter_map(|(name, value)| Some((name, value?))));
     command
 }
 
