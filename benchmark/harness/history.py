@@ -54,11 +54,13 @@ def measure(bench):
             rows[name] = {"answers": counts[name], "seconds_after": seconds, **told(server)}
     paging = {name: page_times(servers[name], fill) for name, fill in
               {"SQLite": lambda: fill_sqlite(folder(bench, "sqlite")), "PostgreSQL": databases["PostgreSQL"].fill}.items()}
+    explain = {"SQLite": lambda sql: plan_sqlite(folder(bench, "sqlite"), sql), "PostgreSQL": databases["PostgreSQL"].plan}
+    plans = {name: {page: plan(sql) for page, sql in PLANS.items()} for name, plan in explain.items()}
     for server in servers.values():
         bench.services.stop(server)
     for database in databases.values():
         database.child.stop()
-    return {"runs": results, "rows": rows, "paging": paging,
+    return {"runs": results, "rows": rows, "paging": paging, "plans": plans,
             "pairs": [{"what": ours, "against": theirs, "wanted": wanted, **ratio(results[ours], results[theirs])}
                       for ours, theirs, wanted in PAIRS]}
 
@@ -121,6 +123,11 @@ def timed(service, query):
     return (time.perf_counter() - started) * 1000
 
 
+# What the first page and the last one ask for, with an id as each database writes it.
+LAST = "0000000003e8700080000000000000ff"
+SELECT = "SELECT id, prediction FROM predictions WHERE 1 = 1{} ORDER BY id DESC LIMIT 50"
+PLANS = {"first": SELECT.format(""), "last": SELECT.format(" AND id < {id}")}
+
 COLUMNS = "id, request_id, model, version, provider, input_hash, label, latency_us, cached"
 
 
@@ -130,6 +137,12 @@ def fill_sqlite(home):
         rows = ((bytes.fromhex(f"{n:012x}70008000000000000000"),) for n in range(1, ROWS + 1))
         connection.executemany(
             f"INSERT INTO predictions ({COLUMNS}) VALUES (?, NULL, 'm', '1', 'p', 'h', 'toxic', 1, 0)", rows)
+
+
+def plan_sqlite(home, sql):
+    with sqlite3.connect(home / "predictions.db", timeout=60) as connection:
+        rows = connection.execute("EXPLAIN QUERY PLAN " + sql.format(id=f"x'{LAST}'"))
+        return "; ".join(row[3] for row in rows)
 
 
 class Postgres:
@@ -166,6 +179,13 @@ class Postgres:
         sql = f"INSERT INTO predictions ({COLUMNS}) SELECT {values} FROM generate_series(1::bigint, {ROWS}) AS n"
         subprocess.run(program("psql", own=False) + [self.url, "-q", "-c", sql], check=True, timeout=600)
 
+    def plan(self, sql):
+        """As [`plan_sqlite`]."""
+        explain = "EXPLAIN (COSTS OFF) " + sql.format(id=f"'{LAST}'")
+        command = program("psql", own=False) + [self.url, "-Atqc", explain]
+        lines = subprocess.run(command, check=True, capture_output=True, text=True, timeout=60).stdout.splitlines()
+        return "; ".join(line.strip().removeprefix("->").strip() for line in lines)
+
 
 def program(name, own=True):
     """One of PostgreSQL's programs; its server refuses to run as root."""
@@ -199,4 +219,7 @@ def tables(data):
     pages.append("|---" * (pages[0].count("|") - 1) + "|")
     for name, times in data["paging"].items():
         pages.append(f"| {name} | " + " | ".join(number(time) for time in times.values()) + " |")
-    return {"history": lines, "history-runs": runs, "history-rows": rows, "history-pages": pages}
+    plans = ["| plan of a page | first | last |", "|---|---|---|"]
+    for name, each in data["plans"].items():
+        plans.append(f"| {name} | {each['first']} | {each['last']} |")
+    return {"history": lines, "history-runs": runs, "history-rows": rows, "history-pages": pages, "history-plans": plans}

@@ -27,13 +27,19 @@ use super::{
 use crate::config::HistoryConfig;
 
 /// Rows of one statement: each size is prepared once, and what is left over takes smaller ones.
-const CHUNKS: [usize; 4] = [128, 16, 4, 1];
+const CHUNKS: [usize; 5] = [512, 64, 16, 4, 1];
+
+/// What most rows of a batch have in common: bound once per statement.
+const SHARED: [&str; 3] = ["model", "version", "provider"];
 
 /// Readers beside the one writer.
 const READERS: u32 = 4;
 
+/// Of a new file, in bytes: a batch of rows fills several of them either way, and each is two calls to the system.
+const PAGE: u32 = 16 * 1024;
+
 /// Pages of the log after which they are moved to the file, 16 MiB: fewer moves, each of which waits for the disk.
-const CHECKPOINT_PAGES: &str = "4000";
+const CHECKPOINT_PAGES: &str = "1000";
 
 /// Between two looks whether a reader's time has passed, in steps of SQLite's machine.
 const STEPS: i32 = 100_000;
@@ -52,6 +58,7 @@ impl SqliteStore {
         let options = SqliteConnectOptions::new()
             .filename(&config.sqlite_path)
             .create_if_missing(true)
+            .page_size(PAGE)
             // Readers do not hold up the writer; what was committed outlives the process, though not a power cut.
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(SqliteSynchronous::Normal)
@@ -96,11 +103,16 @@ impl SqliteStore {
     /// Writes all rows that are not there yet, or none.
     pub(super) async fn insert(connection: &mut PoolConnection<Sqlite>, rows: &[Row]) -> Result<(), NotWritten> {
         let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
-        let mut rest = rows;
-        for size in CHUNKS {
-            while let Some((chunk, others)) = rest.split_at_checked(size) {
-                insert_query(chunk).execute(&mut *transaction).await?;
-                rest = others;
+        let mut rows: Vec<&Row> = rows.iter().collect();
+        // Requests are answered in another order than that in which they came: what comes last in the table is found at once.
+        rows.sort_by_cached_key(|row| row.id);
+        rows.sort_by(|one, other| shared(one).cmp(&shared(other)));
+        for mut rest in rows.chunk_by(|one, other| shared(one) == shared(other)) {
+            for size in CHUNKS {
+                while let Some((chunk, others)) = rest.split_at_checked(size) {
+                    insert_query(chunk).execute(&mut *transaction).await?;
+                    rest = others;
+                }
             }
         }
         transaction.commit().await?;
@@ -157,8 +169,13 @@ impl SqliteStore {
     }
 }
 
-/// Writes `rows`, as many as there is a statement for, unless they are there.
-fn insert_query(rows: &[Row]) -> Query<'_, Sqlite, SqliteArguments<'_>> {
+/// The values of [`SHARED`].
+fn shared(row: &Row) -> [&str; SHARED.len()] {
+    [&row.model, &row.version, &row.provider]
+}
+
+/// Writes `rows`, which share what is shared and are as many as there is a statement for, unless they are there.
+fn insert_query<'q>(rows: &[&'q Row]) -> Query<'q, Sqlite, SqliteArguments<'q>> {
     static TEXTS: OnceLock<[String; CHUNKS.len()]> = OnceLock::new();
     let texts = TEXTS.get_or_init(|| CHUNKS.map(insert_sql));
     let text = CHUNKS.iter().position(|size| *size == rows.len()).map_or("", |index| &texts[index]);
@@ -170,9 +187,6 @@ fn insert_query(rows: &[Row]) -> Query<'_, Sqlite, SqliteArguments<'_>> {
             .bind(row.item)
             .bind(row.key_id.as_deref())
             .bind(row.trace_id.as_deref())
-            .bind(&*row.model)
-            .bind(&*row.version)
-            .bind(&*row.provider)
             .bind(&*row.input_hash)
             .bind(row.prediction.as_deref())
             .bind(row.label.as_deref())
@@ -181,11 +195,17 @@ fn insert_query(rows: &[Row]) -> Query<'_, Sqlite, SqliteArguments<'_>> {
             .bind(row.cached)
             .bind(row.input.as_deref());
     }
-    query
+    rows.first().into_iter().flat_map(|row| shared(row)).fold(query, Query::bind)
 }
 
+/// Values of rows in the order of [`COLUMNS`], then those that all of them share.
 fn insert_sql(rows: usize) -> String {
-    let row = format!("({})", ["?"; COLUMNS.len()].join(","));
+    let own = rows * (COLUMNS.len() - SHARED.len());
+    let value = |column: &str| {
+        let shared = SHARED.iter().position(|shared| *shared == column);
+        shared.map_or_else(|| "?".to_owned(), |index| format!("${}", own + index + 1))
+    };
+    let row = format!("({})", COLUMNS.map(value).join(","));
     let rows = vec![row; rows].join(",");
     format!("INSERT INTO predictions ({}) VALUES {rows} ON CONFLICT (id) DO NOTHING", COLUMNS.join(","))
 }
