@@ -10,7 +10,7 @@ help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 .PHONY: setup
-setup: library packages servers ## Fetch ONNX Runtime, and what the tests need: Python packages, redis-server, chromium, …
+setup: library packages servers ## Fetch ONNX Runtime, and what the tests need: Python packages, redis-server, PostgreSQL, …
 
 # GET / and the log tell which sources a binary was built from.
 .PHONY: build

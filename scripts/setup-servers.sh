@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Installs the programs that the tests start (redis-server, promtool, openssl, curl, chromium with its chromedriver) with
-# the system's package manager. Quiet when they are there. Where this user may not install packages, it names them and
-# stops. No service is left running: the tests start their own servers, on ports of their own.
+# Installs the programs that the tests start (redis-server, PostgreSQL, promtool, openssl, curl, strace, chromium with its
+# chromedriver) with the system's package manager. Quiet when they are there. Where this user may not install packages, it
+# names them and stops. No service is left running: the tests start their own servers, on ports of their own.
 set -euo pipefail
 export LC_ALL=C
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -12,8 +12,10 @@ source scripts/lib.sh
 main() {
   local packages=() missing=()
   need redis-server redis-server redis redis redis redis
+  found initdb || need initdb postgresql postgresql-server postgresql postgresql postgresql
   need promtool prometheus golang-github-prometheus prometheus prometheus prometheus
   need openssl openssl openssl openssl openssl openssl
+  [[ $(uname -s) != Linux ]] || need strace strace strace strace strace strace
   need curl curl curl curl curl curl
   need chromium chromium chromium chromium chromium chromium
   need chromedriver chromium-driver chromedriver chromium chromium-chromedriver chromedriver
@@ -27,7 +29,7 @@ main() {
     fail "${packages[*]} could not be installed." "Mend it with: $command" "$(tail -n 3 <<<"$output")"
   switch_off "${packages[@]}"
   for program in "${missing[@]}"; do
-    command -v "$program" >/dev/null || fail "$program is still not on the PATH after: $command"
+    found "$program" || fail "$program is still not on the PATH after: $command"
   done
 }
 
@@ -42,6 +44,11 @@ need() {
     brew) packages+=("$6") ;;
     *) packages+=("$2") ;;
   esac
+}
+
+# On the PATH, or where Debian keeps the programs of several versions of PostgreSQL.
+found() {
+  command -v "$1" >/dev/null || compgen -G "/usr/lib/postgresql/*/bin/$1" >/dev/null
 }
 
 package_manager() {

@@ -25,6 +25,7 @@ use crate::{
     cache::Cache,
     config::{Config, DrainConfig},
     engine::library,
+    history::History,
     keys::{KeyStore, KeysError},
     lifecycle::Lifecycle,
     registry::{Loader, Registry},
@@ -38,6 +39,9 @@ const LAST_CALL: Duration = Duration::from_millis(100);
 
 /// How long the collector may take for the last traces.
 const LAST_SPANS: Duration = Duration::from_secs(2);
+
+/// How long the last rows of the history may take to the database, or to the disk.
+const LAST_ROWS: Duration = Duration::from_secs(5);
 
 /// Between two looks at what is measured over time.
 const MINUTE: Duration = Duration::from_secs(60);
@@ -97,6 +101,7 @@ impl App {
             loader: Arc::clone(&loader),
             cache: Arc::new(Cache::new(&config.cache, &config.redis, Arc::clone(&metrics))?),
             keys,
+            history: History::new(&config.history, Arc::clone(&metrics))?,
             limits: Limits::new(&config.rate_limit, Arc::clone(&metrics)),
             server: config.server,
             predict: config.predict,
@@ -145,8 +150,11 @@ impl App {
         stop: impl Future<Output = ()>,
         ready: impl FnOnce(&Registry) + Send + 'static,
     ) -> anyhow::Result<()> {
-        let Parts { registry, cache, keys, limits, lifecycle, metrics, .. } = &**self.state;
+        let Parts { registry, cache, history, keys, limits, lifecycle, metrics, .. } = &**self.state;
         cache.start(lifecycle);
+        if let Some(history) = history {
+            history.start(lifecycle);
+        }
         let (loading, loads) = (Arc::clone(registry), lifecycle.clone());
         lifecycle.spawn(async move {
             loading.load_all(&self.loader, &loads).await;
@@ -206,6 +214,9 @@ impl App {
         doors.close();
         tokio::time::sleep(LAST_CALL).await;
         let drained = tokio::time::timeout(self.drain.timeout, doors.shutdown()).await.is_ok();
+        if let Some(history) = history {
+            history.close(LAST_ROWS).await;
+        }
         if let Some(tracer) = &self.state.tracer {
             let _ = tokio::time::timeout(LAST_SPANS, tracer.flush()).await;
         }

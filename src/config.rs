@@ -3,8 +3,10 @@
 //! Plain data: a part of the server takes its own section, never the whole. Reading the files and the environment, and
 //! reporting every problem at once, is in `config/load.rs`; nothing else in the crate reads the environment.
 
+mod history;
 mod load;
 mod rules;
+mod telemetry;
 mod values;
 
 use std::{
@@ -18,10 +20,14 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use validator::Validate;
 
-pub use self::load::{Flag, Problem, Problems, is_in_environment, load};
 use self::rules::{
-    at_least_1_kib, listens_where_it_may, log_filter, memory_has_room, one_body_fits, origins, otlp_endpoint,
-    redis_url, tls_is_whole, within_a_day, within_a_minute, within_a_year,
+    at_least_1_kib, listens_where_it_may, memory_has_room, one_body_fits, origins, redis_url, tls_is_whole,
+    within_a_day, within_a_minute, within_a_year,
+};
+pub use self::{
+    history::{HistoryConfig, HistoryMode},
+    load::{Flag, Problem, Problems, is_in_environment, load},
+    telemetry::{LogFormat, OtlpProtocol, TelemetryConfig},
 };
 
 /// The embedded manual: every key with its default and its meaning.
@@ -53,6 +59,9 @@ pub struct Config {
     /// The Redis that keeps answers.
     #[validate(nested)]
     pub redis: RedisConfig,
+    /// Where predictions are kept.
+    #[validate(nested)]
+    pub history: HistoryConfig,
     /// The log.
     #[validate(nested)]
     pub telemetry: TelemetryConfig,
@@ -287,48 +296,6 @@ pub struct RedisConfig {
     pub connect_timeout: Duration,
     /// What all keys in Redis start with.
     pub prefix: String,
-}
-
-/// `[telemetry]`
-#[derive(Debug, Clone, Deserialize, Serialize, Validate)]
-pub struct TelemetryConfig {
-    /// How log lines look.
-    #[serde(deserialize_with = "values::log_format")]
-    pub log_format: LogFormat,
-    /// Which lines are written, in the syntax of `RUST_LOG`.
-    #[validate(custom(function = "log_filter"))]
-    pub log_filter: String,
-    /// URL of an OpenTelemetry collector; empty for none.
-    #[validate(custom(function = "otlp_endpoint"))]
-    pub otlp_endpoint: String,
-    /// What is spoken there.
-    #[serde(deserialize_with = "values::otlp_protocol")]
-    pub otlp_protocol: OtlpProtocol,
-    /// The share of requests that are traced, 0 to 1.
-    #[validate(range(min = 0.0, max = 1.0, message = "must be between 0 and 1"))]
-    pub sample_ratio: f64,
-}
-
-/// How traces travel.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum OtlpProtocol {
-    /// gRPC.
-    Grpc,
-    /// HTTP with protobuf.
-    Http,
-}
-
-/// How log lines look.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum LogFormat {
-    /// One JSON object per line.
-    Json,
-    /// For eyes.
-    Pretty,
-    /// `Pretty` on a terminal, else `Json`.
-    Auto,
 }
 
 /// `[docs]`

@@ -17,6 +17,8 @@ pub enum ErrorCode {
     RateLimited,
     /// No model, or no version of it, has this name.
     ModelNotFound,
+    /// No prediction with this id is kept, or it is another key's.
+    PredictionNotFound,
     /// Nothing is served at this path.
     NotFound,
     /// The path exists, the verb does not.
@@ -33,6 +35,8 @@ pub enum ErrorCode {
     Overloaded,
     /// The model is loading, or could not be loaded.
     ModelNotReady,
+    /// A database that the answer stands in does not give it.
+    DependencyUnavailable,
     /// The server is about to stop.
     Draining,
     /// The caller's or the server's deadline passed.
@@ -53,6 +57,7 @@ impl ErrorCode {
             Self::PermissionDenied => "permission_denied",
             Self::RateLimited => "rate_limited",
             Self::ModelNotFound => "model_not_found",
+            Self::PredictionNotFound => "prediction_not_found",
             Self::NotFound => "not_found",
             Self::MethodNotAllowed => "method_not_allowed",
             Self::RequestTimeout => "request_timeout",
@@ -61,6 +66,7 @@ impl ErrorCode {
             Self::Internal => "internal",
             Self::Overloaded => "overloaded",
             Self::ModelNotReady => "model_not_ready",
+            Self::DependencyUnavailable => "dependency_unavailable",
             Self::Draining => "draining",
             Self::DeadlineExceeded => "deadline_exceeded",
             Self::NotCached => "not_cached",
@@ -126,6 +132,9 @@ pub enum Error {
         /// The version asked for, if one was.
         version: Option<String>,
     },
+    /// See [`ErrorCode::PredictionNotFound`].
+    #[error("no prediction with this id is kept, or it is not this key's")]
+    PredictionNotFound,
     /// See [`ErrorCode::NotFound`].
     #[error("nothing is served at this path")]
     NotFound,
@@ -169,6 +178,9 @@ pub enum Error {
         /// For people; holds no path of the machine.
         reason: String,
     },
+    /// See [`ErrorCode::DependencyUnavailable`].
+    #[error("{0}")]
+    DependencyUnavailable(String),
     /// See [`ErrorCode::Draining`].
     #[error("the server is about to stop")]
     Draining,
@@ -196,6 +208,7 @@ impl Error {
             Self::PermissionDenied(_) => ErrorCode::PermissionDenied,
             Self::RateLimited { .. } => ErrorCode::RateLimited,
             Self::ModelNotFound { .. } => ErrorCode::ModelNotFound,
+            Self::PredictionNotFound => ErrorCode::PredictionNotFound,
             Self::NotFound => ErrorCode::NotFound,
             Self::MethodNotAllowed => ErrorCode::MethodNotAllowed,
             Self::RequestTimeout { .. } => ErrorCode::RequestTimeout,
@@ -204,6 +217,7 @@ impl Error {
             Self::Internal(_) => ErrorCode::Internal,
             Self::Overloaded { .. } | Self::TooHasty { .. } => ErrorCode::Overloaded,
             Self::ModelNotReady { .. } => ErrorCode::ModelNotReady,
+            Self::DependencyUnavailable(_) => ErrorCode::DependencyUnavailable,
             Self::Draining => ErrorCode::Draining,
             Self::DeadlineExceeded => ErrorCode::DeadlineExceeded,
             Self::NotCached => ErrorCode::NotCached,

@@ -3,7 +3,7 @@
 //! # The way of a request
 //! [`api`] (route) → `api/layers.rs` (what already happened) → `api/v1/predict.rs` (the wire types, and the handler) →
 //! [`predict::Predictor::predict`] (the story) → [`cache::Cache`] (what is known already) → [`engine::Model`] (where it waits
-//! and runs).
+//! and runs) → [`history::History::tell`] (what is kept of it).
 //!
 //! # Eight questions, eight pages
 //! | question | page |
@@ -19,8 +19,8 @@
 //!
 //! # Invariants
 //! - Modules import downwards only, and never their neighbours; a test reads the `use` lines.
-//! - `ort` is named in `engine/session.rs`, `tokenizers` in `engine/text/tokenizer.rs`, moka in `cache/memory.rs`, Redis is
-//!   spoken to in `cache/redis.rs`, and the environment is read in `config/load.rs`: there and nowhere else.
+//! - `ort` is named in `engine/session.rs`, `tokenizers` in `engine/text/tokenizer.rs`, moka in `cache/memory.rs`, `sqlx` in
+//!   `history/`, Redis is spoken to in `cache/redis.rs`, and the environment is read in `config/load.rs`: there and nowhere else.
 //! - Every task is born in [`lifecycle`]; inference runs on threads of its own, never on the async ones.
 //! - A failure is a value, [`error::Error`]: logged once, by the access log, and rendered once, by `api/reject.rs`.
 //! - Every route says who may call it, or it does not compile; a test walks the list without a key.
@@ -38,6 +38,7 @@ pub mod model;
 // Parts.
 pub mod cache;
 pub mod engine;
+pub mod history;
 pub mod keys;
 
 // What is live.

@@ -1,6 +1,7 @@
 //! The one path: every entrance (HTTP, the terminal, later protocols) makes a [`PredictRequest`] and calls
 //! [`Predictor::predict`].
 
+mod noted;
 mod outcome;
 mod outputs;
 
@@ -12,12 +13,16 @@ use std::{
 
 use futures_util::FutureExt;
 
-use self::outcome::{Answers, Outcome};
 pub use self::outputs::{LentTensor, OutputTensor};
+use self::{
+    noted::Noted,
+    outcome::{Answers, Outcome},
+};
 use crate::{
-    cache::{Cache, Compute, Found, Policy, Question, Sink, Summary},
+    cache::{self, Cache, Compute, Found, Policy, Question, Sink, Summary},
     engine::InferError,
     error::{Error, MOST_VIOLATIONS, Violation},
+    history::History,
     model::{
         Input, ModelRef, Prediction, Tensor,
         conform::{Item, NamedTensor},
@@ -92,16 +97,23 @@ pub struct Predicted {
 pub struct Predictor {
     registry: Arc<Registry>,
     cache: Arc<Cache>,
+    history: Option<Arc<History>>,
     metrics: Arc<Metrics>,
 }
 
 impl Predictor {
     /// A predictor over whatever `registry` serves at the time of each request.
-    pub const fn new(registry: Arc<Registry>, cache: Arc<Cache>, metrics: Arc<Metrics>) -> Self {
-        Self { registry, cache, metrics }
+    pub const fn new(
+        registry: Arc<Registry>,
+        cache: Arc<Cache>,
+        history: Option<Arc<History>>,
+        metrics: Arc<Metrics>,
+    ) -> Self {
+        Self { registry, cache, history, metrics }
     }
 
-    /// Resolves the model, checks every item, looks for known answers, runs what is to be run.
+    /// Resolves the model, checks every item, looks for known answers, runs what is to be run, and tells the
+    /// history.
     ///
     /// # Errors
     /// `model_not_found`, `model_not_ready`; `invalid_input` naming each bad item; `overloaded`, `deadline_exceeded`,
@@ -120,13 +132,17 @@ impl Predictor {
         let record = request.record.clone();
         let outcome =
             Outcome { loaded: &loaded, record: &record, started, items, deadline: request.deadline, told: false };
-        let (found, cache) = outcome.tell(self.answer(&loaded, request).await)?;
+        let (found, cache, noted) = outcome.tell(self.answer(&loaded, request).await)?;
         let predicted = |found: Found| Predicted {
             prediction: found.stored.prediction,
             cached: matches!(found.source, Source::Memory | Source::Redis),
         };
         let predictions = found.into_iter().map(predicted).collect();
-        Ok(Predictions { loaded, predictions, cache, latency: started.elapsed() })
+        let predictions = Predictions { loaded, predictions, cache, latency: started.elapsed() };
+        if let Some(history) = &self.history {
+            noted.tell(history, &predictions, &record);
+        }
+        Ok(predictions)
     }
 
     /// Finds the version that a request for so many items means, or counts that there is none.
@@ -144,6 +160,7 @@ impl Predictor {
             Asked::Items(_) => &loaded.form,
             Asked::Tensors { .. } => &loaded.tensor_form,
         };
+        let inputs = self.inputs(&asked);
         let checking = record.watch(Stage::Preprocess);
         let (pointers, items) = check(loaded, asked)?;
         drop(checking);
@@ -152,15 +169,30 @@ impl Predictor {
         }
         let rows = rows(loaded, &items);
         admit(rows)?;
+        let (keys, items) = match &self.history {
+            None => (Vec::new(), items),
+            Some(_) => cache::keys(&loaded.fingerprint, items).await,
+        };
+        let noted = Noted { keys, inputs };
         let shared = loaded.manifest.cache.enabled;
         let bypassed = !shared || !policy.looks_up();
         let fingerprint = shared.then_some(&loaded.fingerprint);
-        let question = Question { fingerprint, form, items, policy, record: &record };
+        let question = Question { fingerprint, form, items, keys: &noted.keys, policy, record: &record };
         let found = self.cache.fetch(question, || runs(loaded, deadline, &record)).await;
         let found = all_or_nothing(found, &pointers)?;
         let summary = self.cache.summary(bypassed, found.iter());
         record.note(|facts| facts.cache = summary.map(|summary| summary.word()));
-        Ok((found, summary, rows))
+        Ok(Answers { found, cache: summary, rows, noted })
+    }
+
+    /// What was sent, where the history keeps that.
+    fn inputs(&self, asked: &Asked) -> Vec<Input> {
+        let kept = self.history.as_ref().is_some_and(|history| history.stores_inputs());
+        match asked {
+            Asked::Items(items) if kept => items.iter().map(|(_, input)| input.clone()).collect(),
+            // Tensors are known by their hashes alone: they can be megabytes.
+            _ => Vec::new(),
+        }
     }
 }
 

@@ -68,12 +68,13 @@ class Services:
     def library(self):
         return ROOT / ".onnxruntime/libonnxruntime.so"
 
-    def make_key(self):
+    def make_key(self, scopes=("predict",)):
         """A keys file with one key whose plan allows everything, and the key."""
         self.key_count += 1
         path = self.folder / f"keys-{self.key_count}.toml"
         path.write_text(PLAN)
         command = [self.binary(), "keys", "create", "--file", path, "--name", "bench", "--plan", "bench"]
+        command += [word for scope in scopes for word in ("--scope", scope)]
         done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=True)
         return path, done.stdout.strip().splitlines()[-1]
 

@@ -49,6 +49,7 @@ static FILES: &[File] = &files! {
     "files.js" JAVASCRIPT
     "form.js" JAVASCRIPT
     "format.js" JAVASCRIPT
+    "history.js" JAVASCRIPT
     "live.js" JAVASCRIPT
     "model.js" JAVASCRIPT
     "notice.js" JAVASCRIPT

@@ -88,7 +88,7 @@ pub(super) async fn ready(State(state): State<ApiState>, operator: Option<Extens
         Error::ModelNotReady { model: first.model.clone(), reason: first.reason.clone() }
     } else {
         let lost = lost_parts(&state);
-        let faulty = lost.is_some() || degraded.iter().any(NotReady::is_fault);
+        let faulty = !lost.is_empty() || degraded.iter().any(NotReady::is_fault);
         let status = if faulty { "degraded" } else { "ready" };
         let reasons = degraded.into_iter().map(Reason::of).chain(lost).collect();
         return Json(Ready { status, reasons }).into_response();
@@ -106,9 +106,13 @@ fn without_name(item: &mut NotReady) {
 }
 
 /// Parts without which predictions go on.
-fn lost_parts(state: &ApiState) -> Option<Reason> {
-    let reason = state.cache.trouble()?;
-    Some(Reason { model: None, part: Some("redis"), state: "lost", reason, required: false })
+fn lost_parts(state: &ApiState) -> Vec<Reason> {
+    let history = || Some(state.history.as_ref()?.trouble()?.to_string());
+    let parts = [("redis", state.cache.trouble()), ("history", history())].into_iter();
+    let lost = |(part, reason): (&'static str, Option<String>)| {
+        reason.map(|reason| Reason { model: None, part: Some(part), state: "lost", reason, required: false })
+    };
+    parts.filter_map(lost).collect()
 }
 
 impl Reason {

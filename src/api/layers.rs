@@ -48,7 +48,7 @@ pub(super) fn protected(route: MethodRouter<ApiState>, scope: Scope, state: &Api
 /// of those copies and allocates all that is inside of it anew, which took a third of a request's time.
 async fn every_request(state: ApiState, mut request: Request, route: Route) -> Result<Response, Infallible> {
     // First of all, so that everything below can name the request, and every answer does.
-    let (id, trace) = request_id::of(request.headers());
+    let (id, trace, new_id) = request_id::of(request.headers());
     let record = Record::new();
     let is_grpc = grpc::is_call(&request);
     let limit = time_limit(&state, request.headers(), is_grpc);
@@ -57,6 +57,7 @@ async fn every_request(state: ApiState, mut request: Request, route: Route) -> R
     let client = client::address(&state, &request);
     let span = state.tracer.as_ref().and_then(|tracer| tracer.sample(&trace));
     record.note(|facts| {
+        (facts.request_id, facts.new_id) = (Some(Arc::clone(&id.0)), new_id);
         (facts.trace_id, facts.span, facts.client) = (Some(trace.id), span, client);
         facts.protocol = is_grpc.then_some(Protocol::Grpc);
     });

@@ -20,6 +20,9 @@ use crate::{error::Error, telemetry::metrics::CONTENT_TYPE};
 )]
 pub(super) async fn show(State(state): State<ApiState>) -> Result<Response, Error> {
     state.cache.observe();
+    if let Some(history) = &state.history {
+        history.observe();
+    }
     state.metrics.server.ready(health::is_ready(&state));
     let rendered = tokio::task::spawn_blocking(move || state.metrics.render()).await;
     let text = rendered.map_err(anyhow::Error::from).flatten().map_err(Error::internal)?;

@@ -38,6 +38,7 @@ pub use self::{
     rate_limit::Limits,
     routes::{Access, Route},
     state::{ApiState, Parts},
+    v1::predictions::ExportForm,
 };
 use crate::{error::Error, keys::Scope};
 
@@ -59,6 +60,9 @@ pub fn routes(metrics: Option<Access>) -> Vec<Route> {
         Route::get("/v1/models", Key(Scope::Predict), v1::models::list),
         Route::get("/v1/models/{model}", Key(Scope::Predict), v1::models::model),
         Route::get("/v1/models/{model}/versions/{version}", Key(Scope::Predict), v1::models::version),
+        Route::get("/v1/predictions", Key(Scope::History), v1::predictions::list),
+        Route::get("/v1/predictions/{id}", Key(Scope::History), v1::predictions::one),
+        Route::delete("/v1/predictions", Key(Scope::Admin), v1::predictions::forget),
         Route::get("/v1/stats", Key(Scope::Predict), v1::stats::show),
         Route::get("/v1/debug/requests", Key(Scope::Admin), v1::debug::requests),
     ];
@@ -76,8 +80,10 @@ pub fn router(state: ApiState) -> Router {
 /// The routes of the API's listener, as configured.
 fn served(state: &ApiState) -> Vec<Route> {
     const PAGES: [&str; 5] = ["/console", "/console/{file}", "/openapi.json", "/docs", "/redoc"];
+    const HISTORY: [&str; 2] = ["/v1/predictions", "/v1/predictions/{id}"];
     let routes = routes(state.metrics_access()).into_iter();
-    routes.filter(|route| state.docs.enabled || !PAGES.contains(&route.path)).collect()
+    let routes = routes.filter(|route| state.docs.enabled || !PAGES.contains(&route.path));
+    routes.filter(|route| state.history.is_some() || !HISTORY.contains(&route.path)).collect()
 }
 
 /// The description of all routes (OpenAPI 3.1), without a server that would leave some out.

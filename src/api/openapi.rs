@@ -11,7 +11,7 @@ use utoipa::OpenApi;
 
 use super::{
     Access, Route, console, docs, health, metrics, openai, reject::Problem, service, state::ApiState, v1::debug,
-    v1::models, v1::predict, v1::stats, v2,
+    v1::models, v1::predict, v1::predictions, v1::stats, v2,
 };
 
 /// What is said of the whole. Paths and schemas are those of the handlers; see [`document`] for what is added to them.
@@ -37,6 +37,9 @@ use super::{
         metrics::show,
         predict::predict,
         predict::predict_batch,
+        predictions::list,
+        predictions::one,
+        predictions::forget,
         models::list,
         models::model,
         models::version,

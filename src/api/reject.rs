@@ -26,14 +26,16 @@ pub(super) const fn status(code: ErrorCode) -> StatusCode {
         ErrorCode::Unauthenticated => StatusCode::UNAUTHORIZED,
         ErrorCode::PermissionDenied => StatusCode::FORBIDDEN,
         ErrorCode::RateLimited => StatusCode::TOO_MANY_REQUESTS,
-        ErrorCode::ModelNotFound | ErrorCode::NotFound => StatusCode::NOT_FOUND,
+        ErrorCode::ModelNotFound | ErrorCode::PredictionNotFound | ErrorCode::NotFound => StatusCode::NOT_FOUND,
         ErrorCode::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
         ErrorCode::RequestTimeout => StatusCode::REQUEST_TIMEOUT,
         ErrorCode::PayloadTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
         ErrorCode::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
         ErrorCode::InvalidInput => StatusCode::UNPROCESSABLE_ENTITY,
         ErrorCode::Internal => StatusCode::INTERNAL_SERVER_ERROR,
-        ErrorCode::Overloaded | ErrorCode::ModelNotReady | ErrorCode::Draining => StatusCode::SERVICE_UNAVAILABLE,
+        ErrorCode::Overloaded | ErrorCode::ModelNotReady | ErrorCode::DependencyUnavailable | ErrorCode::Draining => {
+            StatusCode::SERVICE_UNAVAILABLE
+        }
         ErrorCode::DeadlineExceeded | ErrorCode::NotCached => StatusCode::GATEWAY_TIMEOUT,
         // Nobody reads it.
         ErrorCode::CallerLeft => StatusCode::BAD_REQUEST,
@@ -48,6 +50,7 @@ pub(super) const fn title(code: ErrorCode) -> &'static str {
         ErrorCode::PermissionDenied => "Permission denied",
         ErrorCode::RateLimited => "Rate limited",
         ErrorCode::ModelNotFound => "Model not found",
+        ErrorCode::PredictionNotFound => "Prediction not found",
         ErrorCode::NotFound => "Not found",
         ErrorCode::MethodNotAllowed => "Method not allowed",
         ErrorCode::RequestTimeout => "Request timeout",
@@ -56,6 +59,7 @@ pub(super) const fn title(code: ErrorCode) -> &'static str {
         ErrorCode::Internal => "Internal error",
         ErrorCode::Overloaded => "Overloaded",
         ErrorCode::ModelNotReady => "Model not ready",
+        ErrorCode::DependencyUnavailable => "Dependency unavailable",
         ErrorCode::Draining => "Draining",
         ErrorCode::DeadlineExceeded => "Deadline exceeded",
         ErrorCode::NotCached => "Not cached",

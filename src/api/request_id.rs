@@ -15,7 +15,10 @@ use uuid::{
     fmt::{Hyphenated, Simple},
 };
 
-use crate::telemetry::traces::{Parent, Trace};
+use crate::telemetry::{
+    record::NewId,
+    traces::{Parent, Trace},
+};
 
 /// Carries [`RequestId`] in both directions.
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -27,10 +30,11 @@ const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 #[derive(Debug, Clone)]
 pub(super) struct RequestId(pub Arc<str>);
 
-/// The caller's ids of the request and of its trace, or new ones.
-pub(super) fn of(headers: &HeaderMap) -> (RequestId, Trace) {
+/// The caller's ids of the request and of its trace, or new ones; the request's again, if it is new.
+pub(super) fn of(headers: &HeaderMap) -> (RequestId, Trace, Option<NewId>) {
     let (request, trace) = (accepted_id(headers), trace(headers));
     let new = if request.is_none() || trace.is_none() { new_id() } else { Uuid::nil() };
+    let made = request.is_none().then_some(NewId { id: new, of_trace: trace.is_none() });
     let request = request.unwrap_or_else(|| {
         let mut text = [0; Hyphenated::LENGTH];
         Arc::from(&*new.hyphenated().encode_lower(&mut text))
@@ -40,7 +44,7 @@ pub(super) fn of(headers: &HeaderMap) -> (RequestId, Trace) {
         let mut text = [0; Simple::LENGTH];
         Trace { id: Arc::from(&*new.simple().encode_lower(&mut text)), parent: None }
     });
-    (RequestId(request), trace)
+    (RequestId(request), trace, made)
 }
 
 /// A UUIDv7 (RFC 9562, section 5.7): milliseconds since 1970, then random bits. The system is asked for those once for many

@@ -6,7 +6,7 @@ use axum::{
     Router,
     handler::Handler,
     http::Method,
-    routing::{MethodRouter, get, post},
+    routing::{MethodRouter, delete, get, post},
 };
 
 use super::{layers, state::ApiState};
@@ -24,7 +24,7 @@ pub enum Access {
     Key(Scope),
 }
 
-/// One path, one method that it answers, and who may call it.
+/// One path, a method that it answers, and who may call it so.
 #[derive(Debug, Clone)]
 pub struct Route {
     /// The method; `GET` answers `HEAD` too.
@@ -39,13 +39,13 @@ pub struct Route {
 /// What requests are counted by.
 #[derive(Debug)]
 pub(super) struct Counts {
-    routes: HashMap<&'static str, Count>,
+    routes: HashMap<&'static str, PathCounts>,
     no_route: RouteMetrics,
 }
 
 #[derive(Debug)]
-struct Count {
-    /// By method; of a path that answers several, there are several routes.
+struct PathCounts {
+    /// By the methods that the path answers.
     own: Vec<(&'static str, RouteMetrics)>,
     others: RouteMetrics,
 }
@@ -53,20 +53,21 @@ struct Count {
 impl Counts {
     /// Begins the series of all `routes` at zero, and those of requests that no route answers.
     pub(super) fn of(routes: &[Route], metrics: &HttpMetrics) -> Self {
-        let mut counts: HashMap<&'static str, Count> = HashMap::new();
+        let mut paths = HashMap::new();
         for Route { path, method, .. } in routes {
-            let begun = || Count { own: Vec::new(), others: metrics.route(path, OTHER) };
-            counts.entry(path).or_insert_with(begun).own.push((method, metrics.route(path, method)));
+            let others = || PathCounts { own: Vec::new(), others: metrics.route(path, OTHER) };
+            let counts: &mut PathCounts = paths.entry(*path).or_insert_with(others);
+            counts.own.push((*method, metrics.route(path, method)));
         }
-        Self { routes: counts, no_route: metrics.route(OTHER, OTHER) }
+        Self { routes: paths, no_route: metrics.route(OTHER, OTHER) }
     }
 
-    /// Those of a route's own method, or those of all others.
+    /// Those of one of a path's own methods, or those of all others.
     pub(super) fn get(&self, path: Option<&str>, method: &Method) -> &RouteMetrics {
-        let Some(count) = path.and_then(|path| self.routes.get(path)) else { return &self.no_route };
+        let Some(counts) = path.and_then(|path| self.routes.get(path)) else { return &self.no_route };
         // HEAD is answered by what answers GET.
         let method = if method == Method::HEAD { "GET" } else { method.as_str() };
-        count.own.iter().find(|(own, _)| *own == method).map_or(&count.others, |(_, own)| own)
+        counts.own.iter().find(|(own, _)| *own == method).map_or(&counts.others, |(_, own)| own)
     }
 }
 
@@ -77,6 +78,10 @@ impl Route {
 
     pub(super) fn post<H: Handler<T, ApiState>, T: 'static>(path: &'static str, access: Access, handler: H) -> Self {
         Self { method: "POST", path, access, handler: post(handler) }
+    }
+
+    pub(super) fn delete<H: Handler<T, ApiState>, T: 'static>(path: &'static str, access: Access, handler: H) -> Self {
+        Self { method: "DELETE", path, access, handler: delete(handler) }
     }
 
     /// Adds the route, behind what guards it.

@@ -11,6 +11,7 @@ use super::{
 use crate::{
     cache::Cache,
     config::{DocsConfig, PredictConfig, ServerConfig},
+    history::History,
     keys::{KeyStore, Scope},
     lifecycle::Lifecycle,
     predict::Predictor,
@@ -78,6 +79,8 @@ pub struct Parts {
     pub keys: Option<Arc<KeyStore>>,
     /// Known answers.
     pub cache: Arc<Cache>,
+    /// What was predicted; nothing where it is not kept.
+    pub history: Option<Arc<History>>,
     /// How often callers may call; as often as they like when absent.
     pub limits: Option<Arc<Limits>>,
     /// Whether the server is about to stop.
@@ -104,6 +107,7 @@ impl ApiState {
             predictor: Predictor::new(
                 Arc::clone(&parts.registry),
                 Arc::clone(&parts.cache),
+                parts.history.clone(),
                 Arc::clone(&parts.metrics),
             ),
             space: Space::new(parts.server.bodies_limit.as_u64()),

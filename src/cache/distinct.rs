@@ -20,14 +20,13 @@ pub(super) struct Distinct {
 }
 
 impl Distinct {
-    pub(super) async fn new(fingerprint: &Fingerprint, items: Vec<Item>) -> Self {
-        let elements: usize = items.iter().flat_map(|item| &item.tensors).map(|tensor| tensor.data().len()).sum();
-        let fingerprint = fingerprint.clone();
-        let keyed = move || items.into_iter().map(|item| (fingerprint.key(&item), item)).collect();
-        let keyed: Vec<(Key, Item)> = match elements <= INLINE_ELEMENTS {
-            true => keyed(),
-            // It fails only while the server goes down with its runtime.
-            false => tokio::task::spawn_blocking(keyed).await.unwrap_or_default(),
+    pub(super) async fn new(fingerprint: &Fingerprint, items: Vec<Item>, known: &[Key]) -> Self {
+        let keyed: Vec<(Key, Item)> = match known {
+            [] => {
+                let (keys, items) = keys(fingerprint, items).await;
+                keys.into_iter().zip(items).collect()
+            }
+            known => known.iter().copied().zip(items).collect(),
         };
         if keyed.len() == 1 {
             return Self { slots: keyed, slot_of: vec![0] };
@@ -43,6 +42,18 @@ impl Distinct {
         }
         Self { slots, slot_of }
     }
+}
+
+/// The key of each item; large ones are hashed away from the async threads.
+pub async fn keys(fingerprint: &Fingerprint, items: Vec<Item>) -> (Vec<Key>, Vec<Item>) {
+    let elements: usize = items.iter().flat_map(|item| &item.tensors).map(|tensor| tensor.data().len()).sum();
+    if elements <= INLINE_ELEMENTS {
+        return (items.iter().map(|item| fingerprint.key(item)).collect(), items);
+    }
+    let fingerprint = fingerprint.clone();
+    let keyed = move || (items.iter().map(|item| fingerprint.key(item)).collect(), items);
+    // It fails only while the server goes down with its runtime.
+    tokio::task::spawn_blocking(keyed).await.unwrap_or_default()
 }
 
 /// Gives every item of the request its result. Of equal items that were computed, the others followed the first.

@@ -31,6 +31,7 @@ use self::{
     tiers::{Open, Terms, Tiers, unanswered},
 };
 pub use self::{
+    distinct::keys,
     form::Form,
     key::{Fingerprint, Key},
     policy::Policy,
@@ -64,6 +65,8 @@ pub struct Question<'a> {
     pub form: &'a Arc<Form>,
     /// What is to be predicted.
     pub items: Vec<Item>,
+    /// The items' keys; none where they are not known.
+    pub keys: &'a [Key],
     /// What the caller allows.
     pub policy: Policy,
     /// Learns how long looking and waiting took.
@@ -122,7 +125,7 @@ impl Cache {
     /// One answer per item, in order: a known one, the one that another request waits for, or a new one. All that is new
     /// is computed by one call of `compute`, which goes on without this caller as long as another waits for a part of it.
     pub async fn fetch(&self, question: Question<'_>, compute: impl FnOnce() -> Compute) -> Vec<Answer> {
-        let Question { fingerprint, form, items, policy, record } = question;
+        let Question { fingerprint, form, items, keys, policy, record } = question;
         let off = self.tiers.first().is_none();
         let bypassed = off || fingerprint.is_none() || !policy.looks_up();
         if bypassed {
@@ -136,7 +139,7 @@ impl Cache {
             return self.run_alone(items.into_iter().map(|item| (None, item)), compute()).await;
         };
         let watch = record.watch(Stage::Cache);
-        let distinct = Distinct::new(fingerprint, items).await;
+        let distinct = Distinct::new(fingerprint, items, keys).await;
         let found = match bypassed {
             true => {
                 drop(watch);

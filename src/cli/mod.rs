@@ -1,9 +1,11 @@
-//! The command line: `serve`, `predict`, `models`, `keys`, `check-config`, `healthcheck`, `openapi`.
+//! The command line: `serve`, `predict`, `models`, `keys`, `history`, `migrate`, `check-config`, `healthcheck`, `openapi`.
 
 mod any_certificate;
 mod healthcheck;
 mod heap;
+mod history;
 mod keys;
+mod migrate;
 mod models;
 mod predict;
 mod serve;
@@ -22,6 +24,7 @@ use crate::{
     api,
     config::{self, Config, Flag, Problems},
     engine::library::{self, LibraryError},
+    history::Trouble,
     keys::KeysError,
     lifecycle::Lifecycle,
     registry::{Loader, Registry},
@@ -66,6 +69,14 @@ enum Command {
         after_help = "Examples:\n  KEY=$(glassbox keys create --file keys.toml --name 'data team' --model 'toxicity*' --expires-in 90d)\n  glassbox keys list --file keys.toml\n  printf %s \"$KEY\" | glassbox keys check --file keys.toml\n  glassbox keys revoke --file keys.toml $(printf %s \"$KEY\" | cut -d_ -f2)"
     )]
     Keys(keys::KeysArgs),
+    /// Show and export what was predicted, from the database of the history.
+    #[command(
+        after_help = "Examples:\n  glassbox history tail --follow\n  glassbox history export --format csv > predictions.csv"
+    )]
+    History(history::HistoryArgs),
+    /// Make the tables of the history, and what is new of them.
+    #[command(after_help = "Example:\n  glassbox migrate --config config/production.toml")]
+    Migrate,
     /// Read the configuration, report every problem, print the result.
     #[command(after_help = "Example:\n  glassbox check-config --config config/production.toml")]
     CheckConfig,
@@ -95,7 +106,7 @@ pub fn main() -> ExitCode {
             eprintln!("glassbox: {error:#}");
             ExitCode::from(match () {
                 () if error.is::<Problems>() || error.is::<KeysError>() => BAD_CONFIGURATION,
-                () if error.is::<LibraryError>() => UNAVAILABLE,
+                () if error.is::<LibraryError>() || error.is::<Trouble>() => UNAVAILABLE,
                 () => 1,
             })
         }
@@ -116,6 +127,8 @@ fn run(Cli { shared, command }: Cli) -> anyhow::Result<ExitCode> {
         Command::Predict(args) => predict::run(read(args.flags())?, args),
         Command::Models => models::run(read(Vec::new())?),
         Command::Keys(args) => keys::run(&read(Vec::new())?, args),
+        Command::History(args) => history::run(&read(Vec::new())?, args),
+        Command::Migrate => migrate::run(&read(Vec::new())?),
         Command::Healthcheck(args) => healthcheck::run(&read(Vec::new())?, &args),
         Command::CheckConfig => check_config(&read(Vec::new())?),
         Command::Openapi => openapi(),

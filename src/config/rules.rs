@@ -38,6 +38,10 @@ pub(super) fn at_least_1_kib(size: &ByteSize) -> Result<(), ValidationError> {
     if size.as_u64() < 1024 { Err(problem("must be at least 1KiB")) } else { Ok(()) }
 }
 
+pub(super) fn at_least_1_mib(size: &ByteSize) -> Result<(), ValidationError> {
+    if size.as_u64() < 1024 * 1024 { Err(problem("must be at least 1MiB")) } else { Ok(()) }
+}
+
 /// With less, answers would be said to be kept and be gone at once.
 pub(super) fn memory_has_room(cache: &CacheConfig) -> Result<(), ValidationError> {
     let in_memory = matches!(cache.mode, CacheMode::Memory | CacheMode::Tiered);
@@ -55,6 +59,14 @@ pub(super) fn redis_url(url: &str) -> Result<(), ValidationError> {
         Some(("redis" | "unix" | "redis+unix", _)) => Ok(()),
         Some(("rediss", _)) => Err(problem("must not start with rediss://: TLS is not spoken to Redis; use a tunnel")),
         _ => Err(problem("must be like redis://user:password@host:6379/0 or unix:///path/to/socket")),
+    }
+}
+
+/// As for Redis, the rest is read where the database is spoken to.
+pub(super) fn postgres_url(url: &str) -> Result<(), ValidationError> {
+    match url.split_once("://") {
+        Some(("postgres" | "postgresql", _)) => Ok(()),
+        _ => Err(problem("must be like postgres://user:password@host:5432/database")),
     }
 }
 

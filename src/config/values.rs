@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
 
-use super::{AuthMode, CacheMode, LogFormat, OtlpProtocol};
+use super::{AuthMode, CacheMode, HistoryMode, LogFormat, OtlpProtocol};
 
 fn read<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D, expected: &str) -> Result<T, D::Error> {
     T::deserialize(deserializer).map_err(|_| D::Error::custom(format_args!("expected {expected}")))
@@ -22,6 +22,10 @@ pub(super) fn auth_mode<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Au
 
 pub(super) fn cache_mode<'de, D: Deserializer<'de>>(deserializer: D) -> Result<CacheMode, D::Error> {
     read(deserializer, "\"off\", \"memory\", \"redis\" or \"tiered\"")
+}
+
+pub(super) fn history_mode<'de, D: Deserializer<'de>>(deserializer: D) -> Result<HistoryMode, D::Error> {
+    read(deserializer, "\"off\", \"sqlite\" or \"postgres\"")
 }
 
 pub(super) fn log_format<'de, D: Deserializer<'de>>(deserializer: D) -> Result<LogFormat, D::Error> {
@@ -93,7 +97,7 @@ pub(super) mod secret_url {
     use super::{Deserializer, Serializer, read};
 
     pub(in crate::config) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
-        read(deserializer, "a URL like \"redis://127.0.0.1:6379\"")
+        read(deserializer, "a URL like \"redis://127.0.0.1:6379\" or \"postgres://127.0.0.1/database\"")
     }
 
     pub(in crate::config) fn serialize<S: Serializer>(url: &str, serializer: S) -> Result<S::Ok, S::Error> {
@@ -120,6 +124,34 @@ pub(super) mod duration {
     pub(in crate::config) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
         let expected = |_| D::Error::custom("expected a duration like \"250ms\" or \"30s\"");
         humantime_serde::deserialize(deserializer).map_err(expected)
+    }
+}
+
+/// `30d`, or an empty string for none.
+pub(super) mod optional_duration {
+    use std::time::Duration;
+
+    use super::{Deserialize, Deserializer, Error, Serializer};
+
+    pub(in crate::config) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Option<Duration>, D::Error> {
+        let expected = "expected a duration like \"30d\", or \"\" for none";
+        let text = String::deserialize(deserializer).map_err(|_| D::Error::custom(expected))?;
+        if text.is_empty() {
+            return Ok(None);
+        }
+        humantime::parse_duration(&text).map(Some).map_err(|_| D::Error::custom(expected))
+    }
+
+    pub(in crate::config) fn serialize<S: Serializer>(
+        duration: &Option<Duration>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        match duration {
+            Some(duration) => serializer.collect_str(&humantime::format_duration(*duration)),
+            None => serializer.serialize_str(""),
+        }
     }
 }
 

@@ -24,6 +24,18 @@ pub enum Input {
     Named(Vec<(String, Nested)>),
 }
 
+impl Input {
+    /// How many numbers and strings it holds.
+    pub fn elements(&self) -> usize {
+        match self {
+            // A text weighs more than a number does.
+            Self::Text(text) => text.len() / 8,
+            Self::Value(value) => value.elements(),
+            Self::Named(values) => values.iter().map(|(_, value)| value.elements()).sum(),
+        }
+    }
+}
+
 impl<'de> Deserialize<'de> for Input {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct InputVisitor;

@@ -7,6 +7,7 @@ pub mod binary;
 pub mod conform;
 mod datatype;
 pub mod input;
+mod input_json;
 pub mod manifest;
 mod name;
 pub mod nested;

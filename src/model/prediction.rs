@@ -169,10 +169,10 @@ impl Serialize for Value {
 }
 
 /// `values` as lists nested like `shape`. NaN and infinity become `null`, as JSON has no word for them.
-struct Block<'a, T> {
-    shape: &'a [usize],
-    keys: Option<&'a [String]>,
-    values: &'a [T],
+pub(super) struct Block<'a, T> {
+    pub shape: &'a [usize],
+    pub keys: Option<&'a [String]>,
+    pub values: &'a [T],
 }
 
 impl<T: Serialize> Serialize for Block<'_, T> {

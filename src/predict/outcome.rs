@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use super::noted::Noted;
 use crate::{
     cache::{Found, Summary},
     error::{Error, ErrorCode},
@@ -23,20 +24,31 @@ pub(super) struct Outcome<'a> {
     pub told: bool,
 }
 
-/// The answers, what the cache did, and the rows of all items.
-pub(super) type Answers = (Vec<Found>, Option<Summary>, usize);
+/// What became of a request.
+pub(super) struct Answers {
+    pub found: Vec<Found>,
+    /// What the cache did.
+    pub cache: Option<Summary>,
+    /// Those of all items.
+    pub rows: usize,
+    /// What the history keeps of it.
+    pub noted: Noted,
+}
 
 impl Outcome<'_> {
-    pub(super) fn tell(mut self, result: Result<Answers, Error>) -> Result<(Vec<Found>, Option<Summary>), Error> {
+    pub(super) fn tell(
+        mut self,
+        result: Result<Answers, Error>,
+    ) -> Result<(Vec<Found>, Option<Summary>, Noted), Error> {
         self.told = true;
         match result {
             Err(error) => {
                 self.failed(error.code());
                 Err(error)
             }
-            Ok((found, cache, rows)) => {
+            Ok(Answers { found, cache, rows, noted }) => {
                 self.answered(&found, cache.as_ref(), rows);
-                Ok((found, cache))
+                Ok((found, cache, noted))
             }
         }
     }

@@ -89,6 +89,18 @@ labels! {
         Set = "set",
     }
 
+    /// What became of a row of the history.
+    HistoryRows {
+        /// It is in the database.
+        Stored = "stored",
+        /// It went to the spool first.
+        Spooled = "spooled",
+        /// The database does not take such a row.
+        Rejected = "rejected",
+        /// There was no room for it.
+        Dropped = "dropped",
+    }
+
     /// Where a prediction came from.
     Source {
         /// From a run of the model.

@@ -8,6 +8,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use uuid::Uuid;
+
 use super::{
     labels::{Label, Protocol, Stage},
     traces::{Run, Span},
@@ -97,6 +99,15 @@ impl Shapes {
     }
 }
 
+/// The id of a request whose caller named none.
+#[derive(Debug, Clone, Copy)]
+pub struct NewId {
+    /// A UUID of version 7, of the millisecond in which the request came.
+    pub id: Uuid,
+    /// Whether its trace has the same bits.
+    pub of_trace: bool,
+}
+
 /// What is known of one request so far.
 #[derive(Debug, Clone)]
 pub struct Facts {
@@ -104,6 +115,10 @@ pub struct Facts {
     pub timings: Timings,
     /// The address that it came from, behind trusted proxies.
     pub client: Option<IpAddr>,
+    /// Its own id.
+    pub request_id: Option<Arc<str>>,
+    /// The same as a number, if the server made it.
+    pub new_id: Option<NewId>,
     /// The id of the key that let it in.
     pub key_id: Option<Arc<str>>,
     /// The id of its trace (W3C), 32 hexadecimal digits.
@@ -133,6 +148,8 @@ impl Facts {
         Self {
             timings,
             client: None,
+            request_id: None,
+            new_id: None,
             key_id: None,
             trace_id: None,
             span: None,

@@ -24,15 +24,17 @@ use crate::support::{
 fn every_command_explains_itself_with_examples_that_work() {
     let overview = run(&mut glassbox(&["--help"])).stdout;
     let mut tried = 0;
-    for command in ["serve", "predict", "models", "check-config", "healthcheck", "openapi"] {
+    for command in ["serve", "predict", "models", "check-config", "healthcheck", "history", "migrate", "openapi"] {
         assert!(overview.contains(&format!("\n  {command} ")), "{command} is not in the overview");
         let help = run(&mut glassbox(&[command, "--help"]));
         assert_eq!((help.code, &*help.stderr), (Some(0), ""), "{command}");
         let (_, examples) = help.stdout.split_once("\nExample").expect("there is an example");
         let examples: Vec<&str> = examples.lines().map(str::trim).filter(|line| line.starts_with("glassbox")).collect();
         assert!(examples.iter().any(|example| example.starts_with(&format!("glassbox {command}"))), "{command}");
-        // Those that need no server and no file of the reader's own.
-        let needs = |example: &&&str| !["serve", "healthcheck", "<", ">"].iter().any(|word| example.contains(word));
+        // Those that need no server, no database and no file of the reader's own.
+        let needs = |example: &&&str| {
+            !["serve", "healthcheck", "history", "migrate", "<", ">"].iter().any(|word| example.contains(word))
+        };
         for example in examples.iter().filter(needs) {
             let line = example.replacen("glassbox", env!("CARGO_BIN_EXE_glassbox"), 1);
             let finished = run(Command::new("sh").args(["-c", &line]).current_dir(project()));
@@ -338,6 +340,8 @@ fn no_message_holds_the_value_of_a_bad_setting() {
     // Any text will do for these.
     let texts = [
         "auth.keys_file",
+        "history.spool_path",
+        "history.sqlite_path",
         "models.repository",
         "models.files",
         "models.default",

@@ -1,6 +1,7 @@
 //! The console, as a browser gets it and as people see it. What is in the page's folders is also what is served.
 
 mod files;
+mod history;
 mod keys;
 mod live;
 mod look;

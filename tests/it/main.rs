@@ -36,6 +36,8 @@ mod foreign_models;
 #[cfg(test)]
 mod grpc;
 #[cfg(test)]
+mod history;
+#[cfg(test)]
 mod keys;
 #[cfg(test)]
 mod library;

@@ -1,8 +1,9 @@
 //! The description of the API says what the server does: a tester that knows nothing else of it finds no other answer, and
 //! people can read it in a browser that reaches no other server.
 
-use std::process::Command;
+use std::{path::Path, process::Command};
 
+use glassbox::config::{Config, HistoryMode};
 use reqwest::{Method, StatusCode, header};
 use serde_json::{Value, json};
 
@@ -11,11 +12,12 @@ use crate::support::{Browser, KeysFile, TestApp, glassbox, project, run};
 #[tokio::test(flavor = "multi_thread")]
 async fn a_tester_that_knows_only_the_description_finds_no_other_answer() {
     let file = KeysFile::new();
-    let key = file.create(&["--scope", "predict", "--scope", "admin", "--scope", "metrics"]);
+    let key = file.create(&["--scope", "predict", "--scope", "history", "--scope", "admin", "--scope", "metrics"]);
     let app = TestApp::with(|config| {
         config.auth.keys_file = Some(file.path().to_owned());
         config.auth.public_metrics = false;
         config.rate_limit.enabled = false;
+        keep_history(config, file.folder());
     })
     .await;
     let url = app.url("/openapi.json");
@@ -63,7 +65,11 @@ async fn every_example_of_a_request_is_answered() {
 async fn the_command_prints_what_a_server_with_keys_serves() {
     let file = KeysFile::new();
     file.create(&[]);
-    let app = TestApp::with(|config| config.auth.keys_file = Some(file.path().to_owned())).await;
+    let app = TestApp::with(|config| {
+        config.auth.keys_file = Some(file.path().to_owned());
+        keep_history(config, file.folder());
+    })
+    .await;
     let (_, served) = app.get("/openapi.json").await;
     let printed = run(&mut glassbox(&["openapi"]));
     assert_eq!(printed.code, Some(0), "{}", printed.stderr);
@@ -125,4 +131,11 @@ async fn the_description_can_be_switched_off() {
         assert_eq!(app.get(path).await.0, StatusCode::NOT_FOUND, "{path}");
         assert!(!app.get("/").await.1["links"].as_object().unwrap().values().any(|link| link == path));
     }
+}
+
+/// Or its routes were not there.
+fn keep_history(config: &mut Config, folder: &Path) {
+    config.history.mode = HistoryMode::Sqlite;
+    config.history.sqlite_path = folder.join("predictions.db");
+    config.history.spool_path = folder.join("spool");
 }

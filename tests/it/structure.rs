@@ -62,6 +62,7 @@ fn what_has_one_place_has_no_other() {
         ("ort", "engine/session.rs"),
         ("tokenizers", "engine/text/tokenizer.rs"),
         ("moka", "cache/memory.rs"),
+        ("sqlx", "history.rs"),
         ("MultiplexedConnection", "cache/redis.rs"),
         ("std::env::vars_os", "config/load.rs"),
         ("std::env::var_os", "config/load.rs"),

@@ -4,15 +4,16 @@ import { get, isKey, key } from "./api.js";
 import { byId, put } from "./dom.js";
 import { count } from "./format.js";
 import * as files from "./files.js";
+import * as history from "./history.js";
 import * as live from "./live.js";
 import * as model from "./model.js";
 import { clear, show } from "./notice.js";
 import * as predict from "./predict.js";
 import * as records from "./records.js";
 
-const SECTIONS = ["predict", "file", "live", "requests"];
+const SECTIONS = ["predict", "file", "live", "requests", "history"];
 
-// Opens what the address names: #/requests/ID. Anything else in it is left alone.
+// Opens what the address names: #/requests/ID, #/history/ID. Anything else in it is left alone.
 function route() {
   const [, name = "predict", id] = location.hash.split("/");
   if (!SECTIONS.includes(name)) return;
@@ -25,6 +26,7 @@ function route() {
   if (name === "live") live.open();
   else live.close();
   if (name === "requests") records.open(id && decodeURIComponent(id));
+  if (name === "history") history.open(id && decodeURIComponent(id));
 }
 
 // Reads the models with the key that is there, and says whether that worked.
@@ -90,7 +92,7 @@ byId("key-form").addEventListener("submit", (event) => {
 });
 byId("key-forget").addEventListener("click", () => useKey(""));
 addEventListener("hashchange", route);
-for (const part of [model, predict, files, live, records]) part.start();
+for (const part of [model, predict, files, live, records, history]) part.start();
 route();
 connect();
 describeServer();

@@ -57,7 +57,8 @@ function origin(data, headers) {
   );
 }
 
-function prediction(value) {
+// The elements of what was predicted.
+export function prediction(value) {
   if (value?.probabilities) {
     const head = value.labels
       ? [value.labels.join(", ") || "none"]

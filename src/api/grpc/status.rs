@@ -29,12 +29,14 @@ const fn code(code: ErrorCode) -> Code {
         ErrorCode::Unauthenticated => Code::Unauthenticated,
         ErrorCode::PermissionDenied => Code::PermissionDenied,
         ErrorCode::RateLimited | ErrorCode::PayloadTooLarge => Code::ResourceExhausted,
-        ErrorCode::ModelNotFound | ErrorCode::NotCached => Code::NotFound,
+        ErrorCode::ModelNotFound | ErrorCode::PredictionNotFound | ErrorCode::NotCached => Code::NotFound,
         // No such method, and no such form of its messages.
         ErrorCode::NotFound | ErrorCode::MethodNotAllowed | ErrorCode::UnsupportedMediaType => Code::Unimplemented,
         ErrorCode::RequestTimeout | ErrorCode::DeadlineExceeded => Code::DeadlineExceeded,
         ErrorCode::Internal => Code::Internal,
-        ErrorCode::Overloaded | ErrorCode::ModelNotReady | ErrorCode::Draining => Code::Unavailable,
+        ErrorCode::Overloaded | ErrorCode::ModelNotReady | ErrorCode::Draining | ErrorCode::DependencyUnavailable => {
+            Code::Unavailable
+        }
         // Nobody reads it.
         ErrorCode::CallerLeft => Code::Cancelled,
     }

@@ -12,6 +12,7 @@ use super::headers;
 use crate::{
     api::{Route, reject, v2},
     error::{Error, Violation},
+    history::Trouble,
 };
 
 /// Everything that has been described so far.
@@ -41,8 +42,13 @@ impl Failures {
         }
         if names_a_model || route.path.contains("{model}") {
             errors.push(Error::ModelNotFound { model: "unknown".to_owned(), version: None });
+        } else if route.path == "/v1/predictions/{id}" {
+            errors.push(Error::PredictionNotFound);
         } else if takes_parameters && route.path.contains('{') {
             errors.push(Error::NotFound);
+        }
+        if route.path.starts_with("/v1/predictions") {
+            errors.push(Error::DependencyUnavailable(Trouble::Unreachable.to_string()));
         }
         if ["/readyz", "/v2/health/ready"].contains(&route.path) {
             errors.extend([not_ready(), Error::Draining]);

@@ -150,7 +150,7 @@ mod tests {
 
     fn request(address: impl Into<Option<IpAddr>>, caller: Option<Caller>) -> Request {
         let mut request = Request::new(Body::empty());
-        let (id, _) = request_id::of(request.headers());
+        let (id, ..) = request_id::of(request.headers());
         let context =
             Context::new(id, Record::new(), address.into(), Instant::now(), "application/json").enter(&mut request);
         caller.map(|caller| context.caller.set(caller));

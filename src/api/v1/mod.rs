@@ -4,4 +4,5 @@ pub(super) mod debug;
 mod items;
 pub(super) mod models;
 pub(super) mod predict;
+pub(super) mod predictions;
 pub(super) mod stats;

@@ -10,6 +10,7 @@ mod classes;
 mod drift;
 mod family;
 mod features;
+mod history;
 mod http;
 mod machine;
 mod models;
@@ -24,6 +25,7 @@ pub use self::{
     callers::CallerMetrics,
     drift::Reference,
     features::{Counting, Feature, FeatureMetrics, InputFeatures, MOST_FEATURES},
+    history::HistoryMetrics,
     http::{HttpMetrics, RouteMetrics},
     machine::MachineMetrics,
     models::{LoadedModel, ModelMetrics, Outcomes, WaitingRun},
@@ -48,6 +50,8 @@ pub struct Metrics {
     pub callers: CallerMetrics,
     /// What the cache does.
     pub cache: CacheMetrics,
+    /// Rows of the history.
+    pub history: HistoryMetrics,
     /// The process itself: its version, its log, its certificate.
     pub server: ServerMetrics,
     /// What the process runs on.
@@ -70,6 +74,7 @@ impl Metrics {
             http: HttpMetrics::new(families)?,
             callers: CallerMetrics::new(families)?,
             cache: CacheMetrics::new(families)?,
+            history: HistoryMetrics::new(families)?,
             server: ServerMetrics::new(families)?,
             machine: MachineMetrics::new(families)?,
             unknown_model: models.outcomes(OTHER, OTHER),

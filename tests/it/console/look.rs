@@ -5,7 +5,7 @@ use serde_json::json;
 use super::{console, section};
 use crate::support::{TAB, TestApp};
 
-const SECTIONS: [&str; 4] = ["predict", "file", "live", "requests"];
+const SECTIONS: [&str; 5] = ["predict", "file", "live", "requests", "history"];
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_is_wider_than_a_phone() {

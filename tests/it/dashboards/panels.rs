@@ -41,7 +41,8 @@ pub fn boards() -> Vec<Board> {
     });
     let mut boards: Vec<Board> = boards.collect();
     boards.sort_by(|a, b| a.name.cmp(&b.name));
-    assert_eq!(boards.iter().map(|board| &*board.name).collect::<Vec<_>>(), ["cache", "callers", "model", "overview"]);
+    let names: Vec<&str> = boards.iter().map(|board| &*board.name).collect();
+    assert_eq!(names, ["cache", "callers", "history", "model", "overview"]);
     boards
 }
 

@@ -12,7 +12,7 @@ use crate::support::{KeysFile, Redis, Server, bundled, glassbox, variable};
 /// How long callers rest between their rounds: the test is about kinds of requests, not about many.
 const REST: Duration = Duration::from_millis(20);
 
-/// One server with keys, quotas and both tiers of the cache, and one that speaks HTTPS.
+/// One server with keys, quotas, a history and both tiers of the cache, and one that speaks HTTPS.
 pub struct Scene {
     app: Server,
     https: Server,
@@ -32,6 +32,9 @@ impl Scene {
             ("auth.keys_file", keys.path().to_str().unwrap()),
             ("rate_limit.enabled", "true"),
             ("cache.mode", "tiered"),
+            ("history.mode", "sqlite"),
+            ("history.sqlite_path", folder.path().join("predictions.db").to_str().unwrap()),
+            ("history.spool_path", folder.path().join("spool").to_str().unwrap()),
             ("redis.url", &redis.url()),
             ("telemetry.log_format", "json"),
         ] {

@@ -8,6 +8,7 @@ use std::{
 
 use glassbox::{
     api::{Access, routes},
+    config::HistoryMode,
     keys::Scope,
 };
 use reqwest::Method;
@@ -107,11 +108,20 @@ async fn a_key_is_taken_from_either_header_and_its_requests_are_counted() {
 async fn every_route_but_the_public_ones_wants_a_key_with_its_scope() {
     let file = KeysFile::new();
     let keys = Scope::ALL.map(|scope| (scope, file.create(&["--scope", scope.as_str()])));
-    let app = app_with(&file, |config| config.auth.public_metrics = false).await;
+    let folder = tempfile::TempDir::new().unwrap();
+    let app = app_with(&file, |config| {
+        config.auth.public_metrics = false;
+        // Or its routes were not there.
+        config.history.mode = HistoryMode::Sqlite;
+        config.history.sqlite_path = folder.path().join("predictions.db");
+        config.history.spool_path = folder.path().join("spool");
+    })
+    .await;
     let (mut public, mut guarded) = (Vec::new(), 0);
     for route in routes(Some(Access::Key(Scope::Metrics))) {
         let method: Method = route.method.parse().unwrap();
         let path = route.path.replace("{model}", "doubler").replace("{version}", "1").replace("{file}", "main.js");
+        let path = path.replace("{id}", "some-request");
         assert!(!path.contains('{'), "{path}: say here what the parameter stands for");
         let answer = Answer::of(app.request(method.clone(), &path)).await;
         let Access::Key(scope) = route.access else {

@@ -41,6 +41,19 @@ impl Caller {
         self.stream.get_mut().write_all(bytes).unwrap();
     }
 
+    /// Whether the server is still there to be sent to.
+    pub fn try_send(&mut self, text: &str) -> bool {
+        self.stream.get_mut().write_all(text.as_bytes()).is_ok()
+    }
+
+    /// The next answer, unless the server is gone.
+    pub fn try_answer(&mut self) -> Option<Answer> {
+        match self.stream.fill_buf() {
+            Ok(bytes) if !bytes.is_empty() => Some(self.answer()),
+            _ => None,
+        }
+    }
+
     pub fn get(&mut self, path: &str) -> Answer {
         self.renew();
         self.send(&format!("GET {path} HTTP/1.1\r\nHost: test\r\n\r\n"));

@@ -1,0 +1,290 @@
+//! What takes rows from the queue to the database, or to the spool and from there to the database.
+//!
+//! One task takes what waits every quarter of `history.flush_interval` and tries the database; what is not written when the
+//! oldest of it has waited for three quarters goes to the spool. From then on all rows go there, until another task, which
+//! tries the database again and again, has written everything that lies there, in its order. A third one syncs the spool.
+
+use std::{
+    mem,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use tokio::{
+    sync::{Notify, mpsc, oneshot},
+    task::spawn_blocking,
+    time::{Instant, sleep, timeout_at},
+};
+
+use super::{
+    queue::Queue,
+    row::{Ids, Row},
+    spool::Spool,
+    store::Store,
+    trouble::{NotWritten, Trouble},
+};
+use crate::{
+    config::HistoryConfig,
+    telemetry::{labels::HistoryRows, metrics::Metrics},
+};
+
+/// Between two tries. A database is to be used again within seconds of its return.
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+
+/// Between two lines that say the same.
+const BETWEEN_WORDS: Duration = Duration::from_secs(10);
+
+/// Where rows are on their way to.
+#[derive(Debug)]
+pub(super) struct Writer {
+    pub queue: Queue,
+    pub store: Store,
+    pub spool: Arc<Spool>,
+    metrics: Arc<Metrics>,
+    migrate: bool,
+    flush_interval: Duration,
+    batch_size: usize,
+    value_limit: usize,
+    /// Rows went to the spool: for who writes them to the database, and for who syncs them.
+    spooled: Notify,
+    unsynced: Notify,
+    trouble: Mutex<Option<Trouble>>,
+    /// When it was last said that rows are lost.
+    said: Mutex<Option<Instant>>,
+}
+
+/// Who wants to be told when all that waits now has left the queue.
+pub(super) type Asked = oneshot::Sender<()>;
+
+impl Writer {
+    pub(super) fn new(config: &HistoryConfig, store: Store, metrics: Arc<Metrics>) -> Self {
+        Self {
+            queue: Queue::new(config.queue_capacity),
+            store,
+            spool: Arc::new(Spool::new(config.spool_path.clone(), config.spool_limit.as_u64())),
+            metrics,
+            migrate: config.migrate,
+            flush_interval: config.flush_interval,
+            batch_size: config.batch_size,
+            value_limit: usize::try_from(config.value_limit.as_u64()).unwrap_or(usize::MAX),
+            spooled: Notify::new(),
+            unsynced: Notify::new(),
+            trouble: Mutex::new(None),
+            said: Mutex::new(None),
+        }
+    }
+
+    /// Why rows go to the spool, when they do.
+    pub(super) fn trouble(&self) -> Option<Trouble> {
+        *self.trouble.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Empties the queue again and again.
+    pub(super) async fn write(self: Arc<Self>, mut asks: mpsc::Receiver<Asked>) {
+        let (mut ids, mut taken) = (Ids::new(), Instant::now());
+        loop {
+            let asked = match timeout_at(taken + self.flush_interval / 4, asks.recv()).await {
+                Err(_elapsed) => None,
+                Ok(Some(asked)) => Some(asked),
+                Ok(None) => return,
+            };
+            // The oldest row may have come when the queue was emptied the last time, however long ago that is.
+            let deadline = mem::replace(&mut taken, Instant::now()) + self.flush_interval * 3 / 4;
+            let answered = self.queue.take();
+            if !answered.is_empty() {
+                let limit = self.value_limit;
+                // Away from the async threads: it is their JSON that is written here.
+                let made = spawn_blocking(move || {
+                    let mut rows = Vec::new();
+                    for answered in answered {
+                        rows.extend(answered.rows(&mut ids, limit));
+                    }
+                    (rows, ids)
+                });
+                // It fails only while the server goes down with its runtime.
+                let Ok((rows, back)) = made.await else { return };
+                ids = back;
+                self.keep(rows, deadline).await;
+            }
+            if let Some(asked) = asked {
+                self.sync_spool().await;
+                // Who has gone meanwhile need not be told.
+                let _ = asked.send(());
+            }
+        }
+    }
+
+    /// Puts rows where a crash does not reach them, soon after `deadline` whatever the database does.
+    async fn keep(&self, mut rows: Vec<Row>, deadline: Instant) {
+        if self.spool.is_direct() {
+            let mut written = 0;
+            let mut trouble = None;
+            for chunk in rows.chunks(self.batch_size) {
+                match timeout_at(deadline, self.insert(chunk)).await {
+                    Ok(Ok(())) => written += chunk.len(),
+                    Ok(Err(reason)) => trouble = Some(reason),
+                    Err(_elapsed) => trouble = Some(Trouble::Slow),
+                }
+                if trouble.is_some() {
+                    break;
+                }
+            }
+            let Some(trouble) = trouble else { return };
+            rows.drain(..written);
+            self.away(trouble);
+        }
+        self.spool_rows(rows).await;
+        self.spooled.notify_one();
+        self.unsynced.notify_one();
+    }
+
+    async fn spool_rows(&self, rows: Vec<Row>) {
+        let spool = Arc::clone(&self.spool);
+        let Ok(appended) = spawn_blocking(move || spool.append(&rows)).await else { return };
+        self.metrics.history.rows(HistoryRows::Spooled, appended.kept);
+        self.lost(appended.lost, appended.reason.as_deref().unwrap_or_default());
+    }
+
+    /// Syncs the spool whenever there is something new in it. What is written there outlives the server already, a power cut
+    /// only when it is synced: the next rows do not wait for a disk that takes long to do so.
+    pub(super) async fn sync(self: Arc<Self>) {
+        loop {
+            self.unsynced.notified().await;
+            self.sync_spool().await;
+        }
+    }
+
+    async fn sync_spool(&self) {
+        let spool = Arc::clone(&self.spool);
+        if let Ok(Err(error)) = spawn_blocking(move || spool.sync()).await
+            && self.is_news()
+        {
+            tracing::error!(%error, "the spool cannot be synced: a power cut may lose its last rows");
+        }
+    }
+
+    /// So many rows are nowhere. Each is counted; the log tells it now and then.
+    pub(super) fn lost(&self, rows: usize, reason: &str) {
+        self.metrics.history.rows(HistoryRows::Dropped, rows);
+        if rows > 0 && self.is_news() {
+            tracing::error!(
+                rows,
+                reason,
+                "rows of the history are lost: neither the database nor the spool takes them"
+            );
+        }
+    }
+
+    fn is_news(&self) -> bool {
+        let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
+        let news = said.is_none_or(|said| said.elapsed() > BETWEEN_WORDS);
+        if news {
+            *said = Some(Instant::now());
+        }
+        news
+    }
+
+    /// Writes rows, without those that the database will never take.
+    async fn insert(&self, rows: &[Row]) -> Result<(), Trouble> {
+        match self.store.insert(rows).await {
+            Ok(()) => {
+                self.metrics.history.rows(HistoryRows::Stored, rows.len());
+                Ok(())
+            }
+            Err(NotWritten::Away(trouble)) => Err(trouble),
+            Err(NotWritten::Rejected) => self.insert_each(rows).await,
+        }
+    }
+
+    async fn insert_each(&self, rows: &[Row]) -> Result<(), Trouble> {
+        for row in rows {
+            match self.store.insert(std::slice::from_ref(row)).await {
+                Ok(()) => self.metrics.history.rows(HistoryRows::Stored, 1),
+                Err(NotWritten::Away(trouble)) => return Err(trouble),
+                Err(NotWritten::Rejected) => {
+                    self.metrics.history.rows(HistoryRows::Rejected, 1);
+                    tracing::error!(id = %row.id, request_id = row.request_id(), "the database does not take this row");
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Brings the spool's rows to the database, whenever there are any.
+    pub(super) async fn replay(self: Arc<Self>) {
+        let (mut pause, mut ready) = (FIRST_PAUSE, !self.migrate);
+        loop {
+            self.open_spool().await;
+            match self.catch_up(&mut ready).await {
+                Ok(()) => {
+                    pause = FIRST_PAUSE;
+                    self.back();
+                    self.spooled.notified().await;
+                }
+                Err(trouble) => {
+                    self.away(trouble);
+                    sleep(pause).await;
+                    pause = (pause * 2).min(LONGEST_PAUSE);
+                }
+            }
+        }
+    }
+
+    async fn open_spool(&self) {
+        let spool = Arc::clone(&self.spool);
+        if let Ok(Err(error)) = spawn_blocking(move || spool.open()).await
+            && self.is_news()
+        {
+            tracing::warn!(%error, "the spool cannot be used: rows are lost while the database is away");
+        }
+    }
+
+    /// Returns when rows need not stop at the spool any more.
+    async fn catch_up(&self, ready: &mut bool) -> Result<(), Trouble> {
+        if !mem::replace(ready, true)
+            && let Err(trouble) = self.store.migrate().await
+        {
+            *ready = false;
+            return Err(trouble);
+        }
+        loop {
+            let (spool, rows) = (Arc::clone(&self.spool), self.batch_size);
+            let chunk = spawn_blocking(move || spool.next(rows)).await.unwrap_or(Ok(None));
+            match chunk {
+                Ok(Some(chunk)) => {
+                    self.insert(&chunk.rows).await?;
+                    let spool = Arc::clone(&self.spool);
+                    let _ = spawn_blocking(move || spool.done(&chunk)).await;
+                }
+                // Nothing is written by this; but it shows that something could be.
+                Ok(None) => {
+                    self.store.probe().await?;
+                    if self.spool.open_the_way() {
+                        return Ok(());
+                    }
+                }
+                Err(error) => {
+                    tracing::error!(%error, "the spool cannot be read");
+                    return Err(Trouble::Failing);
+                }
+            }
+        }
+    }
+
+    fn away(&self, trouble: Trouble) {
+        let before = self.trouble.lock().unwrap_or_else(PoisonError::into_inner).replace(trouble);
+        self.metrics.history.database_away(true);
+        if before.is_none() {
+            tracing::warn!(reason = %trouble, "rows of the history go to the spool until the database is back");
+        }
+    }
+
+    fn back(&self) {
+        let before = self.trouble.lock().unwrap_or_else(PoisonError::into_inner).take();
+        self.metrics.history.database_away(false);
+        if before.is_some() {
+            tracing::info!("the database takes rows of the history again");
+        }
+    }
+}
