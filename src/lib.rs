@@ -41,6 +41,7 @@ pub mod cache;
 pub mod engine;
 pub mod history;
 pub mod keys;
+pub mod queue;
 
 // What is live.
 pub mod registry;
@@ -50,6 +51,7 @@ pub mod predict;
 
 // Entrances.
 pub mod api;
+pub mod worker;
 
 // Wiring.
 pub mod app;

@@ -1,6 +1,7 @@
 //! The one path: every entrance (HTTP, the terminal, later protocols) makes a [`PredictRequest`] and calls
 //! [`Predictor::predict`].
 
+mod elsewhere;
 mod noted;
 mod outcome;
 mod outputs;
@@ -27,7 +28,8 @@ use crate::{
         Input, ModelRef, Prediction, Tensor,
         conform::{Item, NamedTensor},
     },
-    registry::{Loaded, Registry},
+    queue::Queue,
+    registry::{Elsewhere, Loaded, Registry},
     telemetry::{
         labels::{Protocol, Source, Stage},
         metrics::Metrics,
@@ -98,6 +100,8 @@ pub struct Predictor {
     registry: Arc<Registry>,
     cache: Arc<Cache>,
     history: Option<Arc<History>>,
+    /// To the workers; nothing where models are run here.
+    queue: Option<Arc<Queue>>,
     metrics: Arc<Metrics>,
 }
 
@@ -107,9 +111,10 @@ impl Predictor {
         registry: Arc<Registry>,
         cache: Arc<Cache>,
         history: Option<Arc<History>>,
+        queue: Option<Arc<Queue>>,
         metrics: Arc<Metrics>,
     ) -> Self {
-        Self { registry, cache, history, metrics }
+        Self { registry, cache, history, queue, metrics }
     }
 
     /// Resolves the model, checks every item, looks for known answers, runs what is to be run, and tells the
@@ -178,11 +183,42 @@ impl Predictor {
         let bypassed = !shared || !policy.looks_up();
         let fingerprint = shared.then_some(&loaded.fingerprint);
         let question = Question { fingerprint, form, items, keys: &noted.keys, policy, record: &record };
-        let found = self.cache.fetch(question, || runs(loaded, deadline, &record)).await;
+        let found = self.cache.fetch(question, || self.runs(loaded, deadline, &record)).await;
         let found = all_or_nothing(found, &pointers)?;
         let summary = self.cache.summary(bypassed, found.iter());
         record.note(|facts| facts.cache = summary.map(|summary| summary.word()));
         Ok(Answers { found, cache: summary, rows, noted })
+    }
+
+    /// How the cache has items run that it does not know.
+    fn runs(&self, loaded: &Arc<Loaded>, deadline: Instant, record: &Record) -> Compute {
+        match (&self.queue, &loaded.elsewhere) {
+            (Some(queue), Some(Elsewhere { fingerprint, .. })) => {
+                elsewhere::runs(queue, loaded, fingerprint, deadline, record)
+            }
+            _ => runs(loaded, deadline, record),
+        }
+    }
+
+    /// The tokens of all `texts`, special ones included; none where the graph takes texts.
+    ///
+    /// # Errors
+    /// `invalid_input` for a text without any; `internal`; where workers count them, also `overloaded`, `deadline_exceeded`
+    /// and `dependency_unavailable`.
+    pub async fn tokens_in(
+        &self,
+        loaded: &Loaded,
+        texts: Vec<String>,
+        deadline: Instant,
+        record: &Record,
+    ) -> Result<usize, Error> {
+        match (&self.queue, &loaded.elsewhere) {
+            (Some(queue), Some(Elsewhere { fingerprint, .. })) if loaded.max_tokens.is_some() => {
+                let version = elsewhere::version(loaded, fingerprint);
+                queue.count_tokens(version, texts, deadline, record).await
+            }
+            _ => loaded.model.tokens_in(texts).await,
+        }
     }
 
     /// What was sent, where the history keeps that.
@@ -258,7 +294,7 @@ fn check_items(loaded: &Loaded, inputs: Vec<(Pointer, Input)>) -> Result<Vec<Ite
     if violations.is_empty() { Ok(items) } else { Err(Error::Invalid(violations)) }
 }
 
-/// How the cache has items run that it does not know.
+/// The same in this process.
 fn runs(loaded: &Arc<Loaded>, deadline: Instant, record: &Record) -> Compute {
     let (loaded, record) = (Arc::clone(loaded), record.clone());
     Arc::new(move |items, sink| {

@@ -56,6 +56,13 @@ impl fmt::Debug for Fingerprint {
     }
 }
 
+impl fmt::Display for Fingerprint {
+    /// In hexadecimal. Equal for versions whose answers are.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.clone().finalize().iter().take(16).try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
 impl Fingerprint {
     /// `digest` is that of the version's files; `batch_dimension` and `max_batch_size` are what loading found out.
     pub fn new(

@@ -10,7 +10,7 @@ use arc_swap::ArcSwapOption;
 use self::breaker::Breaker;
 pub use self::{
     breaker::Trouble,
-    redis::{Connection, Redis},
+    redis::{Connection, Redis, trouble},
 };
 
 /// How often it is looked whether anybody is there, without a caller having complained.
@@ -28,6 +28,8 @@ pub enum Purpose {
     Reads,
     /// Takes a small value under this key.
     Writes(String),
+    /// The same, for the queue between processes.
+    Queue(String),
 }
 
 impl Purpose {
@@ -35,6 +37,7 @@ impl Purpose {
         match self {
             Self::Reads => "reads",
             Self::Writes(_) => "writes",
+            Self::Queue(_) => "queue",
         }
     }
 }
@@ -123,7 +126,7 @@ impl Link {
     async fn probe(&self, connection: &Connection) -> Result<(), Trouble> {
         match &self.purpose {
             Purpose::Reads => connection.ping().await,
-            Purpose::Writes(key) => connection.try_write(key).await,
+            Purpose::Writes(key) | Purpose::Queue(key) => connection.try_write(key).await,
         }
     }
 }

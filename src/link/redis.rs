@@ -7,7 +7,7 @@ use std::{path::PathBuf, time::Duration};
 use anyhow::Context;
 use futures_util::{FutureExt, future::BoxFuture};
 use redis::{
-    AsyncConnectionConfig, ConnectionAddr, ErrorKind, IntoConnectionInfo, RedisConnectionInfo, RedisError,
+    AsyncConnectionConfig, ConnectionAddr, ErrorKind, IntoConnectionInfo, Pipeline, RedisConnectionInfo, RedisError,
     ServerErrorKind, Value, aio::ConnectionLike, aio::MultiplexedConnection, cmd, pipe,
 };
 use tokio::net::{TcpStream, UnixStream};
@@ -136,6 +136,14 @@ impl Connection {
         refused.map_or(Ok(()), Err)
     }
 
+    /// Sends commands together, and returns the answer to each: a failure of one of them is an answer, too.
+    pub async fn ask(&self, commands: &Pipeline, limit: Duration) -> Result<Vec<Value>, Trouble> {
+        let ask = async |mut connection: MultiplexedConnection| {
+            connection.req_packed_commands(commands, 0, commands.len()).await
+        };
+        self.within(limit, ask).await
+    }
+
     async fn within<T>(
         &self,
         limit: Duration,
@@ -148,7 +156,8 @@ impl Connection {
     }
 }
 
-fn trouble(error: &RedisError) -> Trouble {
+/// What kind of trouble an error of Redis is.
+pub fn trouble(error: &RedisError) -> Trouble {
     match error.kind() {
         ErrorKind::Io => Trouble::Unreachable,
         ErrorKind::AuthenticationFailed | ErrorKind::Server(ServerErrorKind::NoPerm) => Trouble::Refused,
