@@ -144,8 +144,11 @@ pub(super) fn number(value: &Value) -> Option<u64> {
     }
 }
 
+/// One message of a stream: its id, and its fields by their names.
+pub(super) type Message = (String, Vec<(String, Vec<u8>)>);
+
 /// What one stream gave to XREAD or XREADGROUP: ids, each with its fields.
-pub(super) fn messages(answer: Value) -> Vec<(String, Vec<(String, Vec<u8>)>)> {
+pub(super) fn messages(answer: Value) -> Vec<Message> {
     let Value::Array(streams) = answer else { return Vec::new() };
     let of_stream = |stream| match stream {
         Value::Array(mut parts) => parts.pop(),
@@ -158,7 +161,7 @@ pub(super) fn messages(answer: Value) -> Vec<(String, Vec<(String, Vec<u8>)>)> {
     messages.filter_map(message).collect()
 }
 
-pub(super) fn message(message: Value) -> Option<(String, Vec<(String, Vec<u8>)>)> {
+pub(super) fn message(message: Value) -> Option<Message> {
     let Value::Array(parts) = message else { return None };
     let mut parts = parts.into_iter();
     let id = text(&parts.next()?)?;

@@ -7,7 +7,7 @@ use redis::{Value, pipe};
 
 use super::{
     Broker, Entry, Wanted,
-    broker::{message, millis},
+    broker::{Message, message, millis},
     entry, scripts,
 };
 
@@ -87,7 +87,7 @@ impl DeadLetters {
 }
 
 impl Dead {
-    fn of((id, fields): (String, Vec<(String, Vec<u8>)>)) -> Self {
+    fn of((id, fields): Message) -> Self {
         let field =
             |name: &str| fields.iter().find(|(own, _)| own == name).map(|(_, value)| value.clone()).unwrap_or_default();
         let text = |name: &str| String::from_utf8(field(name)).unwrap_or_default();

@@ -86,6 +86,7 @@ impl Worker {
     }
 
     async fn serve(&self) -> std::convert::Infallible {
+        self.parts.broker.connected().await;
         let (mut told, mut served, mut silent) = (Told::default(), BTreeSet::new(), false);
         loop {
             let snapshot = self.parts.registry.snapshot();

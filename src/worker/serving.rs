@@ -90,6 +90,7 @@ impl Serving {
     async fn take_from(self: &Arc<Self>, connection: &Connection) -> Result<(), Trouble> {
         loop {
             let room = tokio::select! {
+                biased;
                 () = self.stopping.cancelled() => return Ok(()),
                 room = self.room.free() => room,
             };

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use prometheus::{HistogramVec, IntCounterVec, IntGauge, IntGaugeVec};
+use prometheus::{HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec};
 
 use super::{
     family::{Families, each},
@@ -21,7 +21,7 @@ pub struct QueueMetrics {
     oldest: IntGaugeVec,
     pending: IntGauge,
     workers: IntGaugeVec,
-    late: IntGauge,
+    late: IntCounter,
     dead: IntGauge,
     away: IntGauge,
     entries: SpreadVec<IntCounterVec>,
@@ -51,7 +51,7 @@ impl QueueMetrics {
             pending: families
                 .gauge("queue_pending_requests", "Questions of this server that wait for their answer.")?,
             workers: families.gauges("queue_workers", "Live workers that serve a model.", &["model"])?,
-            late: families.gauge("queue_late_answers", "Answers that nobody waited for any more, since the start.")?,
+            late: families.counter("queue_late_answers_total", "Answers that nobody waited for any more.")?,
             dead: families.gauge("queue_dead_letters", "Entries that were given up and are kept.")?,
             away: families.gauge("queue_redis_away", "1 while the Redis of the queue is left alone.")?,
             entries: families.counters(
