@@ -113,10 +113,13 @@ impl Link {
                         return trouble;
                     }
                 }
-                // One late answer is no news: the next round asks again.
+                // One late answer is no news, but a second one right after it is.
                 Err(_elapsed) => {
                     if let Err(trouble) = connection.ping().await {
                         self.breaker.failed(trouble);
+                        if let Err(trouble) = self.probe(&connection).await {
+                            return trouble;
+                        }
                     }
                 }
             }

@@ -110,19 +110,28 @@ impl Queue {
 
     /// Looks again and again who is there, what waits, and what was lost.
     async fn look(&self, changed: impl Fn(&Fleet)) {
-        let (mut fleet, mut known) = (None, BTreeMap::new());
+        let (mut fleet, mut known, mut models) = (None, BTreeMap::new(), BTreeSet::new());
         loop {
             if let Ok(seen) = self.fleet(&mut known).await {
-                self.measure(&seen).await;
+                self.measure(&seen, &mut models).await;
                 if fleet.as_ref() != Some(&seen) {
                     let workers = seen.workers.len();
                     tracing::info!(workers, "the workers, or what they serve, have changed");
                     changed(&seen);
+                    self.lose_unread(&seen);
                     fleet = Some(seen);
                 }
                 let _ = self.look_after().await;
             }
             tokio::time::sleep(self.broker.config.heartbeat / 2).await;
+        }
+    }
+
+    /// Tells those who wait for a worker that is gone, when no other does its work, and takes their entries back.
+    fn lose_unread(&self, fleet: &Fleet) {
+        let streams: BTreeSet<String> = fleet.streams().keys().map(|it| self.broker.names.entries(it)).collect();
+        for place in self.pending.lose_unread(|stream| streams.contains(stream)) {
+            let _ = self.leaving.try_send(place);
         }
     }
 
@@ -169,25 +178,30 @@ impl Queue {
         Ok(values.iter().map(|value| text(value).filter(|text| !text.is_empty())).collect())
     }
 
-    async fn measure(&self, fleet: &Fleet) {
+    async fn measure(&self, fleet: &Fleet, models: &mut BTreeSet<String>) {
         let (broker, metrics) = (&self.broker, &self.broker.metrics.queue);
         metrics.pending(self.pending.count());
-        for (model, workers) in fleet.workers_by_model() {
-            metrics.begin(model);
-            metrics.workers(model, workers);
+        let workers = fleet.workers_by_model();
+        for model in workers.keys() {
+            if models.insert((*model).to_owned()) {
+                metrics.begin(model);
+            }
+        }
+        for model in &*models {
+            metrics.workers(model, workers.get(&**model).copied().unwrap_or_default());
         }
         let _ = broker.read_clock().await;
         let now = broker.now().unwrap_or_default();
-        let mut models: BTreeMap<&str, (u64, u64)> = BTreeMap::new();
+        let mut sums: BTreeMap<&str, (u64, u64)> = models.iter().map(|model| (&**model, (0, 0))).collect();
         for (fingerprint, model) in fleet.streams() {
             let stream = broker.names.entries(fingerprint);
             let Ok(Value::Array(parts)) = broker.script(scripts::LENGTH, &[&stream], &[]).await else { return };
             let length = parts.first().and_then(number).unwrap_or_default();
             let oldest = parts.get(1).and_then(text).and_then(|id| added_at(&id)).unwrap_or(now);
-            let sum = models.entry(model).or_default();
+            let sum = sums.entry(model).or_default();
             *sum = (sum.0 + length, sum.1.max(now.saturating_sub(oldest)));
         }
-        for (model, (length, age)) in models {
+        for (model, (length, age)) in sums {
             metrics.entries(model, length, Duration::from_millis(age));
         }
         if let Ok(dead) = broker.ask(pipe().cmd("XLEN").arg(broker.names.dead())).await {

@@ -16,12 +16,32 @@ pub struct Beat {
 }
 
 impl Beat {
+    /// The same without the versions that it takes no entries for any more.
+    pub fn without_leaving(&self) -> Self {
+        let mut stays = self.clone();
+        for model in stays.models.values_mut() {
+            model.versions.retain(|_, standing| !matches!(standing, Standing::Leaving { .. }));
+        }
+        stays
+    }
+
     /// The hashes of what it describes.
     pub(super) fn descriptions(&self) -> impl Iterator<Item = &str> {
         self.models.values().flat_map(|model| model.versions.values()).filter_map(|standing| match standing {
             Standing::Ready { description, .. } => Some(description.as_str()),
             _ => None,
         })
+    }
+}
+
+impl ModelBeat {
+    /// The same of a worker that is about to end.
+    pub fn leave(&mut self) {
+        for standing in self.versions.values_mut() {
+            if let Standing::Ready { fingerprint, .. } = standing {
+                *standing = Standing::Leaving { fingerprint: std::mem::take(fingerprint) };
+            }
+        }
     }
 }
 
@@ -46,6 +66,11 @@ pub enum Standing {
         fingerprint: String,
         /// Of its description.
         description: String,
+    },
+    /// It takes no more entries, and ends those that it holds.
+    Leaving {
+        /// As for one that is served.
+        fingerprint: String,
     },
     /// Not yet.
     Loading,
@@ -75,15 +100,17 @@ impl Fleet {
         count
     }
 
-    /// The streams that are read, each with its model.
+    /// The streams whose entries somebody holds or takes, each with its model.
     pub(super) fn streams(&self) -> BTreeMap<&str, &str> {
         let models = self.workers.iter().flat_map(|beat| &beat.models);
-        let ready = models.flat_map(|(name, model)| {
+        let read = models.flat_map(|(name, model)| {
             model.versions.values().filter_map(move |standing| match standing {
-                Standing::Ready { fingerprint, .. } => Some((fingerprint.as_str(), name.as_str())),
+                Standing::Ready { fingerprint, .. } | Standing::Leaving { fingerprint } => {
+                    Some((fingerprint.as_str(), name.as_str()))
+                }
                 _ => None,
             })
         });
-        ready.collect()
+        read.collect()
     }
 }

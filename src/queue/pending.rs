@@ -86,6 +86,19 @@ impl Pending {
         }
     }
 
+    /// Tells all who ask of a stream that is not `read` by anybody. Returns where their entries lie.
+    pub(super) fn lose_unread(&self, read: impl Fn(&str) -> bool) -> Vec<Place> {
+        let mut waiting = self.waiting();
+        let unread = |waiting: &Waiting| waiting.place.as_ref().is_some_and(|place| !read(&place.stream));
+        let lost: Vec<u64> = waiting.iter().filter(|(_, one)| unread(one)).map(|(number, _)| *number).collect();
+        let lost = lost.into_iter().filter_map(|number| waiting.remove(&number));
+        lost.filter_map(|lost| {
+            let _ = lost.tell.send(Told::Lost);
+            lost.place
+        })
+        .collect()
+    }
+
     pub(super) fn count(&self) -> usize {
         self.waiting().len()
     }

@@ -61,13 +61,10 @@ impl Registry {
         let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
         let old = self.snapshot();
         let mut models: BTreeMap<ModelName, ModelEntry> = BTreeMap::new();
-        let names: BTreeSet<ModelName> = fleet
-            .workers
-            .iter()
-            .flat_map(|beat| beat.models.keys())
-            .filter_map(|name| ModelName::parse(name))
-            .collect();
-        let latest = newest_first(&fleet.workers);
+        let workers: Vec<Beat> = fleet.workers.iter().map(Beat::without_leaving).collect();
+        let names: BTreeSet<ModelName> =
+            workers.iter().flat_map(|beat| beat.models.keys()).filter_map(|name| ModelName::parse(name)).collect();
+        let latest = newest_first(&workers);
         for name in names {
             let told: Vec<(&Beat, &ModelBeat)> =
                 latest.iter().filter_map(|beat| Some((*beat, beat.models.get(name.as_str())?))).collect();
@@ -88,7 +85,9 @@ impl Registry {
                 versions.into_iter().map(|version| (version.clone(), of(&version))).collect();
             let default_version = told.iter().find_map(|(_, model)| Version::parse(model.default.as_deref()?));
             let fault = told.iter().find_map(|(_, model)| model.fault.as_deref()).filter(|_| versions.is_empty());
-            models.insert(name, ModelEntry { default_version, versions, fault: fault.map(Arc::from) });
+            if !versions.is_empty() || fault.is_some() {
+                models.insert(name, ModelEntry { default_version, versions, fault: fault.map(Arc::from) });
+            }
         }
         remember(&old, &mut models);
         self.snapshot.store(Arc::new(Snapshot { models }));
@@ -139,7 +138,7 @@ fn state(
         };
     }
     let told = |standing: &&Standing| match standing {
-        Standing::Ready { .. } | Standing::Loading => State::Loading,
+        Standing::Ready { .. } | Standing::Leaving { .. } | Standing::Loading => State::Loading,
         Standing::Failed(reason) => State::Failed(reason.as_str().into()),
         Standing::NotBuilt(reason) => State::NotBuilt(reason.as_str().into()),
     };

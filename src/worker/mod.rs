@@ -74,15 +74,29 @@ impl Worker {
 
     /// Serves until `stop` resolves. Then it takes nothing more, says so, and ends what it holds within `patience`. Returns
     /// whether it could.
-    pub async fn run(mut self, stop: impl Future<Output = ()>, patience: Duration) -> bool {
+    pub async fn run(self, stop: impl Future<Output = ()>, patience: Duration) -> bool {
         tokio::select! {
             () = stop => {}
             never = self.serve() => match never {},
         }
         self.stopping.cancel();
-        self.life.end().await;
-        drop(self.serving);
-        tokio::time::timeout(patience, self.ended.recv()).await.is_ok()
+        let Self { parts, life, serving, mut ended, .. } = self;
+        drop(serving);
+        let (mut models, descriptions) = parts.registry.beat();
+        models.values_mut().for_each(ModelBeat::leave);
+        let leaving = async {
+            loop {
+                // It lives as long as it holds something.
+                let _ = life.beat(models.clone(), &descriptions).await;
+                tokio::time::sleep(life.pause()).await;
+            }
+        };
+        let done = tokio::select! {
+            done = tokio::time::timeout(patience, ended.recv()) => done.is_ok(),
+            () = leaving => false,
+        };
+        life.end().await;
+        done
     }
 
     async fn serve(&self) -> std::convert::Infallible {
