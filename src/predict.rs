@@ -2,6 +2,7 @@
 //! [`Predictor::predict`].
 
 mod elsewhere;
+mod here;
 mod noted;
 mod outcome;
 mod outputs;
@@ -12,16 +13,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use futures_util::FutureExt;
-
 pub use self::outputs::OutputTensor;
 use self::{
     noted::Noted,
     outcome::{Answers, Outcome},
 };
 use crate::{
-    cache::{self, Cache, Compute, Found, Policy, Question, Sink, Summary},
-    engine::InferError,
+    cache::{self, Cache, Compute, Found, Policy, Question, Summary},
     error::{Error, MOST_VIOLATIONS, Violation},
     history::History,
     model::{
@@ -196,7 +194,7 @@ impl Predictor {
             (Some(queue), Some(Elsewhere { fingerprint, .. })) => {
                 elsewhere::runs(queue, loaded, fingerprint, deadline, record)
             }
-            _ => runs(loaded, deadline, record),
+            _ => here::runs(loaded, deadline, record),
         }
     }
 
@@ -292,33 +290,6 @@ fn check_items(loaded: &Loaded, inputs: Vec<(Pointer, Input)>) -> Result<Vec<Ite
     }
     violations.truncate(MOST_VIOLATIONS);
     if violations.is_empty() { Ok(items) } else { Err(Error::Invalid(violations)) }
-}
-
-/// The same in this process.
-fn runs(loaded: &Arc<Loaded>, deadline: Instant, record: &Record) -> Compute {
-    let (loaded, record) = (Arc::clone(loaded), record.clone());
-    Arc::new(move |items, sink| {
-        let (loaded, record) = (Arc::clone(&loaded), record.clone());
-        async move { infer(&loaded, items, deadline, &record, &sink).await }.boxed()
-    })
-}
-
-async fn infer(loaded: &Loaded, items: Vec<Item>, deadline: Instant, record: &Record, sink: &Sink) {
-    let tell = |position: usize, result: Result<Prediction, InferError>| {
-        let failure = |error| match error {
-            InferError::Rejected => rejected(),
-            InferError::Other(error) => error,
-        };
-        sink(position, result.map_err(failure));
-    };
-    loaded.model.infer(items, deadline, record, &tell).await;
-}
-
-/// The graph's own words stay in the log: they can quote the input. The pointer is empty, because equal items of several
-/// callers share this answer; each puts its own in front.
-fn rejected() -> Error {
-    let detail = "the model cannot take this input: a shape or a value is outside of what its graph can compute";
-    Error::Invalid(vec![Violation::new("", "rejected_by_model", detail)])
 }
 
 /// The answers to all items; or every fault that was found in them, each at its item; or the failure that was none of

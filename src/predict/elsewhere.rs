@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Instant};
 
 use futures_util::FutureExt;
 
-use super::rejected;
+use super::here::rejected;
 use crate::{
     cache::{Compute, Sink},
     error::Error,

@@ -5,6 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use futures_util::future::BoxFuture;
 use redis::{Pipeline, Value, pipe};
 
 use super::names::Names;
@@ -86,7 +87,7 @@ impl Broker {
     }
 
     /// A connection of one's own, for commands that wait. It works for as long as the future beside it is polled.
-    pub(super) async fn connect(&self) -> Result<(Connection, futures_util::future::BoxFuture<'static, ()>), Trouble> {
+    pub(super) async fn connect(&self) -> Result<(Connection, BoxFuture<'static, ()>), Trouble> {
         self.redis.connect().await
     }
 
@@ -109,11 +110,11 @@ impl Broker {
     }
 }
 
-/// What callers learn when Redis is away.
+/// What callers learn when Redis is away, or a worker that no other replaces.
+pub const INTERRUPTED: &str = "the way to the model workers is interrupted; it is tried again all the time";
+
 pub(super) fn away() -> Error {
-    Error::DependencyUnavailable(
-        "the way to the model workers is interrupted; it is tried again all the time".to_owned(),
-    )
+    Error::DependencyUnavailable(INTERRUPTED.to_owned())
 }
 
 /// The answer, unless it is an error that is not one of those expected.

@@ -5,6 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use futures_util::future::BoxFuture;
 use redis::{Value, pipe};
 
 use super::{
@@ -73,7 +74,7 @@ impl Claims {
     ///
     /// # Errors
     /// What is wrong with Redis.
-    pub async fn connect(&self) -> Result<(Connection, futures_util::future::BoxFuture<'static, ()>), Trouble> {
+    pub async fn connect(&self) -> Result<(Connection, BoxFuture<'static, ()>), Trouble> {
         self.broker.connect().await
     }
 

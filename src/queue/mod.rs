@@ -28,7 +28,7 @@ use tokio::sync::mpsc::{Receiver, Sender, channel};
 pub use self::{
     answer::{Answer, Failure, Given},
     beat::{Beat, Fleet, ModelBeat, Standing},
-    broker::Broker,
+    broker::{Broker, INTERRUPTED},
     claims::{Claimed, Claims, Taken},
     dead::{Dead, DeadLetters},
     entry::{Entry, Wanted},
@@ -41,7 +41,7 @@ use self::{
 };
 use crate::{
     error::Error,
-    model::conform::Item,
+    model::{Prediction, conform::Item},
     telemetry::{
         labels::{Asked, Stage},
         record::Record,
@@ -102,7 +102,7 @@ impl Queue {
         items: Vec<Item>,
         deadline: Instant,
         record: &Record,
-    ) -> Result<Vec<Result<crate::model::Prediction, Failure>>, Error> {
+    ) -> Result<Vec<Result<Prediction, Failure>>, Error> {
         let count = items.len();
         let answer = self.ask(version, Wanted::Predictions(items), deadline, record).await?;
         match answer.given {

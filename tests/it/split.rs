@@ -5,6 +5,7 @@ mod chaos;
 mod dead;
 mod death;
 mod forged;
+mod metrics;
 mod redis;
 mod trace;
 
