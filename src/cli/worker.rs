@@ -1,6 +1,7 @@
 //! `glassbox worker`
 
 use std::{
+    convert::Infallible,
     path::PathBuf,
     process::ExitCode,
     sync::Arc,
@@ -13,7 +14,7 @@ use tokio::sync::oneshot;
 use crate::{
     app::ModelWorker,
     config::{Config, Flag},
-    lifecycle::stop_signals,
+    lifecycle::{ReloadSignal, reload_signal, stop_signals},
     registry::{Registry, State},
     telemetry::logging::{self, Log},
 };
@@ -44,7 +45,7 @@ pub(super) fn run(config: Config) -> anyhow::Result<ExitCode> {
     let mut log = Some(logging::init(&config.telemetry)?);
     let runtime = super::runtime()?;
     let result = runtime.block_on(async {
-        let mut signals = stop_signals()?;
+        let (mut signals, reloads) = (stop_signals()?, reload_signal()?);
         let worker = ModelWorker::build(config)?;
         if let Some(dropped) = log.as_ref().and_then(Log::dropped) {
             worker.state().metrics.server.follow_log(dropped);
@@ -62,6 +63,7 @@ pub(super) fn run(config: Config) -> anyhow::Result<ExitCode> {
         let ready = move |registry: &Registry| announce(registry, started.elapsed());
         tokio::select! {
             result = worker.run(async { drop(stopped.await) }, ready) => result,
+            never = ignore(reloads) => match never {},
             signal = watch => {
                 tracing::warn!(signal, "second stop signal: stopping at once");
                 drop(log.take());
@@ -71,6 +73,14 @@ pub(super) fn run(config: Config) -> anyhow::Result<ExitCode> {
     });
     runtime.shutdown_timeout(Duration::from_millis(100));
     result.map(|()| ExitCode::SUCCESS)
+}
+
+/// There is nothing to read again; without this, the signal would end the process.
+async fn ignore(mut signal: ReloadSignal) -> Infallible {
+    loop {
+        signal.next().await;
+        tracing::info!(signal = "SIGHUP", "a worker reads nothing again: start another one to serve other models");
+    }
 }
 
 /// Says what is served, and how long that took.

@@ -27,12 +27,20 @@ return redis.call('XDEL', KEYS[1], ARGV[2])";
 /// Takes over the oldest entry whose worker has fallen silent. Keys: the stream, the dead letters. Arguments: the group, who
 /// takes it, after how many milliseconds of silence, how often an entry is given out, how many dead letters are kept.
 /// Answers with nothing; or with the id, what became of it ('gone', 'dead' or 'taken'), the entry, and what was left to it.
-/// What nobody waits for any more is never dead.
+/// What nobody waits for any more is never dead. Its own, which it was given by an answer that never reached it, a worker gets
+/// once more without that being counted: it lives.
 pub(super) const TAKE_OVER: &str = "
 local silent = redis.call('XPENDING', KEYS[1], ARGV[1], 'IDLE', ARGV[3], '-', '+', 1)
 if #silent == 0 then return {} end
 local id, given = silent[1][1], silent[1][4]
-local taken = redis.call('XCLAIM', KEYS[1], ARGV[1], ARGV[2], ARGV[3], id)
+local taken = {}
+if silent[1][2] == ARGV[2] then
+  given = 0
+  redis.call('XCLAIM', KEYS[1], ARGV[1], ARGV[2], 0, id, 'JUSTID')
+  taken = redis.call('XRANGE', KEYS[1], id, id)
+else
+  taken = redis.call('XCLAIM', KEYS[1], ARGV[1], ARGV[2], ARGV[3], id)
+end
 if #taken == 0 then
   redis.call('XACK', KEYS[1], ARGV[1], id)
   return {id, 'gone'}

@@ -57,9 +57,10 @@ impl Serving {
     /// Goes on until the worker stops and everything that was held is done.
     pub(super) async fn run(self: Arc<Self>) {
         self.claims.tidy().await;
+        // Neither is given up in the middle: what Redis gave out by then must be run.
+        let taking = async { tokio::join!(self.take(), self.take_over()) };
         tokio::select! {
-            () = self.take() => {}
-            () = self.take_over() => {}
+            ((), ()) = taking => {}
             () = self.keep() => {}
         }
         let done = async {
@@ -94,7 +95,6 @@ impl Serving {
                 () = self.stopping.cancelled() => return Ok(()),
                 room = self.room.free() => room,
             };
-            // Not given up when the worker stops: what Redis gave out by then must be run.
             let claimed = self.claims.take(connection, room).await?;
             for group in group::divide(claimed, self.loaded.max_batch_size) {
                 self.begin(group);
@@ -113,11 +113,16 @@ impl Serving {
     async fn take_over(self: &Arc<Self>) {
         let pause = self.claims.patience() / 4;
         loop {
-            tokio::time::sleep(pause).await;
+            tokio::select! {
+                () = self.stopping.cancelled() => return,
+                () = tokio::time::sleep(pause) => {}
+            }
             while let Ok(taken) = self.claims.take_over().await {
                 match taken {
                     Taken::Nothing => break,
                     Taken::Gone => {}
+                    // It was only late to say that it works on it.
+                    Taken::Entry(claimed) if self.held().contains_key(&claimed.id) => {}
                     Taken::Entry(claimed) => {
                         let id = claimed.id.clone();
                         self.begin(vec![*claimed]);

@@ -85,6 +85,22 @@ async fn entries(worker: &Server, event: &str) -> f64 {
     if begun { metrics.sum("worker_entries_total", &[&event]) } else { 0.0 }
 }
 
+/// Waits until one of `workers` has an entry, however it came to it, and returns which.
+async fn holder(workers: &[Server], event: &str) -> usize {
+    let mut found = 0;
+    eventually("a worker holds it", async || {
+        for (place, worker) in workers.iter().enumerate() {
+            if entries(worker, event).await > 0.0 {
+                found = place;
+                return true;
+            }
+        }
+        false
+    })
+    .await;
+    found
+}
+
 fn doubler(input: impl Into<Value>) -> Value {
     json!({"model": "doubler", "input": input.into()})
 }

@@ -154,6 +154,7 @@ async fn what_expired_is_not_run_and_who_leaves_frees_the_worker() {
     let (status, _) = ask(5, "300ms").await;
     assert_eq!(status, 504);
     worker.signal("CONT");
+    until_workers(&api, "loop", 1).await;
     eventually("nothing is left in the stream", async || {
         redis.keys("glassbox:queue1:entries").iter().all(|stream| redis.ask(&["XLEN", stream]) == ":0\r\n")
     })

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::{api, command_of, entries, until_workers};
+use super::{api, command_of, entries, holder, until_workers};
 use crate::support::{Loop, Redis, Server, eventually, glassbox, run, variable};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -20,22 +20,20 @@ async fn an_entry_that_ends_its_workers_is_given_up_shown_and_given_out_again() 
         assert_eq!(finished.code, Some(0), "{finished:?}");
         finished.stdout
     };
-    let first = start();
+    let mut workers: Vec<Server> = (0..3).map(|_| start()).collect();
     let api = api(&redis).await;
-    until_workers(&api, "loop", 1).await;
+    until_workers(&api, "loop", 3).await;
     let poison = async {
         let (status, body) = api.post("/v1/predict", json!({"model": "loop", "input": 2_000_000_000_u64})).await;
         assert_eq!((status.as_u16(), &body["code"]), (500, &json!("internal")), "{body}");
     };
     let killer = async {
-        let mut worker = first;
         for event in ["claimed", "redelivered"] {
-            eventually("the worker has it", async || entries(&worker, event).await == 1.0).await;
-            worker.signal("KILL");
-            worker.wait(Duration::from_secs(10)).unwrap();
-            worker = start();
+            let mut holder = workers.remove(holder(&workers, event).await);
+            holder.signal("KILL");
+            holder.wait(Duration::from_secs(10)).unwrap();
         }
-        worker
+        workers.remove(0)
     };
     let ((), worker) = tokio::join!(poison, killer);
     assert_eq!((entries(&worker, "dead").await, entries(&worker, "redelivered").await), (1.0, 0.0));

@@ -5,8 +5,8 @@ use std::time::Duration;
 use reqwest::Method;
 use serde_json::json;
 
-use super::{api, api_with, command_of, entries, until_workers, worker_of};
-use crate::support::{Loop, Redis, Server, TestApp, eventually};
+use super::{api, api_with, command_of, entries, holder, until_workers, worker_of};
+use crate::support::{Loop, Redis, Server, TestApp, eventually, variable};
 
 /// Some seconds of work.
 const TURNS: u64 = 10_000_000;
@@ -14,49 +14,48 @@ const TURNS: u64 = 10_000_000;
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_killed_worker_held_is_answered_by_another_once() {
     let (redis, slow) = (Redis::start(), Loop::new());
-    let mut first = worker_of(&redis, &slow.path());
+    let mut workers: Vec<Server> = (0..2).map(|_| worker_of(&redis, &slow.path())).collect();
     let api = api(&redis).await;
-    until_workers(&api, "loop", 1).await;
+    until_workers(&api, "loop", 2).await;
     let request = api.request(Method::POST, "/v1/predict").json(&json!({"model": "loop", "input": TURNS}));
     let asked = async {
         let (status, body) = TestApp::json(request).await;
         assert_eq!((status.as_u16(), &body["prediction"]), (200, &json!(TURNS)), "{body}");
     };
     let die = async {
-        eventually("the first worker holds it", async || entries(&first, "claimed").await == 1.0).await;
-        first.signal("KILL");
-        first.wait(Duration::from_secs(10)).unwrap();
-        worker_of(&redis, &slow.path())
+        let mut holder = workers.remove(holder(&workers, "claimed").await);
+        holder.signal("KILL");
+        holder.wait(Duration::from_secs(10)).unwrap();
     };
-    let ((), second) = tokio::join!(asked, die);
-    assert_eq!((entries(&second, "redelivered").await, entries(&second, "answered").await), (1.0, 1.0));
+    tokio::join!(asked, die);
+    assert_eq!((entries(&workers[0], "redelivered").await, entries(&workers[0], "answered").await), (1.0, 1.0));
     assert_eq!(api.series("queue_late_answers_total"), Some(0.0));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_worker_that_was_frozen_and_comes_back_answers_nothing_twice() {
     let (redis, slow) = (Redis::start(), Loop::new());
-    let first = worker_of(&redis, &slow.path());
+    let mut workers: Vec<Server> = (0..2).map(|_| worker_of(&redis, &slow.path())).collect();
     let api = api(&redis).await;
-    until_workers(&api, "loop", 1).await;
+    until_workers(&api, "loop", 2).await;
     let request = api.request(Method::POST, "/v1/predict").json(&json!({"model": "loop", "input": TURNS}));
     let asked = async {
         let (status, body) = TestApp::json(request).await;
         assert_eq!((status.as_u16(), &body["prediction"]), (200, &json!(TURNS)), "{body}");
     };
     let freeze = async {
-        eventually("the first worker holds it", async || entries(&first, "claimed").await == 1.0).await;
+        let first = workers.remove(holder(&workers, "claimed").await);
         first.signal("STOP");
-        worker_of(&redis, &slow.path())
+        first
     };
-    let ((), second) = tokio::join!(asked, freeze);
+    let ((), first) = tokio::join!(asked, freeze);
     first.signal("CONT");
     // It ends what it was at, and learns that it was late, or that the entry is gone.
     eventually("the first worker holds nothing", async || {
         entries(&first, "late").await + entries(&first, "cancelled").await == 1.0
     })
     .await;
-    assert_eq!((entries(&first, "answered").await, entries(&second, "answered").await), (0.0, 1.0));
+    assert_eq!((entries(&first, "answered").await, entries(&workers[0], "answered").await), (0.0, 1.0));
     assert_eq!(api.series("queue_late_answers_total"), Some(0.0));
 }
 
@@ -116,4 +115,36 @@ async fn models_of_another_kind_are_answered_by_their_own_workers() {
     let first = digests().await;
     tokio::time::sleep(Duration::from_secs(1)).await;
     assert_eq!(digests().await, first, "the choice between them does not waver");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_entry_that_never_reached_the_worker_it_was_given_to_is_run_all_the_same() {
+    let (redis, slow) = (Redis::start(), Loop::new());
+    let mut command = command_of(&redis, &slow.path());
+    // Nobody takes it for dead meanwhile.
+    command.env(variable("queue.heartbeat"), "2s").env(variable("queue.claim_after"), "4s");
+    let worker = Server::start(&mut command);
+    let api = api(&redis).await;
+    until_workers(&api, "loop", 1).await;
+    worker.signal("STOP");
+    // Its look for entries ends; that of the API server for answers goes on.
+    eventually("the worker waits for nothing", async || {
+        !redis
+            .ask(&["CLIENT", "LIST"])
+            .lines()
+            .any(|client| client.contains("cmd=xreadgroup") && client.contains("flags=b"))
+    })
+    .await;
+    let asked = api.post("/v1/predict", json!({"model": "loop", "input": 7}));
+    let taken = async {
+        let stream = redis.keys("glassbox:queue1:entries").remove(0);
+        eventually("it lies in the stream", async || redis.ask(&["XLEN", &stream]) == ":1\r\n").await;
+        let beat = redis.keys("glassbox:queue1:worker:").remove(0);
+        let id = beat.rsplit(':').next().unwrap();
+        let got = redis.ask(&["XREADGROUP", "GROUP", "workers", id, "COUNT", "1", "STREAMS", &stream, ">"]);
+        assert!(got.contains("GBE1"), "{got:?}");
+        worker.signal("CONT");
+    };
+    let ((status, body), ()) = tokio::join!(asked, taken);
+    assert_eq!((status.as_u16(), &body["prediction"]), (200, &json!(7)), "{body}");
 }

@@ -4,8 +4,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use super::{api_with, doubler, until_ready, worker};
-use crate::support::{Redis, eventually};
+use super::{api_with, doubler, until_ready, worker, worker_command};
+use crate::support::{Redis, Server, eventually, variable};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_lost_redis_is_503_within_the_timeout_and_all_works_again_by_itself() {
@@ -61,7 +61,10 @@ async fn a_redis_that_forgets_everything_is_used_on() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_question_that_redis_lost_is_told_so_long_before_its_deadline() {
     let redis = Redis::start();
-    let worker = worker(&redis);
+    let mut command = worker_command(&redis);
+    // Nobody takes it for dead meanwhile.
+    command.env(variable("queue.heartbeat"), "20s").env(variable("queue.claim_after"), "40s");
+    let worker = Server::start(&mut command);
     let api = api_with(&redis, |_| {}).await;
     until_ready(&api).await;
     worker.signal("STOP");
@@ -72,12 +75,15 @@ async fn a_question_that_redis_lost_is_told_so_long_before_its_deadline() {
         assert!(started.elapsed() < Duration::from_secs(15), "{:?}", started.elapsed());
     };
     let lose = async {
+        let mut streams = Vec::new();
         eventually("it lies in the stream", async || {
-            let streams = redis.keys("glassbox:queue1:entries");
+            streams = redis.keys("glassbox:queue1:entries");
             streams.iter().any(|stream| redis.ask(&["XLEN", stream]) == ":1\r\n")
         })
         .await;
-        redis.ask(&["FLUSHALL"]);
+        for stream in streams {
+            redis.ask(&["DEL", &stream]);
+        }
     };
     tokio::join!(asked, lose);
     worker.signal("CONT");
