@@ -3,11 +3,13 @@
 
 use std::{
     collections::BTreeSet,
+    mem,
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant, SystemTime},
 };
 
 use futures_util::future::join_all;
+use tokio_util::sync::CancellationToken;
 
 use super::serving::{Held, Serving};
 use crate::{
@@ -22,6 +24,9 @@ use crate::{
         traces::{Finished, Span, span_id},
     },
 };
+
+/// An entry, with what tells that its caller has left.
+type Entry = (Claimed, CancellationToken);
 
 /// Divides entries into groups of one run's rows; where rows do not share a run, each is alone.
 pub(super) fn divide(claimed: Vec<Claimed>, max_batch_size: Option<usize>) -> Vec<Vec<Claimed>> {
@@ -48,9 +53,12 @@ pub(super) fn divide(claimed: Vec<Claimed>, max_batch_size: Option<usize>) -> Ve
 /// Runs a group, and answers each of its entries.
 pub(super) async fn run(mut held: Held<'_>) {
     let serving = held.serving();
+    // Inputs may be large: they are run, and not copied.
+    let taken = |(claimed, _): &mut (Claimed, _)| mem::replace(&mut claimed.entry.wanted, Wanted::Tokens(Vec::new()));
+    let wanted: Vec<Wanted> = held.entries.iter_mut().map(taken).collect();
     let left = join_all(held.entries.iter().map(|(_, left)| left.clone().cancelled_owned()));
     let ran = tokio::select! {
-        ran = answered(serving, &held.entries) => Some(ran),
+        ran = answered(serving, &held.entries, wanted) => Some(ran),
         // Nobody waits for any of it: the run ends.
         _ = left => None,
     };
@@ -61,20 +69,21 @@ pub(super) async fn run(mut held: Held<'_>) {
 }
 
 /// Returns how long the run took.
-async fn answered(serving: &Serving, entries: &[(Claimed, tokio_util::sync::CancellationToken)]) -> Duration {
+async fn answered(serving: &Serving, entries: &[Entry], wanted: Vec<Wanted>) -> Duration {
     let loaded = &serving.loaded;
-    if let [(claimed, _)] = entries
-        && let Wanted::Tokens(texts) = &claimed.entry.wanted
-    {
-        return count_tokens(serving, claimed, texts.clone()).await;
-    }
-    let (mut items, mut owners): (Vec<Item>, Vec<usize>) = (Vec::new(), Vec::new());
-    for (owner, (claimed, _)) in entries.iter().enumerate() {
-        let Wanted::Predictions(wanted) = &claimed.entry.wanted else { continue };
+    let (mut items, mut owners, mut counts): (Vec<Item>, Vec<usize>, Vec<usize>) = Default::default();
+    for ((claimed, _), wanted) in entries.iter().zip(wanted) {
+        let own = match wanted {
+            Wanted::Predictions(own) => own,
+            // Always alone.
+            Wanted::Tokens(texts) => return count_tokens(serving, claimed, texts).await,
+        };
         // What does not fit was not made by this model's declaration, and is run by nobody.
-        if wanted.iter().all(|item| loaded.model.admits(item)) {
-            owners.extend(wanted.iter().map(|_| owner));
-            items.extend(wanted.iter().cloned());
+        let (owner, count) = (counts.len(), own.len());
+        counts.push(count);
+        if own.iter().all(|item| loaded.model.admits(item)) {
+            owners.extend(std::iter::repeat_n(owner, count));
+            items.extend(own);
         }
     }
     let replicas: BTreeSet<&str> = entries.iter().map(|(claimed, _)| &*claimed.entry.replica).collect();
@@ -111,11 +120,10 @@ async fn answered(serving: &Serving, entries: &[(Claimed, tokio_util::sync::Canc
         given[owner].push(result.unwrap_or_else(|| Err(Failure::Other(unanswered()))));
     }
     let facts = record.end();
-    let answers = entries.iter().zip(given).map(|((claimed, left), results)| async move {
-        let Wanted::Predictions(wanted) = &claimed.entry.wanted else { return };
-        let answer = match results.len() == wanted.len() {
+    let answers = entries.iter().zip(given).zip(counts).map(|(((claimed, left), results), count)| async move {
+        let answer = match results.len() == count {
             true => Answer { preprocess, inference, postprocess, given: Given::Predictions(results) },
-            false => Answer::failed(Some(wanted.len()), &strange()),
+            false => Answer::failed(Some(count), &strange()),
         };
         if !left.is_cancelled() {
             serving.claims.answer(claimed, &answer).await;

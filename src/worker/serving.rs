@@ -189,9 +189,9 @@ impl Serving {
     }
 }
 
-impl Held<'_> {
+impl<'a> Held<'a> {
     /// Whose they are.
-    pub(super) const fn serving(&self) -> &Serving {
+    pub(super) const fn serving(&self) -> &'a Serving {
         self.serving
     }
 }

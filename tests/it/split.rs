@@ -73,7 +73,11 @@ async fn until_workers(api: &TestApp, model: &str, count: usize) {
     eventually(&what, async || api.series(&series) == Some(count as f64)).await;
 }
 
+/// Waits until a worker serves all bundled models.
 async fn until_ready(api: &TestApp) {
+    for model in ["toxicity", "stub", "doubler", "multi_io", "linear_regression"] {
+        until_workers(api, model, 1).await;
+    }
     eventually("the API server is ready", async || api.get("/readyz").await.0 == 200).await;
 }
 

@@ -24,9 +24,7 @@ async fn two_roles_answer_as_one_process_does() {
     let _worker = worker(&redis);
     let split = api(&redis).await;
     let whole = TestApp::with(|config| config.cache.mode = glassbox::config::CacheMode::Off).await;
-    for model in ["toxicity", "stub", "doubler", "multi_io", "linear_regression"] {
-        until_workers(&split, model, 1).await;
-    }
+    until_ready(&split).await;
     let text = json!({"model": "toxicity", "text": "you are awful"});
     let bodies = [
         ("/v1/predict", text.clone()),
