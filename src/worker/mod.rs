@@ -1,7 +1,7 @@
 //! A model worker: it loads models as a server does, and runs what API servers leave in the queue.
 //!
-//! [`Worker::run`] tells that it lives and what it serves; for each version, a [`serving`] takes entries whenever there is
-//! room for a run, and [`group`] runs those that were taken together.
+//! [`Worker::run`] tells that it lives and what it serves; for each version, a `serving` takes entries whenever there is
+//! room for a run, and `group` runs those that were taken together.
 
 mod group;
 mod room;

@@ -7,6 +7,7 @@ mod death;
 mod forged;
 mod metrics;
 mod redis;
+mod text;
 mod trace;
 
 use std::{path::Path, process::Command, time::Duration};
