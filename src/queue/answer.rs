@@ -233,10 +233,26 @@ mod tests {
             let bytes = answer.encode(42);
             assert_eq!(Answer::number_of(&bytes), Some(42));
             let back = Answer::decode(&bytes).unwrap();
-            // In words: a cause has no equality, nor has NaN.
-            let words = |answer: &Answer| format!("{answer:?}").replace("in the worker: ", "");
             assert_eq!(words(&back), words(&answer));
         }
+    }
+
+    /// A cause has no equality, nor has NaN; and a cause's own words may hold a backtrace.
+    fn words(answer: &Answer) -> Vec<String> {
+        let failure = |failure: &Failure| match failure {
+            Failure::Rejected => "rejected".to_owned(),
+            Failure::Other(Error::Internal(cause)) => format!("internal: {cause}").replace("in the worker: ", ""),
+            Failure::Other(error) => format!("{error:?}"),
+        };
+        let mut words = vec![format!("{:?}", (answer.preprocess, answer.inference, answer.postprocess))];
+        match &answer.given {
+            Given::Predictions(results) => words.extend(results.iter().map(|result| match result {
+                Ok(prediction) => format!("{prediction:?}"),
+                Err(error) => failure(error),
+            })),
+            Given::Tokens(result) => words.push(result.as_ref().map_or_else(failure, ToString::to_string)),
+        }
+        words
     }
 
     #[test]
