@@ -27,6 +27,10 @@ run: library build ## Serve the bundled models on 127.0.0.1:8080
 test: toolchain setup ## Run every test
 	cargo test --locked
 
+.PHONY: chaos
+chaos: toolchain setup ## Kill model workers at random for a minute, and start Redis anew
+	GLASSBOX_CHAOS_SECONDS=60 cargo test --locked --test it -- split::chaos --nocapture
+
 .PHONY: lint
 lint: toolchain tools ## Check format, lints, documentation, unused dependencies and licences
 	cargo fmt --check

@@ -12,13 +12,13 @@ import tempfile
 import time
 from pathlib import Path
 
-from harness import binary, connections, growth, history, machine, observability, rates, raw, report, scaling, startup, targets
+from harness import binary, connections, growth, history, machine, observability, rates, raw, report, scaling, split, startup, targets
 from harness.bench import Bench
 from harness.processes import Children
 from harness.services import ROOT
 
 # What takes longest comes last.
-PARTS = {"targets": targets, "startup": startup, "observability": observability, "binary": binary, "history": history, "raw": raw,
+PARTS = {"targets": targets, "startup": startup, "observability": observability, "binary": binary, "history": history, "split": split, "raw": raw,
          "connections": connections, "rates": rates, "scaling": scaling, "growth": growth}
 QUICK = ["targets", "startup", "observability", "binary", "history"]
 

@@ -3,6 +3,7 @@
 mod activity;
 mod connections;
 mod doors;
+mod model_worker;
 mod observed;
 mod tls;
 mod workers;
@@ -19,15 +20,17 @@ use anyhow::Context;
 use jiff::Timestamp;
 use tokio::{net::TcpListener, runtime::Handle};
 
+pub use self::model_worker::ModelWorker;
 use self::{connections::Connections, doors::Doors, tls::Certificate, workers::Workers};
 use crate::{
     api::{self, ApiState, Limits, Parts},
     cache::Cache,
-    config::{Config, DrainConfig},
+    config::{Config, DrainConfig, Role},
     engine::library,
     history::History,
     keys::{KeyStore, KeysError},
     lifecycle::Lifecycle,
+    queue::{Broker, Queue},
     registry::{Loader, Registry},
     telemetry::{metrics::Metrics, millis, traces::Tracer},
 };
@@ -87,14 +90,17 @@ impl App {
         let metrics = Arc::new(Metrics::new()?);
         let certificate = Certificate::read(&config.server, Arc::clone(&metrics))?;
         let keys = open_keys(&config, &metrics)?;
-        let registry = Arc::new(Registry::scan(&config.models)?);
+        let split = config.server.role == Role::Api;
+        let registry = if split { Registry::elsewhere(&config.models)? } else { Registry::scan(&config.models)? };
+        let registry = Arc::new(registry);
+        let queue = split.then(|| open_queue(&config, &metrics)).transpose()?;
         let library = registry.needs_library().then(|| library::load(&config.runtime)).transpose()?;
         let loader =
             Arc::new(Loader::new(&config.runtime, library, config.predict.max_text_chars, Arc::clone(&metrics)));
         let lifecycle = Lifecycle::new();
         let tracer = Tracer::new(&config.telemetry, &metrics)?.map(|(tracer, telling)| {
             lifecycle.spawn(telling);
-            tracer
+            Arc::new(tracer)
         });
         let state = ApiState::new(Parts {
             registry,
@@ -102,6 +108,8 @@ impl App {
             cache: Arc::new(Cache::new(&config.cache, &config.redis, Arc::clone(&metrics))?),
             keys,
             history: History::new(&config.history, Arc::clone(&metrics))?,
+            broker: queue.as_ref().map(|queue| Arc::clone(queue.broker())),
+            queue,
             limits: Limits::new(&config.rate_limit, Arc::clone(&metrics)),
             server: config.server,
             predict: config.predict,
@@ -150,10 +158,14 @@ impl App {
         stop: impl Future<Output = ()>,
         ready: impl FnOnce(&Registry) + Send + 'static,
     ) -> anyhow::Result<()> {
-        let Parts { registry, cache, history, keys, limits, lifecycle, metrics, .. } = &**self.state;
+        let Parts { registry, cache, history, queue, keys, limits, lifecycle, metrics, predict, .. } = &**self.state;
         cache.start(lifecycle);
         if let Some(history) = history {
             history.start(lifecycle);
+        }
+        if let Some(queue) = queue {
+            let (following, counts, most) = (Arc::clone(registry), Arc::clone(metrics), predict.max_text_chars);
+            queue.start(lifecycle, move |fleet| following.follow(fleet, most, &counts));
         }
         let (loading, loads) = (Arc::clone(registry), lifecycle.clone());
         lifecycle.spawn(async move {
@@ -239,6 +251,12 @@ fn open_keys(config: &Config, metrics: &Arc<Metrics>) -> Result<Option<Arc<KeySt
         return Err(KeysError::NoUsableKey { path: path.to_owned() });
     }
     Ok(Some(keys))
+}
+
+/// The way to the model workers.
+fn open_queue(config: &Config, metrics: &Arc<Metrics>) -> anyhow::Result<Arc<Queue>> {
+    let broker = Broker::new(&config.queue, &config.redis, Arc::clone(metrics))?;
+    Ok(Arc::new(Queue::new(Arc::new(broker), config.runtime.max_queue_wait)))
 }
 
 fn bind(listen: SocketAddr) -> anyhow::Result<(StdListener, SocketAddr)> {

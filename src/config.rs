@@ -5,6 +5,7 @@
 
 mod history;
 mod load;
+mod queue;
 mod rules;
 mod telemetry;
 mod values;
@@ -27,6 +28,7 @@ use self::rules::{
 pub use self::{
     history::{HistoryConfig, HistoryMode},
     load::{Flag, Problem, Problems, is_in_environment, load},
+    queue::{QueueConfig, Role},
     telemetry::{LogFormat, OtlpProtocol, TelemetryConfig},
 };
 
@@ -59,6 +61,9 @@ pub struct Config {
     /// The Redis that keeps answers.
     #[validate(nested)]
     pub redis: RedisConfig,
+    /// The way to model workers.
+    #[validate(nested)]
+    pub queue: QueueConfig,
     /// Where predictions are kept.
     #[validate(nested)]
     pub history: HistoryConfig,
@@ -75,6 +80,9 @@ pub struct Config {
 #[derive(Debug, Clone, Deserialize, Serialize, Validate)]
 #[validate(schema(function = "one_body_fits"), schema(function = "tls_is_whole"))]
 pub struct ServerConfig {
+    /// What the server does.
+    #[serde(deserialize_with = "values::role")]
+    pub role: Role,
     /// Where to listen; port 0 binds a free one.
     #[serde(deserialize_with = "values::address")]
     pub listen: SocketAddr,

@@ -20,7 +20,7 @@
 //! # Invariants
 //! - Modules import downwards only, and never their neighbours; a test reads the `use` lines.
 //! - `ort` is named in `engine/session.rs`, `tokenizers` in `engine/text/tokenizer.rs`, moka in `cache/memory.rs`, `sqlx` in
-//!   `history/`, Redis is spoken to in `cache/redis.rs`, and the environment is read in `config/load.rs`: there and nowhere else.
+//!   `history/`, Redis is spoken to through `link/redis.rs`, and the environment is read in `config/load.rs`: there and nowhere else.
 //! - Every task is born in [`lifecycle`]; inference runs on threads of its own, never on the async ones.
 //! - A failure is a value, [`error::Error`]: logged once, by the access log, and rendered once, by `api/reject.rs`.
 //! - Every route says who may call it, or it does not compile; a test walks the list without a key.
@@ -32,7 +32,8 @@ pub mod error;
 pub mod lifecycle;
 pub mod telemetry;
 
-// Plain data.
+// Plain data, and the way to Redis.
+pub mod link;
 pub mod model;
 
 // Parts.
@@ -40,6 +41,7 @@ pub mod cache;
 pub mod engine;
 pub mod history;
 pub mod keys;
+pub mod queue;
 
 // What is live.
 pub mod registry;
@@ -49,6 +51,7 @@ pub mod predict;
 
 // Entrances.
 pub mod api;
+pub mod worker;
 
 // Wiring.
 pub mod app;

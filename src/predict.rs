@@ -1,6 +1,8 @@
 //! The one path: every entrance (HTTP, the terminal, later protocols) makes a [`PredictRequest`] and calls
 //! [`Predictor::predict`].
 
+mod elsewhere;
+mod here;
 mod noted;
 mod outcome;
 mod outputs;
@@ -11,23 +13,21 @@ use std::{
     time::{Duration, Instant},
 };
 
-use futures_util::FutureExt;
-
 pub use self::outputs::{LentTensor, OutputTensor};
 use self::{
     noted::Noted,
     outcome::{Answers, Outcome},
 };
 use crate::{
-    cache::{self, Cache, Compute, Found, Policy, Question, Sink, Summary},
-    engine::InferError,
+    cache::{self, Cache, Compute, Found, Policy, Question, Summary},
     error::{Error, MOST_VIOLATIONS, Violation},
     history::History,
     model::{
         Input, ModelRef, Prediction, Tensor,
         conform::{Item, NamedTensor},
     },
-    registry::{Loaded, Registry},
+    queue::Queue,
+    registry::{Elsewhere, Loaded, Registry},
     telemetry::{
         labels::{Protocol, Source, Stage},
         metrics::Metrics,
@@ -98,6 +98,8 @@ pub struct Predictor {
     registry: Arc<Registry>,
     cache: Arc<Cache>,
     history: Option<Arc<History>>,
+    /// To the workers; nothing where models are run here.
+    queue: Option<Arc<Queue>>,
     metrics: Arc<Metrics>,
 }
 
@@ -107,9 +109,10 @@ impl Predictor {
         registry: Arc<Registry>,
         cache: Arc<Cache>,
         history: Option<Arc<History>>,
+        queue: Option<Arc<Queue>>,
         metrics: Arc<Metrics>,
     ) -> Self {
-        Self { registry, cache, history, metrics }
+        Self { registry, cache, history, queue, metrics }
     }
 
     /// Resolves the model, checks every item, looks for known answers, runs what is to be run, and tells the
@@ -178,11 +181,42 @@ impl Predictor {
         let bypassed = !shared || !policy.looks_up();
         let fingerprint = shared.then_some(&loaded.fingerprint);
         let question = Question { fingerprint, form, items, keys: &noted.keys, policy, record: &record };
-        let found = self.cache.fetch(question, || runs(loaded, deadline, &record)).await;
+        let found = self.cache.fetch(question, || self.runs(loaded, deadline, &record)).await;
         let found = all_or_nothing(found, &pointers)?;
         let summary = self.cache.summary(bypassed, found.iter());
         record.note(|facts| facts.cache = summary.map(|summary| summary.word()));
         Ok(Answers { found, cache: summary, rows, noted })
+    }
+
+    /// How the cache has items run that it does not know.
+    fn runs(&self, loaded: &Arc<Loaded>, deadline: Instant, record: &Record) -> Compute {
+        match (&self.queue, &loaded.elsewhere) {
+            (Some(queue), Some(Elsewhere { fingerprint, .. })) => {
+                elsewhere::runs(queue, loaded, fingerprint, deadline, record)
+            }
+            _ => here::runs(loaded, deadline, record),
+        }
+    }
+
+    /// The tokens of all `texts`, special ones included; none where the graph takes texts.
+    ///
+    /// # Errors
+    /// `invalid_input` for a text without any; `internal`; where workers count them, also `overloaded`, `deadline_exceeded`
+    /// and `dependency_unavailable`.
+    pub async fn tokens_in(
+        &self,
+        loaded: &Loaded,
+        texts: Vec<String>,
+        deadline: Instant,
+        record: &Record,
+    ) -> Result<usize, Error> {
+        match (&self.queue, &loaded.elsewhere) {
+            (Some(queue), Some(Elsewhere { fingerprint, .. })) if loaded.max_tokens.is_some() => {
+                let version = elsewhere::version(loaded, fingerprint);
+                queue.count_tokens(version, texts, deadline, record).await
+            }
+            _ => loaded.model.tokens_in(texts).await,
+        }
     }
 
     /// What was sent, where the history keeps that.
@@ -256,33 +290,6 @@ fn check_items(loaded: &Loaded, inputs: Vec<(Pointer, Input)>) -> Result<Vec<Ite
     }
     violations.truncate(MOST_VIOLATIONS);
     if violations.is_empty() { Ok(items) } else { Err(Error::Invalid(violations)) }
-}
-
-/// How the cache has items run that it does not know.
-fn runs(loaded: &Arc<Loaded>, deadline: Instant, record: &Record) -> Compute {
-    let (loaded, record) = (Arc::clone(loaded), record.clone());
-    Arc::new(move |items, sink| {
-        let (loaded, record) = (Arc::clone(&loaded), record.clone());
-        async move { infer(&loaded, items, deadline, &record, &sink).await }.boxed()
-    })
-}
-
-async fn infer(loaded: &Loaded, items: Vec<Item>, deadline: Instant, record: &Record, sink: &Sink) {
-    let tell = |position: usize, result: Result<Prediction, InferError>| {
-        let failure = |error| match error {
-            InferError::Rejected => rejected(),
-            InferError::Other(error) => error,
-        };
-        sink(position, result.map_err(failure));
-    };
-    loaded.model.infer(items, deadline, record, &tell).await;
-}
-
-/// The graph's own words stay in the log: they can quote the input. The pointer is empty, because equal items of several
-/// callers share this answer; each puts its own in front.
-fn rejected() -> Error {
-    let detail = "the model cannot take this input: a shape or a value is outside of what its graph can compute";
-    Error::Invalid(vec![Violation::new("", "rejected_by_model", detail)])
 }
 
 /// The answers to all items; or every fault that was found in them, each at its item; or the failure that was none of

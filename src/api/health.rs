@@ -63,7 +63,8 @@ pub(super) struct Operator;
 
 /// Whether `/readyz` is answered with 200.
 pub(super) fn is_ready(state: &ApiState) -> bool {
-    !state.lifecycle.is_draining() && !state.registry.not_ready().iter().any(|item| item.required)
+    let broken = state.broker.as_ref().is_some_and(|broker| broker.trouble().is_some());
+    !broken && !state.lifecycle.is_draining() && !state.registry.not_ready().iter().any(|item| item.required)
 }
 
 /// Whether what is required is loaded, and the server goes on
@@ -82,8 +83,11 @@ pub(super) async fn ready(State(state): State<ApiState>, operator: Option<Extens
         missing.iter_mut().for_each(without_name);
     }
     let (required, degraded): (Vec<_>, Vec<_>) = missing.into_iter().partition(|item| item.required);
+    let broken = state.broker.as_ref().and_then(|broker| broker.trouble());
     let error = if state.lifecycle.is_draining() {
         Error::Draining
+    } else if let Some(trouble) = broken {
+        Error::DependencyUnavailable(format!("the way between API servers and model workers is interrupted: {trouble}"))
     } else if let [first, ..] = &required[..] {
         Error::ModelNotReady { model: first.model.clone(), reason: first.reason.clone() }
     } else {
@@ -94,7 +98,14 @@ pub(super) async fn ready(State(state): State<ApiState>, operator: Option<Extens
         return Json(Ready { status, reasons }).into_response();
     };
     let mut members = Map::new();
-    let reasons: Vec<_> = required.into_iter().chain(degraded).map(Reason::of).collect();
+    let broken = broken.map(|trouble| Reason {
+        model: None,
+        part: Some("queue"),
+        state: "lost",
+        reason: trouble.to_string(),
+        required: true,
+    });
+    let reasons: Vec<_> = required.into_iter().chain(degraded).map(Reason::of).chain(broken).collect();
     members.insert("reasons".to_owned(), json!(reasons));
     Failure { error: Arc::new(error), members, status: None }.into_response()
 }

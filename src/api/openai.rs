@@ -153,7 +153,7 @@ pub(super) async fn embeddings(
     let pointer = |index: usize| count.map_or(Cow::from("/input"), |_| format!("/input/{index}").into());
     let items = texts.iter().enumerate().map(|(index, text)| (pointer(index), Input::Text(text.clone())));
     let predictions = call.predict(model, Asked::Items(items.collect()), "/input").await?;
-    let tokens = loaded.model.tokens_in(texts).await?;
+    let tokens = state.predictor.tokens_in(&loaded, texts, call.context.deadline, &call.context.record).await?;
 
     let _watch = call.context.record.watch(Stage::Encode);
     let encoding = body.encoding_format;

@@ -15,6 +15,7 @@ use crate::{
     keys::{KeyStore, Scope},
     lifecycle::Lifecycle,
     predict::Predictor,
+    queue::{Broker, Queue},
     registry::{Loader, Registry},
     telemetry::{metrics::Metrics, recorder::Recorder, traces::Tracer},
 };
@@ -81,6 +82,10 @@ pub struct Parts {
     pub cache: Arc<Cache>,
     /// What was predicted; nothing where it is not kept.
     pub history: Option<Arc<History>>,
+    /// To the model workers; nothing where models are run here.
+    pub queue: Option<Arc<Queue>>,
+    /// The Redis that requests go through, where they do.
+    pub broker: Option<Arc<Broker>>,
     /// How often callers may call; as often as they like when absent.
     pub limits: Option<Arc<Limits>>,
     /// Whether the server is about to stop.
@@ -94,7 +99,7 @@ pub struct Parts {
     /// Whether `/metrics` is answered without a key.
     pub public_metrics: bool,
     /// Tells a collector of requests, where there is one.
-    pub tracer: Option<Tracer>,
+    pub tracer: Option<Arc<Tracer>>,
     /// What is counted and measured.
     pub metrics: Arc<Metrics>,
 }
@@ -108,6 +113,7 @@ impl ApiState {
                 Arc::clone(&parts.registry),
                 Arc::clone(&parts.cache),
                 parts.history.clone(),
+                parts.queue.clone(),
                 Arc::clone(&parts.metrics),
             ),
             space: Space::new(parts.server.bodies_limit.as_u64()),

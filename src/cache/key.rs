@@ -8,9 +8,10 @@ use std::fmt;
 use sha2::{Digest, Sha256};
 
 use crate::model::{
-    Data, Datatype, Manifest, ModelId, Signature, TensorSpec,
+    Data, Manifest, ModelId, Signature, TensorSpec,
     conform::Item,
     manifest::{Output, Text, TokenInputs},
+    wire::datatype_code,
 };
 
 /// Raised whenever this server computes something else from the same files and inputs, or writes keys otherwise.
@@ -52,6 +53,13 @@ pub struct Fingerprint(Sha256);
 impl fmt::Debug for Fingerprint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Fingerprint(…)")
+    }
+}
+
+impl fmt::Display for Fingerprint {
+    /// In hexadecimal. Equal for versions whose answers are.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.clone().finalize().iter().take(16).try_for_each(|byte| write!(f, "{byte:02x}"))
     }
 }
 
@@ -112,26 +120,6 @@ impl Fingerprint {
             hash.data(tensor.data());
         });
         Key(hash.0.finalize().into())
-    }
-}
-
-/// Stable numbers for datatypes: they stand in keys and in stored answers.
-pub(super) const fn datatype_code(datatype: Datatype) -> u8 {
-    match datatype {
-        Datatype::Bool => 1,
-        Datatype::Uint8 => 2,
-        Datatype::Uint16 => 3,
-        Datatype::Uint32 => 4,
-        Datatype::Uint64 => 5,
-        Datatype::Int8 => 6,
-        Datatype::Int16 => 7,
-        Datatype::Int32 => 8,
-        Datatype::Int64 => 9,
-        Datatype::Fp16 => 10,
-        Datatype::Bf16 => 11,
-        Datatype::Fp32 => 12,
-        Datatype::Fp64 => 13,
-        Datatype::Bytes => 14,
     }
 }
 
@@ -228,7 +216,7 @@ mod tests {
     use std::collections::HashSet;
 
     use super::*;
-    use crate::model::{Dim, ModelName, Tensor, Version};
+    use crate::model::{Datatype, Dim, ModelName, Tensor, Version};
 
     fn id(name: &str, version: &str) -> ModelId {
         ModelId { name: ModelName::parse(name).unwrap(), version: Version::parse(version).unwrap() }

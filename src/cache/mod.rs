@@ -4,15 +4,12 @@
 //! whoever asks for them, and the rest goes to the model as one batch. Nothing here can fail a prediction: a tier that is
 //! away, or holds something that cannot be believed, is a miss.
 
-mod breaker;
 mod distinct;
 mod flights;
 mod form;
 mod key;
-mod link;
 mod memory;
 mod policy;
-mod redis;
 mod remote;
 mod stored;
 mod summary;

@@ -13,16 +13,14 @@ use tokio::sync::mpsc::{Receiver, Sender, channel};
 
 use super::{
     Form,
-    breaker::Trouble,
     key::Key,
-    link::{Link, Purpose},
-    redis::{Connection, Redis},
     stored::{MOST_BYTES, Stored, Unbelievable},
     tiers::Terms,
 };
 use crate::{
     config::RedisConfig,
     lifecycle::Lifecycle,
+    link::{Connection, Link, Purpose, Redis, Trouble},
     telemetry::{
         labels::{CacheOperation, Lookup, Tier},
         metrics::Metrics,

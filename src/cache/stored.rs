@@ -3,8 +3,6 @@
 //! What is read back is checked before it is believed. The checksum covers the key too, so that an answer which lies
 //! under another key is refused; and the body is read as if it came from an enemy all the same.
 
-mod body;
-
 use std::{
     sync::Arc,
     time::{Duration, SystemTime, UNIX_EPOCH},
@@ -12,10 +10,12 @@ use std::{
 
 use sha2::{Digest, Sha256};
 
-use self::body::{Reader, Writer};
 use super::form::Form;
 use super::key::Key;
-use crate::model::{MultiLabel, Prediction, Tensor, Value};
+use crate::model::{
+    MultiLabel, Prediction, Tensor, Value,
+    wire::{self, Reader, Writer},
+};
 
 /// Names the form and its version. Another version of the server may read another form: it is then a miss.
 const MAGIC: [u8; 4] = *b"GBX1";
@@ -72,7 +72,8 @@ impl Stored {
     /// The form in which it is kept under `key` in Redis.
     pub(super) fn encode(&self, key: &Key) -> Vec<u8> {
         let mut body = Writer::new(self.bytes());
-        body.header(self.stored_at, self.compute_time);
+        body.number(self.stored_at);
+        body.duration(self.compute_time);
         body.prediction(&self.prediction);
         let body = body.finish();
         [&MAGIC[..], &checksum(key, &body), &body].concat()
@@ -102,7 +103,7 @@ impl Stored {
 
     fn read(body: &[u8]) -> Option<Self> {
         let mut reader = Reader::new(body);
-        let (stored_at, compute_time) = reader.header()?;
+        let (stored_at, compute_time) = (reader.number()?, reader.duration()?);
         let prediction = Arc::new(reader.prediction()?);
         let now = unix_millis();
         let ahead = Duration::from_millis(stored_at.saturating_sub(now));
@@ -130,7 +131,7 @@ fn bytes_of(value: &Value, texts: impl Fn(&[String]) -> usize) -> usize {
 
     let elements = |tensor: &Tensor| match tensor.data() {
         Data::Bytes(values) => texts(values),
-        other => other.len() * body::width(other.datatype()),
+        other => other.len() * wire::width(other.datatype()),
     };
     size_of_val(value.tensor.shape()) + elements(&value.tensor) + value.keys.as_ref().map_or(0, |keys| texts(keys))
 }

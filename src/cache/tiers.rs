@@ -14,7 +14,6 @@ use futures_util::FutureExt;
 
 use super::{
     Compute, Form, Found, Sink,
-    breaker::Trouble,
     flights::{Answer, Landing},
     key::Key,
     memory::Memory,
@@ -25,6 +24,7 @@ use crate::{
     config::{CacheConfig, CacheMode, RedisConfig},
     error::Error,
     lifecycle::Lifecycle,
+    link::Trouble,
     model::conform::Item,
     telemetry::{
         labels::{CacheOperation, Lookup, Source, Stage, Tier},

@@ -1,4 +1,4 @@
-//! The command line: `serve`, `predict`, `models`, `keys`, `history`, `migrate`, `check-config`, `healthcheck`, `openapi`.
+//! The command line: `serve`, `worker`, `predict`, `queue`, `models`, `keys`, `history`, `migrate`, `check-config`, `healthcheck`, `openapi`.
 
 mod any_certificate;
 mod healthcheck;
@@ -8,7 +8,9 @@ mod keys;
 mod migrate;
 mod models;
 mod predict;
+mod queue;
 mod serve;
+mod worker;
 
 use std::{
     io::{ErrorKind, Write},
@@ -56,6 +58,14 @@ enum Command {
         after_help = "Examples:\n  glassbox serve\n  glassbox serve --model path/to/any.onnx\n  glassbox serve --config config/production.toml"
     )]
     Serve(serve::ServeArgs),
+    /// Run models for API servers, which leave in Redis what is to be run, until SIGTERM or SIGINT.
+    #[command(
+        after_help = "Examples:\n  glassbox serve --role api\n  glassbox worker\n  glassbox worker --model path/to/any.onnx --listen 127.0.0.1:0"
+    )]
+    Worker(worker::WorkerArgs),
+    /// Look at the requests that were given up, and give them to the workers once more.
+    #[command(after_help = "Examples:\n  glassbox queue dead list\n  glassbox queue dead requeue 1700000000000-0")]
+    Queue(queue::QueueArgs),
     /// Answer one input, or one per line of standard input.
     #[command(
         after_help = "Examples:\n  glassbox predict --model toxicity --text 'you are awful'\n  glassbox predict --model doubler --input '[1, 2.5]'\n  glassbox predict --model toxicity < comments.txt"
@@ -124,6 +134,11 @@ fn run(Cli { shared, command }: Cli) -> anyhow::Result<ExitCode> {
             heap::begin_with_steady_thresholds();
             serve::run(read(args.flags())?)
         }
+        Command::Worker(args) => {
+            heap::begin_with_steady_thresholds();
+            worker::run(read(args.flags())?)
+        }
+        Command::Queue(args) => queue::run(&read(Vec::new())?, &args),
         Command::Predict(args) => predict::run(read(args.flags())?, args),
         Command::Models => models::run(read(Vec::new())?),
         Command::Keys(args) => keys::run(&read(Vec::new())?, args),

@@ -67,7 +67,7 @@ pub(super) fn run(mut config: Config, args: PredictArgs) -> anyhow::Result<ExitC
         config.cache.mode = CacheMode::Off;
         let metrics = Arc::new(Metrics::new()?);
         let cache = Cache::new(&config.cache, &config.redis, Arc::clone(&metrics))?;
-        let predictor = Predictor::new(registry, Arc::new(cache), None, metrics);
+        let predictor = Predictor::new(registry, Arc::new(cache), None, None, metrics);
         match (&args.text, &args.input) {
             (Some(text), _) => one(&predictor, &wanted, Ok(Input::Text(text.clone()))).await,
             (None, Some(json)) => one(&predictor, &wanted, parse(json)).await,

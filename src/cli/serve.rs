@@ -28,6 +28,9 @@ pub(super) struct ServeArgs {
     /// Serve this ONNX file instead of the repository; repeatable.
     #[arg(long, value_name = "FILE")]
     model: Vec<PathBuf>,
+    /// What the server does: `all` in one process, or `api`, with models in the processes of `glassbox worker`.
+    #[arg(long, value_name = "all|api")]
+    role: Option<String>,
     /// Listen here instead of on server.listen; port 0 takes a free one.
     #[arg(long, value_name = "ADDRESS:PORT")]
     listen: Option<String>,
@@ -39,6 +42,7 @@ impl ServeArgs {
             [] => Vec::new(),
             files => super::files_instead_of_repository(files),
         };
+        flags.extend(self.role.iter().map(|role| Flag::text("server.role", "--role", role.clone())));
         flags.extend(self.listen.iter().map(|listen| Flag::text("server.listen", "--listen", listen.clone())));
         flags
     }

@@ -142,6 +142,6 @@ pub(super) fn origins(origins: &[String]) -> Result<(), ValidationError> {
     }
 }
 
-fn problem(message: &'static str) -> ValidationError {
+pub(super) fn problem(message: &'static str) -> ValidationError {
     ValidationError::new("invalid").with_message(message.into())
 }

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
 
-use super::{AuthMode, CacheMode, HistoryMode, LogFormat, OtlpProtocol};
+use super::{AuthMode, CacheMode, HistoryMode, LogFormat, OtlpProtocol, Role};
 
 fn read<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D, expected: &str) -> Result<T, D::Error> {
     T::deserialize(deserializer).map_err(|_| D::Error::custom(format_args!("expected {expected}")))
@@ -22,6 +22,10 @@ pub(super) fn auth_mode<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Au
 
 pub(super) fn cache_mode<'de, D: Deserializer<'de>>(deserializer: D) -> Result<CacheMode, D::Error> {
     read(deserializer, "\"off\", \"memory\", \"redis\" or \"tiered\"")
+}
+
+pub(super) fn role<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Role, D::Error> {
+    read(deserializer, "\"all\" or \"api\"")
 }
 
 pub(super) fn history_mode<'de, D: Deserializer<'de>>(deserializer: D) -> Result<HistoryMode, D::Error> {

@@ -3,7 +3,7 @@
 use crate::{
     error::Violation,
     model::{
-        Data, Input, Signature, Tensor,
+        Data, Input, Signature, Tensor, TensorSpec,
         conform::{Item, NamedTensor, Rules, TextIntake},
     },
 };
@@ -49,6 +49,27 @@ impl Intake {
         let mut items = self.rules.conform_tensors(tensors)?;
         items.iter_mut().for_each(|item| self.lower(item));
         Ok(items)
+    }
+
+    /// Whether `item` is one that could have been made of a caller's input, as far as datatypes and shapes tell.
+    pub fn admits(&self, item: &Item) -> bool {
+        let is_text = |tensor: &Tensor| tensor.shape() == [1, 1] && matches!(tensor.data(), Data::Bytes(_));
+        if let ([only], Some(TextIntake::Tokens)) = (&item.tensors[..], self.rules.text)
+            && is_text(only)
+        {
+            return item.rows == 1;
+        }
+        let specs = &self.rules.signature.inputs;
+        let admits = |(spec, tensor): (&TensorSpec, &Tensor)| {
+            let (shape, declared) = (tensor.shape(), &spec.shape[..]);
+            // Without declared dimensions, the graph leaves even their number open.
+            let shaped = declared.is_empty()
+                || declared.len() == shape.len() && declared.iter().zip(shape).all(|(dim, size)| dim.admits(*size));
+            let rows = !self.rules.batched || shape.first() == Some(&item.rows);
+            spec.datatype == tensor.data().datatype() && shaped && rows
+        };
+        let complete = specs.len() == item.tensors.len() && item.length.is_none();
+        complete && (self.rules.batched || item.rows == 1) && specs.iter().zip(&item.tensors).all(admits)
     }
 
     /// How many items become of `tensors`.

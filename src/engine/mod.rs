@@ -75,6 +75,11 @@ pub enum Backend {
     Runner(Runner),
     /// Answers from the input's hash.
     Stub(Stub),
+    /// Another process. Here, inputs are checked only.
+    Elsewhere {
+        /// How long a run that is not full waits there.
+        max_queue_delay: Duration,
+    },
 }
 
 /// One model version, ready to run.
@@ -132,6 +137,11 @@ impl Model {
         self.intake.check_tensors(tensors)
     }
 
+    /// Whether `item` is one that could have been made of a caller's input.
+    pub fn admits(&self, item: &Item) -> bool {
+        self.intake.admits(item)
+    }
+
     /// How many items become of `tensors`.
     pub fn items_in(&self, tensors: &[NamedTensor]) -> usize {
         self.intake.items_in(tensors)
@@ -163,6 +173,7 @@ impl Model {
         match &self.backend {
             Backend::Runner(runner) => runner.max_delay(),
             Backend::Stub(_) => Duration::ZERO,
+            Backend::Elsewhere { max_queue_delay } => *max_queue_delay,
         }
     }
 
@@ -202,6 +213,9 @@ impl Model {
         }
         match &self.backend {
             Backend::Stub(stub) => self.imitate(stub, items, record, &told),
+            Backend::Elsewhere { .. } => {
+                told.all(&Error::internal(anyhow::anyhow!("model '{}' is not run in this process", self.id)));
+            }
             Backend::Runner(runner) => {
                 let mut lots = self.sharing.plan(items);
                 if let Some(inline) = runner.inline(&lots) {

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::operators::Unbounded;
 use crate::model::Strategy;
 
@@ -27,7 +29,7 @@ pub struct Tried {
 }
 
 /// How a model is run, and why.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Deserialize, Serialize)]
 pub struct Choice {
     /// Never `Auto`.
     pub strategy: Strategy,

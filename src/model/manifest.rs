@@ -16,7 +16,7 @@ pub use self::{
 use super::{datatype::Datatype, signature::Dim, signature::TensorSpec};
 
 /// A model's manifest, as it stands in its folder.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Manifest {
     /// Must equal the folder's name when given.
@@ -67,7 +67,7 @@ pub enum Task {
 }
 
 /// What computes the predictions.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Provider {
     /// ONNX Runtime on the CPU.
@@ -88,7 +88,7 @@ impl Provider {
 }
 
 /// `[batching]`
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Batching {
     /// Rows in one run. 1 switches batching off; absent, the server tries at load whether rows are independent.
@@ -130,7 +130,7 @@ impl Strategy {
 }
 
 /// `[cache]`
-#[derive(Debug, Clone, Copy, Deserialize)]
+#[derive(Debug, Clone, Copy, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct CacheSwitch {
     /// Off for a model that may answer the same input differently: every item is computed, also an equal one of a batch.
@@ -144,7 +144,7 @@ impl Default for CacheSwitch {
 }
 
 /// `[versions]`
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Versions {
     /// The versions to serve; all that are there when empty.
@@ -154,7 +154,7 @@ pub struct Versions {
 }
 
 /// `[execution]`
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Execution {
     /// How runs get a thread.
@@ -166,7 +166,7 @@ pub struct Execution {
 }
 
 /// `[source]`
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Origin {
     /// The command that makes the graphs, for models whose graphs are not kept beside their manifest. Until it has run, the
@@ -175,7 +175,7 @@ pub struct Origin {
 }
 
 /// An input or output that a manifest declares.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct DeclaredTensor {
     /// Its name.

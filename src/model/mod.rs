@@ -14,6 +14,7 @@ pub mod nested;
 mod prediction;
 mod signature;
 mod tensor;
+pub mod wire;
 
 pub use datatype::Datatype;
 pub use input::Input;

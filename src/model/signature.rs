@@ -3,11 +3,12 @@
 use std::{fmt, sync::Arc};
 
 use anyhow::Context;
+use serde::{Deserialize, Serialize};
 
 use super::datatype::Datatype;
 
 /// One declared dimension.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
 pub enum Dim {
     /// Exactly this many.
     Fixed(usize),
@@ -41,7 +42,7 @@ impl fmt::Display for Dim {
 }
 
 /// One declared input or output.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
 pub struct TensorSpec {
     /// Its name in the graph.
     pub name: Arc<str>,
@@ -69,7 +70,7 @@ impl fmt::Display for TensorSpec {
 }
 
 /// Everything that a model takes and gives.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
 pub struct Signature {
     /// In the order of the graph. All of them are needed.
     pub inputs: Vec<TensorSpec>,

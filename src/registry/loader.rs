@@ -1,6 +1,7 @@
 //! Loads one version: opens its sessions, finds out whether it batches, warms it, verifies its golden samples.
 
 use std::{
+    borrow::Cow,
     num::NonZero,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
@@ -11,12 +12,13 @@ use anyhow::Context;
 use tokio::sync::Semaphore;
 
 use super::{
-    ModelSource, Source, VersionSource, digest::digest, features, golden::Golden, interface::interface, opened, text,
+    Elsewhere, ModelSource, Source, VersionSource, digest::digest, features, golden::Golden, interface::interface,
+    opened, text,
 };
 use crate::{
     cache::{Fingerprint, Form},
     config::RuntimeConfig,
-    engine::{Choice, Intake, Limits, Model, Postprocess, Sharing, session::Library},
+    engine::{Choice, Intake, Limits, Model, Postprocess, Sharing, TextEncoder, session::Library},
     model::{Manifest, Missing, ModelId, Provider, Signature, Task, conform::Rules},
     telemetry::metrics::{LoadedModel, Metrics, ModelMetrics, Reference},
 };
@@ -26,6 +28,9 @@ pub(super) const SMALL_FILE: u64 = 16 * 1024 * 1024;
 
 /// How much of a run may be padding, where the manifest does not say.
 const DEFAULT_PADDING: f64 = 0.1;
+
+/// What names the entries of each output, if anything does.
+pub(super) type FirstKeys = Vec<Option<Arc<[String]>>>;
 
 /// What loading needs from the configuration and the machine.
 #[derive(Debug)]
@@ -69,7 +74,15 @@ pub struct Loaded {
     /// How much of a run may be padding; only where there is any.
     pub max_padding: Option<f64>,
     /// Why the batch size is what it is.
-    pub batching_reason: &'static str,
+    pub batching_reason: Cow<'static, str>,
+    /// Tokens that a text is cut to, where tokens are made of it.
+    pub max_tokens: Option<usize>,
+    /// Where it is run; nothing where it is run here.
+    pub elsewhere: Option<Elsewhere>,
+    /// What its answers are declared as.
+    pub(super) answers: Signature,
+    /// What named the entries of each output in a first run; nothing where there was none.
+    pub(super) first_keys: Option<FirstKeys>,
     /// How runs get a thread, and why.
     pub choice: Choice,
     /// Sessions, and threads inside each.
@@ -191,6 +204,9 @@ impl Loader {
         let answers = padding.as_ref().map_or_else(|| (*parts.signature).clone(), |it| it.answers(&parts.signature));
         let interface = interface(&manifest, &answers, text);
         let sharing = Sharing { max_batch_size: parts.max_batch_size, padding };
+        let max_tokens = encoder.as_ref().map(TextEncoder::max_tokens);
+        let first_keys = parts.first_outputs.iter().map(|value| value.keys.clone()).collect::<FirstKeys>();
+        let first_keys = (!first_keys.is_empty()).then_some(first_keys);
         let (backend, choice) = parts.engine.start(id, &manifest, &sharing, self.limits)?;
         let mut model = Model::new(id.clone(), (intake, encoder), sharing, backend, postprocess);
 
@@ -226,7 +242,11 @@ impl Loader {
             batch_dimension: parts.batch_dimension,
             max_batch_size: parts.max_batch_size,
             max_padding,
-            batching_reason: parts.batching_reason,
+            batching_reason: Cow::Borrowed(parts.batching_reason),
+            max_tokens,
+            answers,
+            first_keys,
+            elsewhere: None,
             choice,
             instances: parts.instances,
             intra_threads: parts.intra_threads,
@@ -266,7 +286,7 @@ impl Loader {
 ///
 /// # Errors
 /// When the manifest says so of a graph that takes none.
-fn missing(manifest: &Manifest, signature: &Signature) -> anyhow::Result<bool> {
+pub(super) fn missing(manifest: &Manifest, signature: &Signature) -> anyhow::Result<bool> {
     let missing = manifest.input.missing == Missing::Nan;
     let floats = signature.inputs.iter().any(|spec| spec.datatype.is_float());
     anyhow::ensure!(floats || !missing, "input.missing is \"nan\", but no input takes floats");

@@ -71,6 +71,7 @@ impl Registry {
         lifecycle: &Lifecycle,
         name: &str,
     ) -> Result<(), Error> {
+        self.is_here()?;
         let not_found = || Error::ModelNotFound { model: shorten(name), version: None };
         let name = ModelName::parse(name).ok_or_else(not_found)?;
         let (told, result) = tokio::sync::oneshot::channel();
@@ -107,7 +108,7 @@ impl Registry {
         let failed = versions.iter().find_map(|(version, state)| match state {
             State::Failed(reason) => Some(format!("version '{version}' could not be loaded: {reason}")),
             State::NotBuilt(reason) => Some(reason.to_string()),
-            State::Loading | State::Ready(_) | State::Unloaded => None,
+            State::Loading | State::Ready(_) | State::Unloaded | State::Absent(_) => None,
         });
         let entry = ModelEntry { default_version: source.default_version(), versions, fault: None };
         self.update(loader, |snapshot| snapshot.replace(loader, name.clone(), entry));
@@ -119,6 +120,7 @@ impl Registry {
     /// # Errors
     /// `model_not_found`
     pub async fn unload(&self, loader: &Loader, name: &str) -> Result<(), Error> {
+        self.is_here()?;
         let _changing = self.changing.lock().await;
         let not_found = || Error::ModelNotFound { model: shorten(name), version: None };
         let name = ModelName::parse(name).ok_or_else(not_found)?;
@@ -149,6 +151,15 @@ impl Registry {
         let snapshot = self.snapshot();
         names.retain(|name| !snapshot.models.contains_key(name));
         Ok(names)
+    }
+
+    /// Whether models are loaded in this process.
+    fn is_here(&self) -> Result<(), Error> {
+        if !self.elsewhere {
+            return Ok(());
+        }
+        let detail = "this server loads no models: its workers do, each from its own repository";
+        Err(Error::malformed("", "served_by_workers", detail))
     }
 
     fn update(&self, loader: &Loader, change: impl FnOnce(&mut Snapshot)) {

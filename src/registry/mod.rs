@@ -1,6 +1,8 @@
 //! Which models are live: an atomic snapshot that requests read without waiting for anybody.
 
+mod description;
 mod digest;
+mod elsewhere;
 mod features;
 mod golden;
 mod interface;
@@ -13,10 +15,12 @@ mod text;
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex},
+    time::Instant,
 };
 
 use arc_swap::ArcSwap;
 
+pub use description::{Description, Elsewhere};
 pub use loader::{Loaded, Loader};
 pub use repository::{ModelSource, Source, VersionSource};
 
@@ -39,6 +43,8 @@ pub struct Registry {
     sources: Vec<ModelSource>,
     default: Option<ModelName>,
     required: Vec<String>,
+    /// Set where other processes load the models.
+    elsewhere: bool,
 }
 
 /// What is served at one moment.
@@ -72,6 +78,8 @@ pub enum State {
     NotBuilt(Arc<str>),
     /// Somebody asked for that.
     Unloaded,
+    /// Other processes served it, and none does since then.
+    Absent(Instant),
 }
 
 impl State {
@@ -83,6 +91,7 @@ impl State {
             Self::Failed(_) => "failed",
             Self::NotBuilt(_) => NOT_BUILT,
             Self::Unloaded => UNLOADED,
+            Self::Absent(_) => NO_WORKER,
         }
     }
 }
@@ -95,6 +104,12 @@ const UNLOADED: &str = "unloaded";
 
 /// What is told of it.
 const UNLOADED_REASON: &str = "it was unloaded; it can be loaded again";
+
+/// The word for a version that no worker serves at the moment.
+const NO_WORKER: &str = "no_worker";
+
+/// What is told of a version that no worker serves.
+const ABSENT_REASON: &str = "no worker serves it at the moment";
 
 impl ModelEntry {
     /// The state of the default version, in one word.
@@ -109,7 +124,7 @@ impl ModelEntry {
 pub struct NotReady {
     /// The model, with its version where one is meant.
     pub model: String,
-    /// `loading`, `failed`, `not_built`, `unloaded` or `missing`.
+    /// `loading`, `failed`, `not_built`, `unloaded`, `no_worker` or `missing`.
     pub state: &'static str,
     /// Why, without paths of the machine.
     pub reason: String,
@@ -157,6 +172,7 @@ impl Registry {
             sources,
             default,
             required: config.required.clone(),
+            elsewhere: false,
         })
     }
 
@@ -198,6 +214,7 @@ impl Registry {
             State::Failed(reason) => Err(not_ready(format!("it could not be loaded: {reason}"))),
             State::NotBuilt(reason) => Err(not_ready(reason.to_string())),
             State::Unloaded => Err(not_ready(UNLOADED_REASON.to_owned())),
+            State::Absent(_) => Err(not_ready(ABSENT_REASON.to_owned())),
         }
     }
 
@@ -210,11 +227,18 @@ impl Registry {
         let name = match (&wanted.name, &self.default) {
             (Some(text), _) => ModelName::parse(text).ok_or_else(|| not_found(text))?,
             (None, Some(default)) => default.clone(),
+            (None, None) if self.elsewhere && snapshot.models.len() == 1 => {
+                snapshot.models.keys().next().cloned().ok_or_else(|| not_found(""))?
+            }
             (None, None) => {
                 let detail = "name a model: this server has no default one";
                 return Err(Error::malformed("/model", "missing_model", detail));
             }
         };
+        // Without any worker nobody knows which models there are.
+        if self.elsewhere && snapshot.models.is_empty() {
+            return Err(Error::ModelNotReady { model: shorten(name.as_str()), reason: ABSENT_REASON.to_owned() });
+        }
         snapshot.models.get_key_value(&name).ok_or_else(|| not_found(name.as_str()))
     }
 
@@ -238,6 +262,7 @@ impl Registry {
                     let required = self.requires_by_name(name.as_str());
                     Some(NotReady { required, ..item(format!("{name}/{version}"), NOT_BUILT, reason) })
                 }
+                State::Absent(_) => Some(item(format!("{name}/{version}"), NO_WORKER, ABSENT_REASON)),
                 State::Unloaded => {
                     let required = self.requires_by_name(name.as_str());
                     Some(NotReady { required, ..item(format!("{name}/{version}"), UNLOADED, UNLOADED_REASON) })
@@ -253,8 +278,15 @@ impl Registry {
             reason: "the configuration names it, but it is not there".to_owned(),
             required: true,
         }));
-        // A volume that is not mounted looks like this.
-        if snapshot.models.is_empty() && self.requires("*") {
+        if self.elsewhere && self.requires_by_name("*") && !snapshot.serves() {
+            missing.push(NotReady {
+                model: "*".to_owned(),
+                state: NO_WORKER,
+                reason: "no worker serves any model at the moment".to_owned(),
+                required: true,
+            });
+        } else if snapshot.models.is_empty() && self.requires("*") {
+            // A volume that is not mounted looks like this.
             missing.push(NotReady {
                 model: "*".to_owned(),
                 state: "missing",
@@ -270,7 +302,16 @@ impl Registry {
     }
 
     fn requires(&self, name: &str) -> bool {
-        self.required.iter().any(|required| required == "*" || required == name)
+        // Where workers come and go, one model without any must not take the others from their callers.
+        self.required.iter().any(|required| required == "*" && !self.elsewhere || required == name)
+    }
+}
+
+impl Snapshot {
+    /// Whether anything is served.
+    fn serves(&self) -> bool {
+        let ready = |state: &State| matches!(state, State::Ready(_));
+        self.models.values().any(|entry| entry.versions.values().any(ready))
     }
 }
 

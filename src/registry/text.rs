@@ -12,7 +12,11 @@ use super::{
 };
 use crate::{
     engine::{TextEncoder, TextFiles},
-    model::{Datatype, Manifest, Signature, conform::TextIntake, manifest::MOST_TOKENS},
+    model::{
+        Datatype, Manifest, Signature,
+        conform::TextIntake,
+        manifest::{MOST_TOKENS, Text},
+    },
 };
 
 /// Vocabularies of a hundred languages take 17 MB.
@@ -28,10 +32,9 @@ pub(super) fn intake(
     signature: &Signature,
     threads: &Arc<Semaphore>,
 ) -> anyhow::Result<(Option<TextIntake>, Option<TextEncoder>)> {
-    let Some(text) = &manifest.text else { return Ok((None, None)) };
-    if let Some(input) = &text.input {
-        return Ok((Some(TextIntake::Input(text_input(input, signature)?)), None));
-    }
+    let Some((text, TextIntake::Tokens)) = manifest.text.as_ref().zip(kind(manifest, signature)?) else {
+        return Ok((kind(manifest, signature)?, None));
+    };
     let name = text.tokenizer.as_deref().unwrap_or_default();
     // Reading a pipe would wait for ever.
     let is_file = source.companion(name).is_none_or(|path| path.is_file() || !path.exists());
@@ -41,6 +44,18 @@ pub(super) fn intake(
     let files = TextFiles { tokenizer, most_tokens: most_tokens(source)? };
     let encoder = TextEncoder::new(text, &files, signature, Arc::clone(threads))?;
     Ok((Some(TextIntake::Tokens), Some(encoder)))
+}
+
+/// The same without the tokenizer.
+///
+/// # Errors
+/// When the manifest and the graph do not fit together.
+pub(super) fn kind(manifest: &Manifest, signature: &Signature) -> anyhow::Result<Option<TextIntake>> {
+    Ok(match &manifest.text {
+        None => None,
+        Some(Text { input: Some(input), .. }) => Some(TextIntake::Input(text_input(input, signature)?)),
+        Some(_) => Some(TextIntake::Tokens),
+    })
 }
 
 fn text_input(name: &str, signature: &Signature) -> anyhow::Result<usize> {

@@ -159,6 +159,38 @@ labels! {
         Dropped = "dropped",
     }
 
+    /// How a question to the model workers ended.
+    Asked {
+        /// With an answer.
+        Answered = "answered",
+        /// Too many were waiting.
+        Refused = "refused",
+        /// Nobody answered before the caller's deadline, or the caller left.
+        Left = "left",
+        /// Redis was away, or lost the question.
+        Lost = "lost",
+    }
+
+    /// What a worker does with an entry.
+    Entries {
+        /// It took it.
+        Claimed = "claimed",
+        /// It took it from a worker that has fallen silent.
+        Redelivered = "redelivered",
+        /// It answered it.
+        Answered = "answered",
+        /// Its caller's deadline had passed: it was not run.
+        Expired = "expired",
+        /// Its caller left while it was held.
+        Cancelled = "cancelled",
+        /// Another worker had answered before.
+        Late = "late",
+        /// It was given up.
+        Dead = "dead",
+        /// It could not be read.
+        Unreadable = "unreadable",
+    }
+
     /// How an attempt ended.
     Attempt {
         /// It worked.

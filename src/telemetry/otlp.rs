@@ -15,6 +15,7 @@ use opentelemetry_sdk::{
 
 use super::{
     labels::{self, Label, Stage},
+    recorder::Seen,
     traces::{Finished, Run, span_id},
 };
 use crate::config::{OtlpProtocol, TelemetryConfig};
@@ -69,7 +70,7 @@ fn spans(finished: &Finished) -> Vec<SpanData> {
     let own = SpanData {
         parent_span_id: SpanId::from(finished.span.parent.unwrap_or_default()),
         parent_span_is_remote: finished.span.parent.is_some(),
-        span_kind: SpanKind::Server,
+        span_kind: if is_entry(seen) { SpanKind::Consumer } else { SpanKind::Server },
         attributes: attributes(finished),
         status: match seen.error_code {
             // By the conventions, a server's span is no error for what its caller did wrong.
@@ -137,6 +138,11 @@ fn span(finished: &Finished, id: u64, name: String, started: SystemTime, time: D
     }
 }
 
+/// Whether this is a worker's part of a request, which came out of the queue and not over HTTP.
+const fn is_entry(seen: &Seen) -> bool {
+    seen.status == 0
+}
+
 /// By the semantic conventions for HTTP, and for what is called over it; what they have no word for begins with `glassbox.`.
 fn attributes(finished: &Finished) -> Vec<KeyValue> {
     let (seen, facts) = (&finished.seen, &finished.seen.facts);
@@ -146,6 +152,17 @@ fn attributes(finished: &Finished) -> Vec<KeyValue> {
     let text = |name: &'static str, value: Option<&str>| value.map(|value| KeyValue::new(name, value.to_owned()));
     let served = facts.model.as_deref();
     let is_grpc = facts.protocol == Some(labels::Protocol::Grpc);
+    let own = [
+        text("glassbox.model", served.map(|served| &*served.model)),
+        text("glassbox.model_version", served.map(|served| &*served.version)),
+        text("glassbox.provider", facts.provider),
+        text("glassbox.cache", facts.cache),
+        number("glassbox.batch_size", facts.batch_size.map(|size| size as u64)),
+    ];
+    if is_entry(seen) {
+        let queue = [text("messaging.system", Some("redis")), text("messaging.operation.name", Some(seen.method))];
+        return own.into_iter().chain(queue).flatten().collect();
+    }
     [
         text("rpc.system.name", is_grpc.then_some("grpc")),
         text("rpc.method", is_grpc.then(|| seen.route.trim_start_matches('/'))),
@@ -158,13 +175,9 @@ fn attributes(finished: &Finished) -> Vec<KeyValue> {
         text("error.type", seen.error_code),
         text("glassbox.request_id", Some(&seen.request_id)),
         text("glassbox.key_id", facts.key_id.as_deref()),
-        text("glassbox.model", served.map(|served| &*served.model)),
-        text("glassbox.model_version", served.map(|served| &*served.version)),
-        text("glassbox.provider", facts.provider),
-        text("glassbox.cache", facts.cache),
-        number("glassbox.batch_size", facts.batch_size.map(|size| size as u64)),
     ]
     .into_iter()
+    .chain(own)
     .flatten()
     .collect()
 }

@@ -183,7 +183,7 @@ fn below(ratio: f64) -> u64 {
 }
 
 /// Random, and not zero.
-pub(super) fn span_id() -> u64 {
+pub fn span_id() -> u64 {
     getrandom::u64().unwrap_or_default().max(1)
 }
 

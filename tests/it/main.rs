@@ -68,6 +68,8 @@ mod refusals;
 #[cfg(test)]
 mod series;
 #[cfg(test)]
+mod split;
+#[cfg(test)]
 mod stats;
 #[cfg(test)]
 mod structure;

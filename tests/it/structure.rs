@@ -17,7 +17,7 @@ const ROWS: [&[&str]; 9] = [
     &["predict"],
     &["registry"],
     &["engine", "cache", "history", "queue", "keys"],
-    &["model"],
+    &["model", "link"],
     &["error", "config", "lifecycle", "telemetry"],
 ];
 
@@ -63,7 +63,7 @@ fn what_has_one_place_has_no_other() {
         ("tokenizers", "engine/text/tokenizer.rs"),
         ("moka", "cache/memory.rs"),
         ("sqlx", "history.rs"),
-        ("MultiplexedConnection", "cache/redis.rs"),
+        ("MultiplexedConnection", "link/redis.rs"),
         ("std::env::vars_os", "config/load.rs"),
         ("std::env::var_os", "config/load.rs"),
         ("track_future", "lifecycle.rs"),

@@ -125,7 +125,7 @@ fn serve(config: &mut Config, repository: PathBuf) {
 }
 
 /// Where Python puts the models; the next run takes them away.
-fn folder() -> PathBuf {
+pub fn folder() -> PathBuf {
     answers();
     PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("text_models")
 }

@@ -13,6 +13,7 @@ use crate::{
     api::{Route, reject, v2},
     error::{Error, Violation},
     history::Trouble,
+    queue::INTERRUPTED,
 };
 
 /// Everything that has been described so far.
@@ -51,7 +52,7 @@ impl Failures {
             errors.push(Error::DependencyUnavailable(Trouble::Unreachable.to_string()));
         }
         if ["/readyz", "/v2/health/ready"].contains(&route.path) {
-            errors.extend([not_ready(), Error::Draining]);
+            errors.extend([not_ready(), Error::Draining, interrupted()]);
         }
         let protocol = Protocol::of(route);
         let mut by_status: BTreeMap<StatusCode, Vec<Error>> = BTreeMap::new();
@@ -148,7 +149,13 @@ fn of_bodies() -> Vec<Error> {
         Error::Overloaded { what: "the queue of model 'toxicity'".to_owned(), retry_after: None },
         not_ready(),
         Error::NotCached,
+        interrupted(),
     ]
+}
+
+/// Of a server that has models run by workers.
+fn interrupted() -> Error {
+    Error::DependencyUnavailable(INTERRUPTED.to_owned())
 }
 
 fn malformed(takes_body: bool) -> Error {

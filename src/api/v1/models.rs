@@ -120,6 +120,10 @@ fn reason(entry: &ModelEntry, status: Option<&VersionState>) -> Option<String> {
 fn loaded<'a>(entry: &'a ModelEntry, version: &Version) -> Option<&'a Loaded> {
     match entry.versions.get(version)? {
         VersionState::Ready(loaded) => Some(loaded),
-        VersionState::Loading | VersionState::Failed(_) | VersionState::NotBuilt(_) | VersionState::Unloaded => None,
+        VersionState::Loading
+        | VersionState::Failed(_)
+        | VersionState::NotBuilt(_)
+        | VersionState::Unloaded
+        | VersionState::Absent(_) => None,
     }
 }

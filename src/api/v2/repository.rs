@@ -94,6 +94,7 @@ fn of_model(name: &str, entry: &ModelEntry) -> Vec<IndexEntry> {
             VersionState::Loading => ("LOADING", ""),
             VersionState::Failed(reason) | VersionState::NotBuilt(reason) => (UNAVAILABLE, &**reason),
             VersionState::Unloaded => (UNAVAILABLE, "unloaded"),
+            VersionState::Absent(_) => (UNAVAILABLE, "no worker serves it"),
         };
         line(version.to_string(), state, reason)
     });

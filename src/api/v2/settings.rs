@@ -103,7 +103,7 @@ pub(in crate::api) async fn set_trace(
     State(state): State<ApiState>,
     received: Received,
 ) -> Result<Json<TraceSettings>, Refused> {
-    let mut ratio = state.tracer.as_ref().map_or(0.0, crate::telemetry::traces::Tracer::ratio);
+    let mut ratio = state.tracer.as_ref().map_or(0.0, |tracer| tracer.ratio());
     let mut off = false;
     for (name, value) in settings(&received)? {
         match (&*name, &value) {
@@ -212,7 +212,7 @@ fn log_settings() -> LogSettings {
 }
 
 fn trace_settings(state: &ApiState) -> TraceSettings {
-    let ratio = state.tracer.as_ref().map_or(0.0, crate::telemetry::traces::Tracer::ratio);
+    let ratio = state.tracer.as_ref().map_or(0.0, |tracer| tracer.ratio());
     TraceSettings {
         trace_level: [if ratio > 0.0 { "TIMESTAMPS" } else { "OFF" }],
         trace_rate: if ratio > 0.0 { format!("{:.0}", 1.0 / ratio) } else { "0".to_owned() },

@@ -1,11 +1,11 @@
 //! `[output]`: which output is read, and what is made of it.
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::Task;
 
 /// `[output]`
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Output {
     /// The output to read; not needed where there is only one, or for the task `tensor`, which reads all.
@@ -21,7 +21,7 @@ pub struct Output {
 }
 
 /// What turns the numbers of a classifier into probabilities.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Activation {
     /// They are probabilities.
@@ -35,7 +35,7 @@ pub enum Activation {
 }
 
 /// What makes one vector of an output `[batch, sequence, hidden]`.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Pooling {
     /// Nothing: the graph did it, or a vector per token is wanted.

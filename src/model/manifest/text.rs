@@ -1,9 +1,9 @@
 //! `[text]`: how a model that takes text is given it.
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// `[text]`. Either the graph takes the text itself, or `tokenizer` makes tokens of it.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Text {
     /// The input that receives the text, where the graph takes it itself.
@@ -20,7 +20,7 @@ pub struct Text {
 }
 
 /// `[text.inputs]`: the names of the inputs that receive tokens; the usual ones are found without it.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct TokenInputs {
     /// Receives the numbers of the tokens.

@@ -14,6 +14,7 @@ mod history;
 mod http;
 mod machine;
 mod models;
+mod queue;
 mod reading;
 mod server;
 mod spread;
@@ -29,6 +30,7 @@ pub use self::{
     http::{HttpMetrics, RouteMetrics},
     machine::MachineMetrics,
     models::{LoadedModel, ModelMetrics, Outcomes, WaitingRun},
+    queue::QueueMetrics,
     reading::{Distribution, Reading},
     server::ServerMetrics,
 };
@@ -52,6 +54,8 @@ pub struct Metrics {
     pub cache: CacheMetrics,
     /// Rows of the history.
     pub history: HistoryMetrics,
+    /// The way to model workers.
+    pub queue: QueueMetrics,
     /// The process itself: its version, its log, its certificate.
     pub server: ServerMetrics,
     /// What the process runs on.
@@ -75,6 +79,7 @@ impl Metrics {
             callers: CallerMetrics::new(families)?,
             cache: CacheMetrics::new(families)?,
             history: HistoryMetrics::new(families)?,
+            queue: QueueMetrics::new(families)?,
             server: ServerMetrics::new(families)?,
             machine: MachineMetrics::new(families)?,
             unknown_model: models.outcomes(OTHER, OTHER),

@@ -69,13 +69,14 @@ pub struct Outcomes {
 }
 
 /// How a request that reached the predictor can fail. What is refused before that names no model that is known to exist.
-const FAILURES: [ErrorCode; 10] = [
+const FAILURES: [ErrorCode; 11] = [
     ErrorCode::MalformedRequest,
     ErrorCode::InvalidInput,
     ErrorCode::RateLimited,
     ErrorCode::ModelNotFound,
     ErrorCode::ModelNotReady,
     ErrorCode::Overloaded,
+    ErrorCode::DependencyUnavailable,
     ErrorCode::DeadlineExceeded,
     ErrorCode::NotCached,
     ErrorCode::CallerLeft,

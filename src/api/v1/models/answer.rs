@@ -1,11 +1,12 @@
 //! What is told of a model.
 
+use std::borrow::Cow;
+
 use serde::Serialize;
 use serde_json::Value;
 use utoipa::ToSchema;
 
 use crate::{
-    engine::TextEncoder,
     model::{Dim, TensorSpec},
     registry::{Loaded, ModelEntry},
     telemetry::millis,
@@ -166,7 +167,7 @@ struct BatchingDetails {
     /// The most a run's sequences may be lengthened for each other, as a factor.
     max_padding: Option<f64>,
     /// Why it is so.
-    reason: &'static str,
+    reason: Cow<'static, str>,
 }
 
 /// Where and how the graph runs.
@@ -194,7 +195,7 @@ impl ModelDetails {
             text: manifest.text.as_ref().map(|text| TextDetails {
                 input: text.input.clone(),
                 tokenizer: text.tokenizer.clone(),
-                max_tokens: loaded.model.encoder().map(TextEncoder::max_tokens),
+                max_tokens: loaded.max_tokens,
             }),
             inputs: loaded.signature.inputs.iter().map(TensorDetails::of).collect(),
             outputs: loaded.signature.outputs.iter().map(TensorDetails::of).collect(),
@@ -203,7 +204,7 @@ impl ModelDetails {
                 max_batch_size: loaded.max_batch_size.unwrap_or(1),
                 max_queue_delay_ms: millis(loaded.model.max_queue_delay()),
                 max_padding: loaded.max_padding,
-                reason: loaded.batching_reason,
+                reason: loaded.batching_reason.clone(),
             },
             execution: ExecutionDetails {
                 strategy: loaded.choice.strategy.as_str(),

@@ -1,12 +1,16 @@
-//! A connection that is kept up in the background: made, watched, given up and made again, while callers never wait for it.
+//! A connection to Redis that is kept up in the background: made, watched, given up and made again, while callers never wait for it.
+
+mod breaker;
+mod redis;
 
 use std::{sync::Arc, time::Duration};
 
 use arc_swap::ArcSwapOption;
 
-use super::{
-    breaker::{Breaker, Trouble},
-    redis::{Connection, Redis},
+use self::breaker::Breaker;
+pub use self::{
+    breaker::Trouble,
+    redis::{Connection, Redis, trouble},
 };
 
 /// How often it is looked whether anybody is there, without a caller having complained.
@@ -19,11 +23,13 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 /// What a link is used for. Each has a connection of its own: a full Redis refuses writes while it answers reads, and a
 /// large write must not hold up the reads behind it.
 #[derive(Debug, Clone)]
-pub(super) enum Purpose {
+pub enum Purpose {
     /// Answers PING.
     Reads,
     /// Takes a small value under this key.
     Writes(String),
+    /// The same, for the queue between processes.
+    Queue(String),
 }
 
 impl Purpose {
@@ -31,13 +37,14 @@ impl Purpose {
         match self {
             Self::Reads => "reads",
             Self::Writes(_) => "writes",
+            Self::Queue(_) => "queue",
         }
     }
 }
 
 /// A connection with a breaker in front of it.
 #[derive(Debug)]
-pub(super) struct Link {
+pub struct Link {
     redis: Arc<Redis>,
     purpose: Purpose,
     breaker: Breaker,
@@ -45,17 +52,18 @@ pub(super) struct Link {
 }
 
 impl Link {
-    pub(super) fn new(redis: Arc<Redis>, purpose: Purpose) -> Self {
+    /// A link that connects to nothing yet: see [`keep`](Self::keep).
+    pub fn new(redis: Arc<Redis>, purpose: Purpose) -> Self {
         Self { redis, purpose, breaker: Breaker::new(), connection: ArcSwapOption::empty() }
     }
 
     /// The connection, unless it is known to be of no use.
-    pub(super) fn connection(&self) -> Option<Arc<Connection>> {
+    pub fn connection(&self) -> Option<Arc<Connection>> {
         if self.breaker.lets_through() { self.connection.load_full() } else { None }
     }
 
     /// Tells how a call on the connection went.
-    pub(super) fn note<T>(&self, result: &Result<T, Trouble>) {
+    pub fn note<T>(&self, result: &Result<T, Trouble>) {
         match result {
             Ok(_) => self.breaker.succeeded(),
             Err(trouble) => self.breaker.failed(*trouble),
@@ -63,12 +71,12 @@ impl Link {
     }
 
     /// Why it is left alone, if it is.
-    pub(super) fn trouble(&self) -> Option<Trouble> {
+    pub fn trouble(&self) -> Option<Trouble> {
         self.breaker.trouble()
     }
 
     /// Keeps the connection up until the server stops. `changed` is called when it is left alone, and when it is used again.
-    pub(super) async fn keep(&self, changed: impl Fn()) {
+    pub async fn keep(&self, changed: impl Fn()) {
         let mut pause = FIRST_PAUSE;
         loop {
             let trouble = match self.redis.connect().await {
@@ -105,10 +113,13 @@ impl Link {
                         return trouble;
                     }
                 }
-                // One late answer is no news: the next round asks again.
+                // One late answer is no news, but a second one right after it is.
                 Err(_elapsed) => {
                     if let Err(trouble) = connection.ping().await {
                         self.breaker.failed(trouble);
+                        if let Err(trouble) = self.probe(&connection).await {
+                            return trouble;
+                        }
                     }
                 }
             }
@@ -118,7 +129,7 @@ impl Link {
     async fn probe(&self, connection: &Connection) -> Result<(), Trouble> {
         match &self.purpose {
             Purpose::Reads => connection.ping().await,
-            Purpose::Writes(key) => connection.try_write(key).await,
+            Purpose::Writes(key) | Purpose::Queue(key) => connection.try_write(key).await,
         }
     }
 }

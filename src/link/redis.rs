@@ -7,7 +7,7 @@ use std::{path::PathBuf, time::Duration};
 use anyhow::Context;
 use futures_util::{FutureExt, future::BoxFuture};
 use redis::{
-    AsyncConnectionConfig, ConnectionAddr, ErrorKind, IntoConnectionInfo, RedisConnectionInfo, RedisError,
+    AsyncConnectionConfig, ConnectionAddr, ErrorKind, IntoConnectionInfo, Pipeline, RedisConnectionInfo, RedisError,
     ServerErrorKind, Value, aio::ConnectionLike, aio::MultiplexedConnection, cmd, pipe,
 };
 use tokio::net::{TcpStream, UnixStream};
@@ -17,7 +17,7 @@ use crate::config::RedisConfig;
 
 /// Where Redis is, and how to speak to it.
 #[derive(Debug)]
-pub(super) struct Redis {
+pub struct Redis {
     place: Place,
     settings: RedisConnectionInfo,
     connect_timeout: Duration,
@@ -35,7 +35,7 @@ impl Redis {
     ///
     /// # Errors
     /// When the URL is none, without a word of it: it can hold a password.
-    pub(super) fn new(config: &RedisConfig) -> anyhow::Result<Self> {
+    pub fn new(config: &RedisConfig) -> anyhow::Result<Self> {
         let info = config.url.as_str().into_connection_info();
         let info = info.ok().context("redis.url is no URL like redis://user:password@host:6379/0 or unix:///path")?;
         let place = match info.addr() {
@@ -49,7 +49,7 @@ impl Redis {
 
     /// Connects and logs in. The connection works for as long as the future beside it is polled; when that ends, the
     /// connection is lost.
-    pub(super) async fn connect(&self) -> Result<(Connection, BoxFuture<'static, ()>), Trouble> {
+    pub async fn connect(&self) -> Result<(Connection, BoxFuture<'static, ()>), Trouble> {
         tokio::time::timeout(self.connect_timeout, self.connect_at_last()).await.map_err(|_elapsed| Trouble::Slow)?
     }
 
@@ -78,19 +78,19 @@ impl Redis {
 
 /// One connection, shared by all who ask at the same time. Cheap to clone.
 #[derive(Debug, Clone)]
-pub(super) struct Connection {
+pub struct Connection {
     connection: MultiplexedConnection,
     timeout: Duration,
 }
 
 impl Connection {
     /// Whether anybody answers.
-    pub(super) async fn ping(&self) -> Result<(), Trouble> {
+    pub async fn ping(&self) -> Result<(), Trouble> {
         self.within(self.timeout, async |mut connection| cmd("PING").query_async::<()>(&mut connection).await).await
     }
 
     /// Whether anything can be written.
-    pub(super) async fn try_write(&self, key: &str) -> Result<(), Trouble> {
+    pub async fn try_write(&self, key: &str) -> Result<(), Trouble> {
         let write = async |mut connection: MultiplexedConnection| {
             cmd("SET").arg(key).arg(1).arg("PX").arg(1000).query_async::<()>(&mut connection).await
         };
@@ -98,7 +98,7 @@ impl Connection {
     }
 
     /// The values of `keys`, in order, each up to `most` bytes of it. What is empty or no string counts as absent.
-    pub(super) async fn get(&self, keys: &[String], most: usize) -> Result<Vec<Option<Vec<u8>>>, Trouble> {
+    pub async fn get(&self, keys: &[String], most: usize) -> Result<Vec<Option<Vec<u8>>>, Trouble> {
         let mut pipeline = pipe();
         for key in keys {
             // Whatever lies there, no more is sent than an answer may be long.
@@ -119,7 +119,7 @@ impl Connection {
     }
 
     /// Writes values, each with the time that it is kept for, and whatever lay under their keys before.
-    pub(super) async fn set(&self, entries: &[(String, Vec<u8>, Duration)], limit: Duration) -> Result<(), Trouble> {
+    pub async fn set(&self, entries: &[(String, Vec<u8>, Duration)], limit: Duration) -> Result<(), Trouble> {
         let mut pipeline = pipe();
         for (key, value, keep) in entries {
             let keep = u64::try_from(keep.as_millis()).unwrap_or(u64::MAX).max(1);
@@ -136,6 +136,14 @@ impl Connection {
         refused.map_or(Ok(()), Err)
     }
 
+    /// Sends commands together, and returns the answer to each: a failure of one of them is an answer, too.
+    pub async fn ask(&self, commands: &Pipeline, limit: Duration) -> Result<Vec<Value>, Trouble> {
+        let ask = async |mut connection: MultiplexedConnection| {
+            connection.req_packed_commands(commands, 0, commands.len()).await
+        };
+        self.within(limit, ask).await
+    }
+
     async fn within<T>(
         &self,
         limit: Duration,
@@ -148,7 +156,8 @@ impl Connection {
     }
 }
 
-fn trouble(error: &RedisError) -> Trouble {
+/// What kind of trouble an error of Redis is.
+pub fn trouble(error: &RedisError) -> Trouble {
     match error.kind() {
         ErrorKind::Io => Trouble::Unreachable,
         ErrorKind::AuthenticationFailed | ErrorKind::Server(ServerErrorKind::NoPerm) => Trouble::Refused,

@@ -1,13 +1,11 @@
-//! The body of a stored answer: little-endian numbers of fixed width, exact; every list behind its length.
+//! Tensors, items and predictions as bytes, for what is kept in Redis and what goes through it: little-endian numbers of fixed
+//! width, exact; every list behind its length. What is read is believed in nothing.
 
 use std::{sync::Arc, time::Duration};
 
 use half::{bf16, f16};
 
-use crate::{
-    cache::key::datatype_code,
-    model::{Classes, Data, Datatype, MultiLabel, Prediction, Tensor, Value},
-};
+use super::{Classes, Data, Datatype, MultiLabel, Prediction, Tensor, Value, conform::Item};
 
 const CLASSIFICATION: u8 = 1;
 const VALUE: u8 = 2;
@@ -22,8 +20,28 @@ const MOST_DIMENSIONS: usize = 64;
 const MOST_EMPTY_LISTS: usize = 4096;
 const MOST_LISTS_PER_ELEMENT: usize = 4;
 
+/// Stable numbers for datatypes: they stand in keys and in stored answers.
+pub const fn datatype_code(datatype: Datatype) -> u8 {
+    match datatype {
+        Datatype::Bool => 1,
+        Datatype::Uint8 => 2,
+        Datatype::Uint16 => 3,
+        Datatype::Uint32 => 4,
+        Datatype::Uint64 => 5,
+        Datatype::Int8 => 6,
+        Datatype::Int16 => 7,
+        Datatype::Int32 => 8,
+        Datatype::Int64 => 9,
+        Datatype::Fp16 => 10,
+        Datatype::Bf16 => 11,
+        Datatype::Fp32 => 12,
+        Datatype::Fp64 => 13,
+        Datatype::Bytes => 14,
+    }
+}
+
 /// Bytes of one element; of a string, those of its length.
-pub(super) const fn width(datatype: Datatype) -> usize {
+pub const fn width(datatype: Datatype) -> usize {
     match datatype {
         Datatype::Bool | Datatype::Uint8 | Datatype::Int8 => 1,
         Datatype::Uint16 | Datatype::Int16 | Datatype::Fp16 | Datatype::Bf16 => 2,
@@ -32,23 +50,65 @@ pub(super) const fn width(datatype: Datatype) -> usize {
     }
 }
 
-pub(super) struct Writer(Vec<u8>);
+/// Writes.
+#[derive(Debug)]
+pub struct Writer(Vec<u8>);
 
 impl Writer {
-    pub(super) fn new(capacity: usize) -> Self {
+    /// Nothing yet, with room for so many bytes.
+    pub fn new(capacity: usize) -> Self {
         Self(Vec::with_capacity(capacity))
     }
 
-    pub(super) fn finish(self) -> Vec<u8> {
+    /// All that was written.
+    pub fn finish(self) -> Vec<u8> {
         self.0
     }
 
-    pub(super) fn header(&mut self, stored_at: u64, compute_time: Duration) {
-        self.put(stored_at.to_le_bytes());
-        self.put(u64::try_from(compute_time.as_nanos()).unwrap_or(u64::MAX).to_le_bytes());
+    /// Bytes whose number the reader knows.
+    pub fn put<const N: usize>(&mut self, bytes: [u8; N]) {
+        self.0.extend_from_slice(&bytes);
     }
 
-    pub(super) fn prediction(&mut self, prediction: &Prediction) {
+    /// A number.
+    pub fn number(&mut self, number: u64) {
+        self.put(number.to_le_bytes());
+    }
+
+    /// A time, to the nanosecond.
+    pub fn duration(&mut self, duration: Duration) {
+        self.number(u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX));
+    }
+
+    /// What is too long for this is too long to be sent; it would not be believed when it is read.
+    pub fn length(&mut self, length: usize) {
+        self.put(u32::try_from(length).unwrap_or(u32::MAX).to_le_bytes());
+    }
+
+    /// A text.
+    pub fn text(&mut self, text: &str) {
+        self.length(text.len());
+        self.0.extend_from_slice(text.as_bytes());
+    }
+
+    /// A list of texts.
+    pub fn texts(&mut self, texts: &[String]) {
+        self.length(texts.len());
+        texts.iter().for_each(|text| self.text(text));
+    }
+
+    /// What is to be predicted.
+    pub fn item(&mut self, item: &Item) {
+        let Item { tensors, rows, whole, raw, length } = item;
+        self.put([u8::from(*whole) | u8::from(*raw) << 1 | u8::from(length.is_some()) << 2]);
+        self.length(*rows);
+        self.length(length.unwrap_or_default());
+        self.length(tensors.len());
+        tensors.iter().for_each(|tensor| self.tensor(tensor));
+    }
+
+    /// What was predicted.
+    pub fn prediction(&mut self, prediction: &Prediction) {
         match prediction {
             Prediction::Classification(classes) => {
                 self.put([CLASSIFICATION]);
@@ -85,10 +145,15 @@ impl Writer {
         if let Some(keys) = &value.keys {
             self.texts(keys);
         }
-        let (shape, data) = (value.tensor.shape(), value.tensor.data());
+        self.tensor(&value.tensor);
+    }
+
+    fn tensor(&mut self, tensor: &Tensor) {
+        let (shape, data) = (tensor.shape(), tensor.data());
         self.put([datatype_code(data.datatype())]);
         self.length(shape.len());
         shape.iter().for_each(|size| self.length(*size));
+        self.0.reserve(tensor.bytes());
         macro_rules! each {
             ($values:expr) => {
                 $values.iter().for_each(|value| self.put(value.to_le_bytes()))
@@ -111,45 +176,35 @@ impl Writer {
             Data::Bytes(values) => values.iter().for_each(|text| self.text(text)),
         }
     }
-
-    fn texts(&mut self, texts: &[String]) {
-        self.length(texts.len());
-        texts.iter().for_each(|text| self.text(text));
-    }
-
-    fn text(&mut self, text: &str) {
-        self.length(text.len());
-        self.0.extend_from_slice(text.as_bytes());
-    }
-
-    /// What is too long for this is too long to be stored; it would not be believed when it is read.
-    fn length(&mut self, length: usize) {
-        self.put(u32::try_from(length).unwrap_or(u32::MAX).to_le_bytes());
-    }
-
-    fn put<const N: usize>(&mut self, bytes: [u8; N]) {
-        self.0.extend_from_slice(&bytes);
-    }
 }
 
-/// `None` from any of its methods: the bytes are no body.
-pub(super) struct Reader<'a>(&'a [u8]);
+/// Reads. `None` from any of its methods: the bytes are not what a [`Writer`] wrote.
+#[derive(Debug)]
+pub struct Reader<'a>(&'a [u8]);
 
 impl<'a> Reader<'a> {
-    pub(super) const fn new(bytes: &'a [u8]) -> Self {
+    /// Reads from the beginning of `bytes`.
+    pub const fn new(bytes: &'a [u8]) -> Self {
         Self(bytes)
     }
 
-    pub(super) const fn is_at_end(&self) -> bool {
+    /// Whether nothing is left.
+    pub const fn is_at_end(&self) -> bool {
         self.0.is_empty()
     }
 
-    pub(super) fn header(&mut self) -> Option<(u64, Duration)> {
-        let stored_at = u64::from_le_bytes(self.array()?);
-        Some((stored_at, Duration::from_nanos(u64::from_le_bytes(self.array()?))))
+    /// See [`Writer::item`].
+    pub fn item(&mut self) -> Option<Item> {
+        let flags = self.byte().filter(|flags| *flags < 8)?;
+        let (rows, length) = (self.length()?, self.length()?);
+        let (whole, raw, length) = (flags & 1 != 0, flags & 2 != 0, (flags & 4 != 0).then_some(length));
+        let count = self.length()?;
+        let tensors = (0..count).map(|_| self.tensor()).collect::<Option<_>>()?;
+        Some(Item { tensors, rows, whole, raw, length })
     }
 
-    pub(super) fn prediction(&mut self) -> Option<Prediction> {
+    /// See [`Writer::prediction`].
+    pub fn prediction(&mut self) -> Option<Prediction> {
         match self.byte()? {
             CLASSIFICATION => self.classes().map(Prediction::Classification),
             MULTI_LABEL => {
@@ -179,12 +234,17 @@ impl<'a> Reader<'a> {
             1 => Some(self.texts()?.into()),
             _ => return None,
         };
+        let tensor = self.tensor()?;
+        let most_lists = tensor.data().len().checked_mul(MOST_LISTS_PER_ELEMENT)?.checked_add(MOST_EMPTY_LISTS)?;
+        lists(tensor.shape()).filter(|lists| *lists <= most_lists)?;
+        Some(Value { tensor, keys })
+    }
+
+    fn tensor(&mut self) -> Option<Tensor> {
         let code = self.byte()?;
         let rank = self.length().filter(|rank| *rank <= MOST_DIMENSIONS)?;
         let shape = (0..rank).map(|_| self.length()).collect::<Option<Vec<_>>>()?;
         let count = shape.iter().try_fold(1_usize, |product, size| product.checked_mul(*size))?;
-        let most_lists = count.checked_mul(MOST_LISTS_PER_ELEMENT)?.checked_add(MOST_EMPTY_LISTS)?;
-        lists(&shape).filter(|lists| *lists <= most_lists)?;
         macro_rules! numbers {
             ($datatype:ident, $number:ty) => {
                 Data::$datatype(self.elements(count, <$number>::from_le_bytes)?)
@@ -207,16 +267,18 @@ impl<'a> Reader<'a> {
             14 => Data::Bytes((0..count).map(|_| self.text()).collect::<Option<_>>()?),
             _ => return None,
         };
-        Some(Value { tensor: Tensor::new(shape, data)?, keys })
+        Tensor::new(shape, data)
     }
 
-    fn texts(&mut self) -> Option<Vec<String>> {
+    /// See [`Writer::texts`].
+    pub fn texts(&mut self) -> Option<Vec<String>> {
         let count = self.length()?;
         // Collected one by one: memory is taken for what is there, not for what is announced.
         (0..count).map(|_| self.text()).collect()
     }
 
-    fn text(&mut self) -> Option<String> {
+    /// See [`Writer::text`].
+    pub fn text(&mut self) -> Option<String> {
         let length = self.length()?;
         String::from_utf8(self.take(length)?.to_vec()).ok()
     }
@@ -227,15 +289,28 @@ impl<'a> Reader<'a> {
         Some(chunks.iter().map(|chunk| read(*chunk)).collect())
     }
 
-    fn length(&mut self) -> Option<usize> {
+    /// See [`Writer::length`].
+    pub fn length(&mut self) -> Option<usize> {
         usize::try_from(u32::from_le_bytes(self.array()?)).ok()
     }
 
-    fn byte(&mut self) -> Option<u8> {
+    /// See [`Writer::number`].
+    pub fn number(&mut self) -> Option<u64> {
+        self.array().map(u64::from_le_bytes)
+    }
+
+    /// See [`Writer::duration`].
+    pub fn duration(&mut self) -> Option<Duration> {
+        self.number().map(Duration::from_nanos)
+    }
+
+    /// One byte.
+    pub fn byte(&mut self) -> Option<u8> {
         self.array::<1>().map(|[byte]| byte)
     }
 
-    fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
+    /// So many bytes.
+    pub fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
         self.take(N)?.try_into().ok()
     }
 

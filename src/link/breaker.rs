@@ -15,7 +15,7 @@ use tokio::sync::Notify;
 
 /// Why a part is left alone, in words for probes and logs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Trouble {
+pub enum Trouble {
     /// It was not asked yet.
     NotAskedYet,
     /// Nobody listens there, or the connection was lost.
