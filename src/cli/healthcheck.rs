@@ -25,6 +25,9 @@ pub(super) struct HealthcheckArgs {
     /// Ask whether the server is alive, not whether it is ready.
     #[arg(long)]
     live: bool,
+    /// Ask the model worker on queue.worker_listen.
+    #[arg(long)]
+    worker: bool,
     /// Wait this long for the answer.
     #[arg(long, default_value = "3s", value_parser = humantime::parse_duration)]
     timeout: Duration,
@@ -32,7 +35,10 @@ pub(super) struct HealthcheckArgs {
 
 pub(super) fn run(config: &Config, args: &HealthcheckArgs) -> anyhow::Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let listener = Listener::to_ask(&config.server);
+    let listener = match args.worker {
+        true => Listener { addr: reachable(config.queue.worker_listen), tls: false },
+        false => Listener::to_ask(&config.server),
+    };
     let place = listener.place();
     let path = if args.live { "/healthz" } else { "/readyz" };
     let asked = runtime.block_on(async { tokio::time::timeout(args.timeout, listener.ask(path)).await });

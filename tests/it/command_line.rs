@@ -24,7 +24,18 @@ use crate::support::{
 fn every_command_explains_itself_with_examples_that_work() {
     let overview = run(&mut glassbox(&["--help"])).stdout;
     let mut tried = 0;
-    for command in ["serve", "predict", "models", "check-config", "healthcheck", "history", "migrate", "openapi"] {
+    for command in [
+        "serve",
+        "worker",
+        "queue",
+        "predict",
+        "models",
+        "check-config",
+        "healthcheck",
+        "history",
+        "migrate",
+        "openapi",
+    ] {
         assert!(overview.contains(&format!("\n  {command} ")), "{command} is not in the overview");
         let help = run(&mut glassbox(&[command, "--help"]));
         assert_eq!((help.code, &*help.stderr), (Some(0), ""), "{command}");
@@ -33,7 +44,9 @@ fn every_command_explains_itself_with_examples_that_work() {
         assert!(examples.iter().any(|example| example.starts_with(&format!("glassbox {command}"))), "{command}");
         // Those that need no server, no database and no file of the reader's own.
         let needs = |example: &&&str| {
-            !["serve", "healthcheck", "history", "migrate", "<", ">"].iter().any(|word| example.contains(word))
+            !["serve", "worker", "queue", "healthcheck", "history", "migrate", "<", ">"]
+                .iter()
+                .any(|word| example.contains(word))
         };
         for example in examples.iter().filter(needs) {
             let line = example.replacen("glassbox", env!("CARGO_BIN_EXE_glassbox"), 1);

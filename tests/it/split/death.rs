@@ -6,7 +6,7 @@ use reqwest::Method;
 use serde_json::json;
 
 use super::{api, api_with, command_of, entries, holder, until_workers, worker_of};
-use crate::support::{Loop, Redis, Server, TestApp, eventually, variable};
+use crate::support::{Loop, Redis, Server, TestApp, eventually, glassbox, run, variable};
 
 /// Some seconds of work.
 const TURNS: u64 = 10_000_000;
@@ -126,6 +126,9 @@ async fn an_entry_that_never_reached_the_worker_it_was_given_to_is_run_all_the_s
     let worker = Server::start(&mut command);
     let api = api(&redis).await;
     until_workers(&api, "loop", 1).await;
+    let mut check = glassbox(&["healthcheck", "--worker"]);
+    let check = run(check.env(variable("queue.worker_listen"), worker.addr.to_string()));
+    assert_eq!(check.code, Some(0), "{check:?}");
     worker.signal("STOP");
     // Its look for entries ends; that of the API server for answers goes on.
     eventually("the worker waits for nothing", async || {
