@@ -6,6 +6,7 @@
 mod history;
 mod load;
 mod rules;
+mod secret_files;
 mod telemetry;
 mod values;
 

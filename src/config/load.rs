@@ -9,7 +9,7 @@ use std::{
 use config::{Environment, File, FileFormat, Source, Value, ValueKind};
 use validator::{Validate, ValidationErrors, ValidationErrorsKind};
 
-use super::{Config, DEFAULT_TOML};
+use super::{Config, DEFAULT_TOML, secret_files};
 
 /// One thing that is wrong, with the key and where the value came from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,10 +41,10 @@ impl fmt::Display for Problems {
 }
 
 /// A value that a file or a variable sets over the defaults.
-struct Override {
-    key: String,
-    origin: String,
-    value: Value,
+pub(super) struct Override {
+    pub(super) key: String,
+    pub(super) origin: String,
+    pub(super) value: Value,
 }
 
 /// A setting that the command line makes over everything else.
@@ -81,14 +81,15 @@ pub fn load(files: &[PathBuf], flags: Vec<Flag>) -> Result<Config, Problems> {
             Err(problem) => problems.push(problem),
         }
     }
-    overrides.extend(read_environment(&mut problems));
+    let known = flatten(collect(&default_source()));
+    let variables = read_environment(&mut problems);
+    overrides.extend(secret_files::follow(variables, &known, &mut problems));
     overrides.extend(flags.into_iter().map(|flag| Override {
         key: flag.key.to_owned(),
         origin: flag.origin.to_owned(),
         value: Value::new(None, flag.value),
     }));
 
-    let known = flatten(collect(&default_source()));
     overrides.retain(|item| {
         let unknown = !known.contains_key(&item.key);
         if unknown {
