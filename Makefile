@@ -7,7 +7,7 @@ TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
 
 .PHONY: help
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-16s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 .PHONY: setup
 setup: library packages servers ## Fetch ONNX Runtime, and what the tests need: Python packages, redis-server, PostgreSQL, …
@@ -54,6 +54,14 @@ onnx-nodes: library packages build ## Ask the server for what all node tests of 
 .PHONY: screenshots
 screenshots: library servers build ## Take the pictures of the console that the README shows (a minute)
 	@scripts/screenshots.py --target "$(TARGET_DIR)"
+
+.PHONY: image
+image: ## Build the container image glassbox:0.1.0 with Docker; scripts/try-image.sh does it without
+	docker build --build-arg REVISION="$$(git describe --always --dirty)" --tag glassbox:0.1.0 .
+
+.PHONY: kubernetes-rules
+kubernetes-rules: ## Write the Prometheus rules once more, for the operator in Kubernetes
+	@scripts/kubernetes-rules.py
 
 .PHONY: models
 models: ## Build toxicity-minilm (fetches 83 MB); DATA=path/to/labeled_data.csv retrains every model

@@ -25,7 +25,8 @@ pub(super) fn follow(
         variables.into_iter().partition(|item| !known.contains_key(&item.key) && key_behind(item, known).is_some());
     for item in named {
         let (Some(key), ValueKind::String(path)) = (key_behind(&item, known), &item.value.kind) else { continue };
-        let mut problem = |message| problems.push(Problem { key: key.clone(), origin: Some(item.origin.clone()), message });
+        let mut problem =
+            |message| problems.push(Problem { key: key.clone(), origin: Some(item.origin.clone()), message });
         if path.is_empty() {
             continue;
         }
