@@ -28,6 +28,8 @@ mod console;
 #[cfg(test)]
 mod dashboards;
 #[cfg(test)]
+mod deploy;
+#[cfg(test)]
 mod drift;
 #[cfg(test)]
 mod endless;
