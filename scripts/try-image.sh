@@ -106,16 +106,19 @@ build() {
     tee "$work/build.log" | grep -E --line-buffered '^\[|STEP|Finished|rror'
 }
 
-# What lies in the image, in MB, largest first.
+# What lies in the image, in MB, largest first; and that it is small, with one program in it.
 sizes() {
-  local container root
+  local container root all programs
   container=$(buildah "${storage[@]}" from --pull-never "$image")
   root=$(buildah "${storage[@]}" mount "$container")
   (cd "$root" && du --apparent-size --bytes --separate-dirs opt/glassbox/glassbox opt/glassbox/lib lib* usr/lib* opt/glassbox/model 2>/dev/null |
     awk '$1 > 50000' | sort -rn | awk '{ printf "  %7.1f MB  %s\n", $1 / 1e6, $2 }')
-  du --apparent-size --bytes --summarize "$root" | awk '{ printf "  %7.1f MB  all of it\n", $1 / 1e6 }'
-  echo "  $(find "$root" -type f -perm /111 ! -name '*.so*' -printf '/%P ')can be executed"
+  all=$(du --apparent-size --bytes --summarize "$root" | awk '{ printf "%.1f", $1 / 1e6 }')
+  programs=$(find "$root" -type f -perm /111 ! -name '*.so*' -printf '/%P ')
   buildah "${storage[@]}" rm "$container" >/dev/null
+  printf '  %7.1f MB  all of it\n' "$all"
+  [[ ${all%.*} -lt 150 ]] || fail "the image takes $all MB; 150 are the most."
+  expect "its programs" "$programs" "/opt/glassbox/glassbox "
 }
 
 try_image() {

@@ -193,8 +193,11 @@ def check_what_is_beside(deployment, by_kind):
 def config_of(pod, by_kind):
     (volume,) = [volume for volume in pod["volumes"] if "configMap" in volume]
     (config,) = [item for item in by_kind["ConfigMap"] if item["metadata"]["name"] == volume["configMap"]["name"]]
-    # Its name ends in a hash of what it holds.
-    assert volume["configMap"]["name"].startswith("glassbox-config-")
+    # Its name ends in a hash of what it holds, so that a change replaces the pods.
+    plain = {"metadata": {"name": "glassbox-config"}, "data": config["data"]}
+    assert volume["configMap"]["name"] == f"glassbox-config-{deploy_kustomize.digest(plain)}"
+    changed = {**plain, "data": {"glassbox.toml": config["data"]["glassbox.toml"] + " "}}
+    assert deploy_kustomize.digest(changed) != deploy_kustomize.digest(plain)
     return tomllib.loads(config["data"]["glassbox.toml"])
 
 
