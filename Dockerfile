@@ -34,8 +34,8 @@ RUN scripts/setup-onnxruntime.sh
 # What both link against, unpacked into a folder. Scanners find the packages in status.d, as in other images without dpkg.
 FROM debian:12.12-slim AS system
 WORKDIR /packages
-RUN mkdir -p /system/etc /system/tmp /system/var/lib/dpkg/status.d /own/etc/glassbox/keys /own/var/lib/glassbox \
- && chmod 1777 /system/tmp && chmod 700 /own/etc/glassbox/keys /own/var/lib/glassbox \
+RUN mkdir -p /system/etc/glassbox /system/tmp /system/var/lib/dpkg/status.d /own/keys /own/state \
+ && chmod 1777 /system/tmp \
  && apt-get update \
  && apt-get download gcc-12-base libc6 libgcc-s1 libstdc++6 \
  && for package in *.deb; do \
@@ -53,8 +53,8 @@ RUN mkdir -p /system/etc /system/tmp /system/var/lib/dpkg/status.d /own/etc/glas
 FROM scratch
 COPY --from=system /system /
 # Volumes that are empty take over the owner of the folder that they are mounted to.
-COPY --from=system --chown=10001:10001 /own/etc/glassbox /etc/glassbox
-COPY --from=system --chown=10001:10001 /own/var/lib /var/lib
+COPY --from=system --chown=10001:10001 /own/keys /etc/glassbox/keys
+COPY --from=system --chown=10001:10001 /own/state /var/lib/glassbox
 WORKDIR /opt/glassbox
 COPY --from=library /build/.onnxruntime lib
 COPY --from=binary /build/target/release/glassbox /opt/glassbox/

@@ -106,19 +106,21 @@ build() {
     tee "$work/build.log" | grep -E --line-buffered '^\[|STEP|Finished|rror'
 }
 
-# What lies in the image, in MB, largest first; and that it is small, with one program in it.
+# What lies in the image, in MB, largest first; and that it is small, with one program in it, and what its user may change.
 sizes() {
-  local container root all programs
+  local container root all programs own
   container=$(buildah "${storage[@]}" from --pull-never "$image")
   root=$(buildah "${storage[@]}" mount "$container")
   (cd "$root" && du --apparent-size --bytes --separate-dirs opt/glassbox/glassbox opt/glassbox/lib lib* usr/lib* opt/glassbox/model 2>/dev/null |
     awk '$1 > 50000' | sort -rn | awk '{ printf "  %7.1f MB  %s\n", $1 / 1e6, $2 }')
   all=$(du --apparent-size --bytes --summarize "$root" | awk '{ printf "%.1f", $1 / 1e6 }')
   programs=$(find "$root" -type f -perm /111 ! -name '*.so*' -printf '/%P ')
+  own=$(find "$root" -user 10001 -printf '/%P\n' | sort | tr '\n' ' ')
   buildah "${storage[@]}" rm "$container" >/dev/null
   printf '  %7.1f MB  all of it\n' "$all"
   [[ ${all%.*} -lt 150 ]] || fail "the image takes $all MB; 150 are the most."
   expect "its programs" "$programs" "/opt/glassbox/glassbox "
+  expect "what is its user's" "$own" "/etc/glassbox/keys /var/lib/glassbox "
 }
 
 try_image() {
