@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Installs the programs that the tests start (redis-server, PostgreSQL, promtool, openssl, curl, chromium with its chromedriver) with
+# Installs the programs that the tests start (redis-server, PostgreSQL, promtool, openssl, curl, nginx, chromium with its
+# chromedriver, systemd-analyze) with
 # the system's package manager. Quiet when they are there. Where this user may not install packages, it names them and
 # stops. No service is left running: the tests start their own servers, on ports of their own.
 set -euo pipefail
@@ -18,6 +19,11 @@ main() {
   need curl curl curl curl curl curl
   need chromium chromium chromium chromium chromium chromium
   need chromedriver chromium-driver chromedriver chromium chromium-chromedriver chromedriver
+  if [[ $(uname -s) == Linux ]]; then
+    found nginx || need nginx nginx-light nginx nginx nginx nginx
+    need systemd-analyze systemd systemd systemd systemd systemd
+    need prlimit util-linux util-linux util-linux util-linux util-linux
+  fi
   if [[ ${#packages[@]} == 0 ]]; then return; fi
 
   local command output
@@ -45,9 +51,9 @@ need() {
   esac
 }
 
-# On the PATH, or where Debian keeps the programs of several versions of PostgreSQL.
+# On the PATH, on root's, or where Debian keeps the programs of several versions of PostgreSQL.
 found() {
-  command -v "$1" >/dev/null || compgen -G "/usr/lib/postgresql/*/bin/$1" >/dev/null
+  command -v "$1" >/dev/null || [[ -x /usr/sbin/$1 ]] || compgen -G "/usr/lib/postgresql/*/bin/$1" >/dev/null
 }
 
 package_manager() {

@@ -9,6 +9,7 @@ mod migrate;
 mod models;
 mod predict;
 mod serve;
+mod supervisor;
 
 use std::{
     io::{ErrorKind, Write},

@@ -2,8 +2,10 @@
 
 use std::{
     collections::BTreeMap,
+    ffi::OsString,
     fmt,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use config::{Environment, File, FileFormat, Source, Value, ValueKind};
@@ -192,6 +194,25 @@ fn ort_dylib_path() -> Option<PathBuf> {
 pub fn is_in_environment(name: &str) -> bool {
     #[expect(clippy::disallowed_methods, reason = "this is the one place that may")]
     std::env::var_os(name).is_some()
+}
+
+/// Who started this process as a service and wants to be told how it fares (sd_notify).
+#[derive(Debug, Default)]
+pub struct Manager {
+    /// The address of its socket: a path, or a name behind `@`.
+    pub socket: Option<OsString>,
+    /// The time in which it wants a sign of life.
+    pub watchdog: Option<Duration>,
+}
+
+/// As the variables of systemd's protocol tell.
+#[expect(clippy::disallowed_methods, reason = "this is the file that reads the environment")]
+pub fn manager() -> Manager {
+    let number = |name| std::env::var(name).ok()?.parse::<u64>().ok();
+    // What is meant for a parent is not for its children.
+    let ours = number("WATCHDOG_PID").is_none_or(|pid| pid == u64::from(std::process::id()));
+    let watchdog = number("WATCHDOG_USEC").filter(|micros| ours && *micros > 0).map(Duration::from_micros);
+    Manager { socket: std::env::var_os("NOTIFY_SOCKET").filter(|address| !address.is_empty()), watchdog }
 }
 
 /// Dotted keys of all leaves; a list is a leaf.

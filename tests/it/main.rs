@@ -49,6 +49,8 @@ mod life;
 mod metrics;
 #[cfg(test)]
 mod metrics_contract;
+#[cfg(all(test, target_os = "linux"))]
+mod nginx;
 #[cfg(test)]
 mod openapi;
 #[cfg(test)]
@@ -73,6 +75,8 @@ mod series;
 mod stats;
 #[cfg(test)]
 mod structure;
+#[cfg(all(test, target_os = "linux"))]
+mod systemd;
 #[cfg(test)]
 mod text;
 #[cfg(test)]
