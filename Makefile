@@ -28,12 +28,13 @@ test: toolchain setup ## Run every test
 	cargo test --locked
 
 .PHONY: lint
-lint: toolchain tools ## Check format, lints, documentation, unused dependencies and licences
+lint: toolchain tools ## Check format, lints, documentation, unused dependencies, licences, and advisories if they can be fetched
 	cargo fmt --check
 	cargo clippy --locked --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --document-private-items
 	.tools/bin/cargo-machete
 	.tools/bin/cargo-deny --locked check licenses bans sources
+	@scripts/check-advisories.sh
 
 .PHONY: bench
 bench: library build ceiling ## Compare with what the machine allows and with FastAPI (minutes)
@@ -46,6 +47,16 @@ bench-full: library build ceiling ## The same with everything: rates, scaling, m
 .PHONY: audit
 audit: toolchain tools ## Check dependencies for known vulnerabilities (fetches their list: needs the network)
 	.tools/bin/cargo-deny --locked check advisories
+
+.PHONY: sbom
+sbom: toolchain library ## Write what a release is made of: an SBOM (CycloneDX) and the licences, to target/sbom
+	@scripts/setup-tools.sh sbom
+	@scripts/sbom.py "$(TARGET_DIR)/sbom/glassbox.cdx.json"
+	@scripts/third-party.py "$(TARGET_DIR)/sbom/THIRD-PARTY.txt"
+
+.PHONY: release
+release: toolchain sbom ## Build what is shipped, the same bytes in every folder, and pack it with library, models and licences
+	@scripts/release.sh "$(TARGET_DIR)"
 
 .PHONY: onnx-nodes
 onnx-nodes: library packages build ## Ask the server for what all node tests of ONNX recorded (minutes)

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Installs the programs that the tests start (redis-server, PostgreSQL, promtool, openssl, curl, nginx, chromium with its
-# chromedriver, systemd-analyze) with
-# the system's package manager. Quiet when they are there. Where this user may not install packages, it names them and
-# stops. No service is left running: the tests start their own servers, on ports of their own.
+# Installs the programs that the tests start (redis-server, PostgreSQL, promtool, openssl, curl, nginx, systemd-analyze,
+# chromium with its chromedriver) with the system's package manager. Quiet when they are there. Where this user may not
+# install packages, it names them and stops. No service is left running: the tests start their own servers, on ports of
+# their own.
 set -euo pipefail
 export LC_ALL=C
 cd "$(dirname "${BASH_SOURCE[0]}")/.."

@@ -2,6 +2,7 @@
 
 use std::{
     net::SocketAddr,
+    process::Command,
     sync::{
         Arc, Mutex,
         atomic::{AtomicBool, AtomicUsize, Ordering},
@@ -13,10 +14,10 @@ use hyper::Method;
 use serde_json::json;
 use tokio::task::JoinSet;
 
-use super::Front;
+use super::{Front, serve};
 use crate::{
     grpc::call::{Caller as GrpcCaller, frame},
-    support::{Repository, eventually},
+    support::{Repository, Server, eventually},
     transport::client::{Client, Trust, handshake},
 };
 
@@ -177,6 +178,29 @@ async fn a_new_version_of_a_model_comes_to_one_server_after_the_other_and_no_req
         let answer = caller.post("/v1/predict", &json!({"model": "doubler", "input": [n]})).await.json();
         assert_eq!(answer["model_version"], "2");
     }
+    load.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_whose_models_are_still_loading_is_left_alone() {
+    let (front, repository) = (Front::new(), Repository::new());
+    let golden = repository.copy("doubler", "doubler").join("1/golden.json");
+    std::fs::remove_file(&golden).unwrap();
+    // It loads until the test says what its samples are.
+    assert!(Command::new("mkfifo").arg(&golden).status().unwrap().success());
+    let _old = front.start(0, &[]);
+    let load = Load::start(&front);
+    let path = repository.path().display().to_string();
+    let new = [("models.files", ""), ("models.repository", &*path), ("server.metrics_listen", "127.0.0.1:0")];
+    let new = Server::spawn(&mut serve(front.servers[1], &new));
+    let probes = new.log.iter().find_map(|line| line["metrics_addr"].as_str()).unwrap().parse().unwrap();
+    assert_eq!(Client::http1(probes).await.get("/readyz").await.status, 503);
+    load.goes_on(500).await;
+    let refused = std::net::TcpStream::connect(new.addr).unwrap_err();
+    assert_eq!(refused.kind(), std::io::ErrorKind::ConnectionRefused);
+    std::fs::write(&golden, r#"{"samples": []}"#).unwrap();
+    eventually("it is ready", async || Client::http1(probes).await.get("/readyz").await.status == 200).await;
+    eventually("it is called", async || predictions(probes).await > 20).await;
     load.stop().await;
 }
 
