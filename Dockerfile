@@ -14,9 +14,14 @@ COPY Cargo.toml Cargo.lock ./
 RUN mkdir src && echo 'fn main() {}' > src/main.rs && touch src/lib.rs \
  && cargo build --release --locked --bin glassbox \
  && rm -r src
+# The licences of what is linked.
+RUN apt-get update \
+ && apt-get install --yes --no-install-recommends python3
+COPY scripts/third-party.py scripts/onnxruntime-license.txt scripts/
 COPY config config
 COPY proto proto
 COPY src src
+RUN scripts/third-party.py THIRD-PARTY.txt
 # Named in GET /, in build_info and in the image's labels.
 ARG REVISION=unknown
 # cargo goes by times, and those of the files are older than the empty ones that it has just built.
@@ -58,6 +63,7 @@ COPY --from=system --chown=10001:10001 /own/state /var/lib/glassbox
 WORKDIR /opt/glassbox
 COPY --from=library /build/.onnxruntime lib
 COPY --from=binary /build/target/release/glassbox /opt/glassbox/
+COPY --from=binary /build/THIRD-PARTY.txt /opt/glassbox/
 COPY LICENSE /opt/glassbox/
 COPY config/container.toml /etc/glassbox/glassbox.toml
 # A folder of this one, with a folder for each model.

@@ -94,6 +94,47 @@ fn the_image_is_made_of_pinned_parts_and_says_which_version_it_is() {
     assert!(makefile.contains(concat!("--tag glassbox:", env!("CARGO_PKG_VERSION"))));
 }
 
+#[test]
+fn what_the_documents_name_is_there() {
+    let makefile = fs::read_to_string(project().join("Makefile")).unwrap();
+    let mut checked = 0;
+    for document in ["README.md", "DEPLOYMENT.md", "SECURITY.md", "CONTRIBUTING.md", "ARCHITECTURE.md", "BENCHMARK.md"]
+    {
+        let text = fs::read_to_string(project().join(document)).unwrap();
+        let headings: Vec<_> = text.lines().filter(|line| line.starts_with('#')).map(anchor).collect();
+        for link in text.split("](").skip(1).filter_map(|rest| rest.split([')', ' ']).next()) {
+            match link.split_once('#').unwrap_or((link, "")) {
+                ("", heading) => assert!(headings.iter().any(|one| one == heading), "{document}: #{heading}"),
+                (address, _) if address.contains("://") => continue,
+                (file, _) => assert!(project().join(file).exists(), "{document}: {file}"),
+            }
+            checked += 1;
+        }
+        let words = text.split(|c: char| c.is_whitespace() || "`()\"',;:".contains(c));
+        for word in
+            words.filter(|word| ["deploy/", "scripts/", "config/"].iter().any(|folder| word.starts_with(folder)))
+        {
+            let file = word.trim_end_matches('.');
+            let there = file.contains("secrets/") || file.contains('*') || project().join(file).exists();
+            // Modules are named by their path under src/.
+            assert!(there || project().join("src").join(file).exists(), "{document}: {file}");
+            checked += 1;
+        }
+        for target in text.split("`make ").skip(1).filter_map(|rest| rest.split(['`', ' ']).next()) {
+            assert!(makefile.contains(&format!("\n{target}: ")), "{document}: make {target}");
+            checked += 1;
+        }
+    }
+    assert!(checked > 100, "only {checked} names were found");
+}
+
+/// A heading's name, as GitHub makes it.
+fn anchor(heading: &str) -> String {
+    let text = heading.trim_start_matches('#').trim().to_lowercase();
+    let kept = text.chars().filter(|c| c.is_alphanumeric() || " -_".contains(*c));
+    kept.map(|c| if c == ' ' { '-' } else { c }).collect()
+}
+
 fn check_config(file: &Path) -> Command {
     let mut command = glassbox(&["check-config", "--config"]);
     command.arg(file);

@@ -152,7 +152,7 @@ async fn servers_that_are_replaced_one_after_the_other_lose_no_request() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_new_version_of_a_model_comes_to_one_server_after_the_other_and_no_request_is_lost() {
+async fn a_new_version_of_a_model_comes_to_one_server_after_the_other_and_goes_again_without_a_lost_request() {
     let front = Front::new();
     let repositories = [Repository::new(), Repository::new()];
     for repository in &repositories {
@@ -165,18 +165,26 @@ async fn a_new_version_of_a_model_comes_to_one_server_after_the_other_and_no_req
     let servers = [start(0), start(1)];
     let load = Load::start(&front);
     load.goes_on(300).await;
-    for (repository, server) in repositories.iter().zip(&servers) {
-        repository.write("doubler/2/model.onnx", include_bytes!("../../../model/doubler/1/model.onnx"));
-        let mut direct = Client::http1(server.addr).await;
-        let answer = direct.send(Method::POST, "/v2/repository/models/doubler/load", &[], "").await;
-        assert_eq!(answer.status, 200, "{}", answer.json());
-        load.goes_on(300).await;
-    }
-    // From here on, nobody is answered by the old one.
-    let mut caller = front.caller([127, 0, 0, 2]).await;
-    for n in 0..20 {
-        let answer = caller.post("/v1/predict", &json!({"model": "doubler", "input": [n]})).await.json();
-        assert_eq!(answer["model_version"], "2");
+    // There, and back.
+    for version in ["2", "1"] {
+        for (repository, server) in repositories.iter().zip(&servers) {
+            match version {
+                "2" => drop(
+                    repository.write("doubler/2/model.onnx", include_bytes!("../../../model/doubler/1/model.onnx")),
+                ),
+                _ => std::fs::remove_dir_all(repository.path().join("doubler/2")).unwrap(),
+            }
+            let mut direct = Client::http1(server.addr).await;
+            let answer = direct.send(Method::POST, "/v2/repository/models/doubler/load", &[], "").await;
+            assert_eq!(answer.status, 200, "{}", answer.json());
+            load.goes_on(300).await;
+        }
+        // From here on, nobody is answered by the other one.
+        let mut caller = front.caller([127, 0, 0, 2]).await;
+        for n in 0..20 {
+            let answer = caller.post("/v1/predict", &json!({"model": "doubler", "input": [n]})).await.json();
+            assert_eq!(answer["model_version"], version);
+        }
     }
     load.stop().await;
 }
