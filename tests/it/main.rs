@@ -49,7 +49,8 @@ mod life;
 mod metrics;
 #[cfg(test)]
 mod metrics_contract;
-#[cfg(all(test, target_os = "linux"))]
+#[cfg(test)]
+#[cfg(target_os = "linux")]
 mod nginx;
 #[cfg(test)]
 mod openapi;
@@ -75,7 +76,8 @@ mod series;
 mod stats;
 #[cfg(test)]
 mod structure;
-#[cfg(all(test, target_os = "linux"))]
+#[cfg(test)]
+#[cfg(target_os = "linux")]
 mod systemd;
 #[cfg(test)]
 mod text;
