@@ -94,7 +94,7 @@ install_packages() {
 switch_off() {
   if [[ $(package_manager) != apt-get || ! -d /run/systemd/system ]]; then return; fi
   local service
-  for service in "$@"; do
+  for service in "${@%-light}"; do
     as_root systemctl disable --now "$service" >/dev/null 2>&1 ||
       echo "The service $service may be running now; the tests do not need it: systemctl disable --now $service"
   done
