@@ -7,7 +7,7 @@ TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
 
 .PHONY: help
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-16s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 .PHONY: setup
 setup: library packages servers ## Fetch ONNX Runtime, and what the tests need: Python packages, redis-server, PostgreSQL, …
@@ -32,12 +32,13 @@ chaos: toolchain setup ## Kill model workers at random for a minute, and start R
 	GLASSBOX_CHAOS_SECONDS=60 cargo test --locked --test it -- split::chaos --nocapture
 
 .PHONY: lint
-lint: toolchain tools ## Check format, lints, documentation, unused dependencies and licences
+lint: toolchain tools ## Check format, lints, documentation, unused dependencies, licences, and advisories if they can be fetched
 	cargo fmt --check
 	cargo clippy --locked --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --document-private-items
 	.tools/bin/cargo-machete
 	.tools/bin/cargo-deny --locked check licenses bans sources
+	@scripts/check-advisories.sh
 
 .PHONY: bench
 bench: library build ceiling ## Compare with what the machine allows and with FastAPI (minutes)
@@ -51,6 +52,16 @@ bench-full: library build ceiling ## The same with everything: rates, scaling, m
 audit: toolchain tools ## Check dependencies for known vulnerabilities (fetches their list: needs the network)
 	.tools/bin/cargo-deny --locked check advisories
 
+.PHONY: sbom
+sbom: toolchain library ## Write what a release is made of: an SBOM (CycloneDX) and the licences, to target/sbom
+	@scripts/setup-tools.sh sbom
+	@scripts/sbom.py "$(TARGET_DIR)/sbom/glassbox.cdx.json"
+	@scripts/third-party.py "$(TARGET_DIR)/sbom/THIRD-PARTY.txt"
+
+.PHONY: release
+release: toolchain sbom ## Build what is shipped, the same bytes in every folder, and pack it with library, models and licences
+	@scripts/release.sh "$(TARGET_DIR)"
+
 .PHONY: onnx-nodes
 onnx-nodes: library packages build ## Ask the server for what all node tests of ONNX recorded (minutes)
 	@scripts/onnx-nodes.py --target "$(TARGET_DIR)"
@@ -58,6 +69,14 @@ onnx-nodes: library packages build ## Ask the server for what all node tests of 
 .PHONY: screenshots
 screenshots: library servers build ## Take the pictures of the console that the README shows (a minute)
 	@scripts/screenshots.py --target "$(TARGET_DIR)"
+
+.PHONY: image
+image: ## Build the container image glassbox:0.1.0 with Docker; scripts/try-image.sh does it without
+	docker build --build-arg REVISION="$$(git describe --always --dirty)" --tag glassbox:0.1.0 .
+
+.PHONY: kubernetes-rules
+kubernetes-rules: ## Write the Prometheus rules once more, for the operator in Kubernetes
+	@scripts/kubernetes-rules.py
 
 .PHONY: models
 models: ## Build toxicity-minilm (fetches 83 MB); DATA=path/to/labeled_data.csv retrains every model

@@ -8,6 +8,8 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 pin=scripts/onnxruntime.txt
 home=.onnxruntime
+# The licences of what the library is made of. They have to go wherever it goes.
+notices=ThirdPartyNotices.txt
 
 main() {
   local machine platform='' library=''
@@ -21,7 +23,7 @@ main() {
   # The marker holds the whole pin, so that a new version or hash, and a checkout shared by two kinds of machine, count.
   local marker="$home/$library.pin" wanted
   wanted="$platform $(<"$pin")"
-  if [[ -s $home/$library && -f $marker && $(<"$marker") == "$wanted" ]]; then return; fi
+  if [[ -s $home/$library && -s $home/$notices && -f $marker && $(<"$marker") == "$wanted" ]]; then return; fi
 
   # shellcheck source=scripts/lib.sh
   source scripts/lib.sh
@@ -83,12 +85,14 @@ install_library() {
     --implementation cp --abi cp312 --platform "$platform" --require-hashes --requirement "$pin" \
     --dest "$work" --retries 2 --progress-bar off --disable-pip-version-check </dev/null 2>&1) ||
     explain_pip "ONNX Runtime $version" "$platform" "$output"
-  output=$(python3 - "$work"/onnxruntime-*.whl "$member" "$work/$library" 2>&1 <<'PYTHON'
+  output=$(python3 - "$work"/onnxruntime-*.whl "$member" "$work/$library" "onnxruntime/$notices" "$work/$notices" 2>&1 <<'PYTHON'
 import shutil, sys, zipfile
 
-wheel, member, target = sys.argv[1:]
-with zipfile.ZipFile(wheel) as archive, archive.open(member) as source, open(target, "wb") as copy:
-    shutil.copyfileobj(source, copy)
+wheel, *pairs = sys.argv[1:]
+with zipfile.ZipFile(wheel) as archive:
+    for member, target in zip(pairs[::2], pairs[1::2]):
+        with archive.open(member) as source, open(target, "wb") as copy:
+            shutil.copyfileobj(source, copy)
 PYTHON
   ) || {
     explain_storage "ONNX Runtime $version" "$output"
@@ -102,6 +106,7 @@ PYTHON
   mv -f "$work/$library" "$home/${member##*/}"
   ln -s "${member##*/}" "$work/link"
   mv -f "$work/link" "$home/$library"
+  mv -f "$work/$notices" "$home/$notices"
   mv -f "$work/marker" "$marker"
 }
 

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# Installs the programs that the tests start (redis-server, PostgreSQL, promtool, openssl, curl, strace, chromium with its
-# chromedriver) with the system's package manager. Quiet when they are there. Where this user may not install packages, it
-# names them and stops. No service is left running: the tests start their own servers, on ports of their own.
+# Installs the programs that the tests start (redis-server, PostgreSQL, promtool, openssl, curl, strace, nginx,
+# systemd-analyze, chromium with its chromedriver) with the system's package manager. Quiet when they are there. Where this
+# user may not install packages, it names them and stops. No service is left running: the tests start their own servers, on
+# ports of their own.
 set -euo pipefail
 export LC_ALL=C
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -19,6 +20,11 @@ main() {
   need curl curl curl curl curl curl
   need chromium chromium chromium chromium chromium chromium
   need chromedriver chromium-driver chromedriver chromium chromium-chromedriver chromedriver
+  if [[ $(uname -s) == Linux ]]; then
+    found nginx || need nginx nginx-light nginx nginx nginx nginx
+    need systemd-analyze systemd systemd systemd systemd systemd
+    need prlimit util-linux util-linux util-linux util-linux util-linux
+  fi
   if [[ ${#packages[@]} == 0 ]]; then return; fi
 
   local command output
@@ -46,9 +52,9 @@ need() {
   esac
 }
 
-# On the PATH, or where Debian keeps the programs of several versions of PostgreSQL.
+# On the PATH, on root's, or where Debian keeps the programs of several versions of PostgreSQL.
 found() {
-  command -v "$1" >/dev/null || compgen -G "/usr/lib/postgresql/*/bin/$1" >/dev/null
+  command -v "$1" >/dev/null || [[ -x /usr/sbin/$1 ]] || compgen -G "/usr/lib/postgresql/*/bin/$1" >/dev/null
 }
 
 package_manager() {
@@ -89,7 +95,7 @@ install_packages() {
 switch_off() {
   if [[ $(package_manager) != apt-get || ! -d /run/systemd/system ]]; then return; fi
   local service
-  for service in "$@"; do
+  for service in "${@%-light}"; do
     as_root systemctl disable --now "$service" >/dev/null 2>&1 ||
       echo "The service $service may be running now; the tests do not need it: systemctl disable --now $service"
   done

@@ -60,7 +60,7 @@ install_packages() {
   # What a killed run left behind.
   find . -maxdepth 1 -name "$home.new.*" -mmin +60 -exec rm -rf {} +
 
-  echo "Installing the tests' Python packages (about 270 MB)"
+  echo "Installing the tests' Python packages (about 350 MB)"
   # The two PIP_ variables undo settings that forbid --target. Only wheels: nothing is ever compiled or run. The pins are
   # the whole list; what packages say about each other, and about Python, is stricter than what they need.
   output=$(TMPDIR=$PWD/$work PIP_USER=0 PIP_REQUIRE_VIRTUALENV=0 python3 -m pip install --target "$work" \

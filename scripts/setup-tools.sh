@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Builds the tools of `make lint` and `make audit` that cargo does not bring, into .tools/. Quiet when they are there
+# Builds the tools of `make lint`, `make audit` and `make sbom` that cargo does not bring, into .tools/. Quiet when they are there
 # already. Their versions stand here alone.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -13,3 +13,5 @@ tool() {
 
 tool cargo-machete 0.9.2 1
 tool cargo-deny 0.20.2 3
+# Only what makes a release needs it.
+if [[ ${1:-} == sbom ]]; then tool cargo-cyclonedx 0.5.9 3; fi

@@ -1,6 +1,7 @@
 //! The composition root: every part built once, in dependency order; bind; run; drain.
 
 mod activity;
+mod bound;
 mod connections;
 mod doors;
 mod model_worker;
@@ -8,20 +9,13 @@ mod observed;
 mod tls;
 mod workers;
 
-use std::{
-    future::Future,
-    net::{SocketAddr, TcpListener as StdListener},
-    pin::pin,
-    sync::Arc,
-    time::Duration,
-};
+use std::{future::Future, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
 
-use anyhow::Context;
 use jiff::Timestamp;
-use tokio::{net::TcpListener, runtime::Handle};
+use tokio::{runtime::Handle, sync::oneshot};
 
 pub use self::model_worker::ModelWorker;
-use self::{connections::Connections, doors::Doors, tls::Certificate, workers::Workers};
+use self::{bound::Bound, connections::Connections, doors::Doors, tls::Certificate, workers::Workers};
 use crate::{
     api::{self, ApiState, Limits, Parts},
     cache::Cache,
@@ -55,12 +49,12 @@ const MOST_PROBES: usize = 64;
 /// The whole server, wired and bound, serving nothing yet.
 #[derive(Debug)]
 pub struct App {
-    listener: StdListener,
+    listener: Bound,
     addr: SocketAddr,
     state: ApiState,
     certificate: Option<Certificate>,
     /// Beside `listener`, for gRPC alone.
-    grpc: Option<(StdListener, SocketAddr)>,
+    grpc: Option<Bound>,
     probes: Option<Probes>,
     loader: Arc<Loader>,
     drain: DrainConfig,
@@ -69,23 +63,23 @@ pub struct App {
 /// The second listener: it answers those who look after the server, also when callers have taken all its connections.
 #[derive(Debug)]
 struct Probes {
-    listener: StdListener,
-    addr: SocketAddr,
+    listener: Bound,
     router: axum::Router,
 }
 
 impl App {
-    /// Binds the sockets and builds every part. Callers can connect from here on; they are answered once [`run`](Self::run)
-    /// is called.
+    /// Binds the sockets and builds every part. Callers can connect from here on, unless `server.listen_when_ready`; they are
+    /// answered once [`run`](Self::run) is called.
     ///
     /// # Errors
     /// When an address cannot be bound, the certificate or the keys file is of no use ([`Problems`](crate::config::Problems),
     /// [`KeysError`]), the model repository cannot be read, or ONNX Runtime cannot be loaded
     /// ([`LibraryError`](library::LibraryError)).
     pub fn build(config: Config) -> anyhow::Result<Self> {
-        let (listener, addr) = bind(config.server.listen)?;
+        let bind = if config.server.listen_when_ready { Bound::closed } else { Bound::open };
+        let listener = bind(config.server.listen)?;
         let grpc = config.server.grpc_listen.map(bind).transpose()?;
-        let probes = config.server.metrics_listen.map(bind).transpose()?;
+        let probes = config.server.metrics_listen.map(Bound::open).transpose()?;
 
         let metrics = Arc::new(Metrics::new()?);
         let certificate = Certificate::read(&config.server, Arc::clone(&metrics))?;
@@ -119,8 +113,8 @@ impl App {
             lifecycle,
             metrics,
         });
-        let probes = probes.map(|(listener, addr)| Probes { listener, addr, router: api::probes(state.clone()) });
-        Ok(Self { listener, addr, state, certificate, grpc, probes, loader, drain: config.drain })
+        let probes = probes.map(|listener| Probes { listener, router: api::probes(state.clone()) });
+        Ok(Self { addr: listener.addr, listener, state, certificate, grpc, probes, loader, drain: config.drain })
     }
 
     /// Where HTTP is listened on.
@@ -135,12 +129,12 @@ impl App {
 
     /// Where gRPC alone is listened for, if anywhere.
     pub fn grpc_addr(&self) -> Option<SocketAddr> {
-        self.grpc.as_ref().map(|(_, addr)| *addr)
+        self.grpc.as_ref().map(|bound| bound.addr)
     }
 
     /// Where probes and metrics are listened for, if not beside the API.
     pub fn metrics_addr(&self) -> Option<SocketAddr> {
-        self.probes.as_ref().map(|probes| probes.addr)
+        self.probes.as_ref().map(|probes| probes.listener.addr)
     }
 
     /// What the handlers share.
@@ -168,8 +162,11 @@ impl App {
             queue.start(lifecycle, move |fleet| following.follow(fleet, most, &counts));
         }
         let (loading, loads) = (Arc::clone(registry), lifecycle.clone());
+        let ((tried, all_tried), (open_now, doors_open)) = (oneshot::channel::<()>(), oneshot::channel::<()>());
         lifecycle.spawn(async move {
             loading.load_all(&self.loader, &loads).await;
+            drop(tried);
+            let _ = doors_open.await;
             ready(&loading);
         });
         if let Some(keys) = keys {
@@ -192,7 +189,7 @@ impl App {
             lifecycle.spawn(certificate.watch());
         }
         if let Some(probes) = self.probes {
-            let listener = TcpListener::from_std(probes.listener)?;
+            let listener = probes.listener.listen()?;
             // A thread of their own: they answer also while all others are busy.
             let workers = Workers::start(1, || probes.router.clone())?;
             let connections = Connections::new(workers, &self.state.server, lifecycle.clone(), metrics);
@@ -203,21 +200,29 @@ impl App {
 
         let mut stop = pin!(stop);
         let (mut doors, mut runtimes) = (Doors::default(), vec![Handle::current()]);
-        let mut open = |listener, router: &dyn Fn() -> axum::Router| {
+        let mut open = |listener: Bound, router: &dyn Fn() -> axum::Router| {
             let workers = Workers::start(Handle::current().metrics().num_workers(), router)?;
             runtimes.extend(workers.runtimes());
             let connections = Connections::new(workers, &self.state.server, lifecycle.clone(), metrics);
-            doors.add(TcpListener::from_std(listener)?, connections.over(tls.clone()));
+            doors.add(listener.listen()?, connections.over(tls.clone()));
             anyhow::Ok(())
         };
-        open(self.listener, &|| api::router(self.state.apart()))?;
-        if let Some((listener, _)) = self.grpc {
-            open(listener, &|| api::grpc(self.state.apart()))?;
-        }
-        metrics.machine.follow(runtimes);
-        tokio::select! {
-            () = doors.accept() => {}
-            () = &mut stop => {}
+        let wanted = tokio::select! {
+            _ = all_tried, if self.state.server.listen_when_ready => true,
+            () = &mut stop, if self.state.server.listen_when_ready => false,
+            else => true,
+        };
+        if wanted {
+            open(self.listener, &|| api::router(self.state.apart()))?;
+            if let Some(listener) = self.grpc {
+                open(listener, &|| api::grpc(self.state.apart()))?;
+            }
+            drop(open_now);
+            metrics.machine.follow(runtimes);
+            tokio::select! {
+                () = doors.accept() => {}
+                () = &mut stop => {}
+            }
         }
         lifecycle.begin_drain();
         tracing::info!(delay_ms = millis(self.drain.delay), timeout_ms = millis(self.drain.timeout), "draining");
@@ -257,11 +262,4 @@ fn open_keys(config: &Config, metrics: &Arc<Metrics>) -> Result<Option<Arc<KeySt
 fn open_queue(config: &Config, metrics: &Arc<Metrics>) -> anyhow::Result<Arc<Queue>> {
     let broker = Broker::new(&config.queue, &config.redis, Arc::clone(metrics))?;
     Ok(Arc::new(Queue::new(Arc::new(broker), config.runtime.max_queue_wait)))
-}
-
-fn bind(listen: SocketAddr) -> anyhow::Result<(StdListener, SocketAddr)> {
-    let listener = StdListener::bind(listen).with_context(|| format!("cannot listen on {listen}"))?;
-    listener.set_nonblocking(true)?;
-    let addr = listener.local_addr()?;
-    Ok((listener, addr))
 }

@@ -7,6 +7,7 @@ mod history;
 mod load;
 mod queue;
 mod rules;
+mod secret_files;
 mod telemetry;
 mod values;
 
@@ -27,7 +28,7 @@ use self::rules::{
 };
 pub use self::{
     history::{HistoryConfig, HistoryMode},
-    load::{Flag, Problem, Problems, is_in_environment, load},
+    load::{Flag, Manager, Problem, Problems, is_in_environment, load, manager},
     queue::{QueueConfig, Role},
     telemetry::{LogFormat, OtlpProtocol, TelemetryConfig},
 };
@@ -86,6 +87,8 @@ pub struct ServerConfig {
     /// Where to listen; port 0 binds a free one.
     #[serde(deserialize_with = "values::address")]
     pub listen: SocketAddr,
+    /// Whether callers are refused until every model has been tried.
+    pub listen_when_ready: bool,
     /// Where gRPC is listened for, beside `listen`.
     #[serde(with = "values::optional_address")]
     pub grpc_listen: Option<SocketAddr>,

@@ -1,14 +1,8 @@
 //! The composition root of a model worker: a registry as a server has it, the queue's other end, and a listener for probes.
 
-use std::{
-    future::Future,
-    net::{SocketAddr, TcpListener as StdListener},
-    sync::Arc,
-};
+use std::{future::Future, net::SocketAddr, sync::Arc};
 
-use tokio::net::TcpListener;
-
-use super::{LAST_SPANS, MINUTE, MOST_PROBES, bind, connections::Connections, workers::Workers};
+use super::{LAST_SPANS, MINUTE, MOST_PROBES, bound::Bound, connections::Connections, workers::Workers};
 use crate::{
     api::{self, ApiState, Limits, Parts},
     cache::Cache,
@@ -24,8 +18,7 @@ use crate::{
 /// A model worker, wired and bound, serving nothing yet.
 #[derive(Debug)]
 pub struct ModelWorker {
-    listener: StdListener,
-    addr: SocketAddr,
+    listener: Bound,
     state: ApiState,
     broker: Arc<Broker>,
     drain: DrainConfig,
@@ -37,7 +30,7 @@ impl ModelWorker {
     /// # Errors
     /// When the address cannot be bound, the model repository cannot be read, or ONNX Runtime cannot be loaded.
     pub fn build(config: Config) -> anyhow::Result<Self> {
-        let (listener, addr) = bind(config.queue.worker_listen)?;
+        let listener = Bound::open(config.queue.worker_listen)?;
         let metrics = Arc::new(Metrics::new()?);
         let registry = Arc::new(Registry::scan(&config.models)?);
         let library = registry.needs_library().then(|| library::load(&config.runtime)).transpose()?;
@@ -68,12 +61,12 @@ impl ModelWorker {
             lifecycle,
             metrics,
         });
-        Ok(Self { listener, addr, state, broker, drain: config.drain })
+        Ok(Self { listener, state, broker, drain: config.drain })
     }
 
     /// Where probes and metrics are answered.
     pub const fn addr(&self) -> SocketAddr {
-        self.addr
+        self.listener.addr
     }
 
     /// What the probes look at.
@@ -105,7 +98,7 @@ impl ModelWorker {
                 ticking.tick();
             }
         });
-        let listener = TcpListener::from_std(self.listener)?;
+        let listener = self.listener.listen()?;
         let router = api::probes(self.state.clone());
         let threads = Workers::start(1, || router.clone())?;
         let connections = Connections::new(threads, &self.state.server, lifecycle.clone(), metrics);

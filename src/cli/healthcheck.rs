@@ -50,17 +50,22 @@ pub(super) fn run(config: &Config, args: &HealthcheckArgs) -> anyhow::Result<Exi
 }
 
 /// Whom to ask.
-struct Listener {
+pub(super) struct Listener {
     addr: SocketAddr,
     tls: bool,
 }
 
 impl Listener {
+    /// The one at this address.
+    pub(super) const fn at(listen: SocketAddr, tls: bool) -> Self {
+        Self { addr: reachable(listen), tls }
+    }
+
     /// The second listener, where there is one: it answers also when callers have taken all connections of the first.
     fn to_ask(server: &ServerConfig) -> Self {
         match server.metrics_listen {
-            Some(addr) => Self { addr: reachable(addr), tls: false },
-            None => Self { addr: reachable(server.listen), tls: server.tls_cert.is_some() },
+            Some(addr) => Self::at(addr, false),
+            None => Self::at(server.listen, server.tls_cert.is_some()),
         }
     }
 
@@ -68,7 +73,9 @@ impl Listener {
         format!("{}://{}", if self.tls { "https" } else { "http" }, self.addr)
     }
 
-    async fn ask(&self, path: &str) -> anyhow::Result<StatusCode> {
+    /// # Errors
+    /// When there is nobody, or no answer that can be understood. Waits for as long as it takes.
+    pub(super) async fn ask(&self, path: &str) -> anyhow::Result<StatusCode> {
         let stream = TcpStream::connect(self.addr).await.with_context(|| self.unreachable())?;
         if !self.tls {
             return self.speak(stream, path).await;

@@ -10,13 +10,14 @@ mod models;
 mod predict;
 mod queue;
 mod serve;
+mod supervisor;
 mod worker;
 
 use std::{
     io::{ErrorKind, Write},
     path::PathBuf,
     process::ExitCode,
-    sync::Arc,
+    sync::{Arc, LazyLock},
 };
 
 use anyhow::Context;
@@ -35,7 +36,7 @@ use crate::{
 
 /// Serves ONNX models over HTTP.
 #[derive(Debug, Parser)]
-#[command(name = "glassbox", version, about)]
+#[command(name = "glassbox", version = VERSION.as_str(), about)]
 struct Cli {
     #[command(flatten)]
     shared: Shared,
@@ -106,6 +107,12 @@ enum Command {
 
 const BAD_CONFIGURATION: u8 = 64;
 const UNAVAILABLE: u8 = 69;
+
+/// `0.1.0 (3b3d4a6)`: the release, and the sources that it was built from where those are known.
+static VERSION: LazyLock<String> = LazyLock::new(|| {
+    let release = env!("CARGO_PKG_VERSION");
+    option_env!("GLASSBOX_REVISION").map_or_else(|| release.to_owned(), |revision| format!("{release} ({revision})"))
+});
 
 /// Runs the command line. Exit codes: 0, 1 failure, 2 usage, 64 bad configuration, 69 a needed part is unavailable.
 pub fn main() -> ExitCode {

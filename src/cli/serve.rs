@@ -13,6 +13,7 @@ use clap::Args;
 use serde_json::json;
 use tokio::sync::oneshot;
 
+use super::{healthcheck::Listener, supervisor::Supervisor};
 use crate::{
     app::App,
     config::{Config, Flag},
@@ -53,6 +54,7 @@ pub(super) fn run(config: Config) -> anyhow::Result<ExitCode> {
     let mut log = Some(logging::init(&config.telemetry)?);
     let pretty = logging::is_pretty(config.telemetry.log_format);
     let runtime = super::runtime()?;
+    let supervisor = &Arc::new(Supervisor::find());
     let result = runtime.block_on(async {
         let (mut signals, reloads) = (stop_signals()?, reload_signal()?);
         let app = App::build(config)?;
@@ -63,22 +65,32 @@ pub(super) fn run(config: Config) -> anyhow::Result<ExitCode> {
         // Models may load for minutes, and with port 0 nobody else knows whom to ask how far they are.
         let metrics_addr = app.metrics_addr().map(tracing::field::display);
         let grpc_addr = app.grpc_addr().map(tracing::field::display);
-        tracing::info!(addr = %place.addr, scheme = place.scheme, grpc_addr, metrics_addr, "listening");
+        let later = app.state().server.listen_when_ready.then_some("callers are refused until all models were tried");
+        tracing::info!(addr = %place.addr, scheme = place.scheme, grpc_addr, metrics_addr, later, "listening");
         // Sessions must not be taken down while the process ends: the library takes itself down then.
         std::mem::forget(Arc::clone(&app.state().registry));
         let (stop, stopped) = oneshot::channel::<()>();
         let watch = async move {
             let signal = signals.first().await;
             tracing::info!(signal, "stop requested");
+            supervisor.stopping();
             let _ = stop.send(());
             signals.second().await
         };
-        let reload = reload_when_asked(reloads, app.state().keys.clone());
-        let serve = app
-            .run(async { drop(stopped.await) }, move |registry| announce(registry, &place, started.elapsed(), pretty));
+        let reload = reload_when_asked(reloads, app.state().keys.clone(), supervisor);
+        let (metrics, most) = (Arc::clone(&app.state().metrics), app.state().server.max_connections);
+        let itself = Listener::at(place.addr, place.scheme == "https");
+        let alive = supervisor.watch(itself, move || metrics.http.open_connections() >= most);
+        let told = Arc::clone(supervisor);
+        let serve = app.run(async { drop(stopped.await) }, move |registry| {
+            let missing = registry.not_ready().into_iter().filter(|item| item.required).count();
+            told.ready(missing);
+            announce(registry, &place, started.elapsed(), pretty);
+        });
         tokio::select! {
             result = serve => result,
             never = reload => match never {},
+            never = alive => match never {},
             signal = watch => {
                 tracing::warn!(signal, "second stop signal: stopping at once");
                 drop(log.take());
@@ -91,13 +103,20 @@ pub(super) fn run(config: Config) -> anyhow::Result<ExitCode> {
 }
 
 /// Reads the keys again at every SIGHUP.
-async fn reload_when_asked(mut signal: ReloadSignal, keys: Option<Arc<KeyStore>>) -> Infallible {
+async fn reload_when_asked(
+    mut signal: ReloadSignal,
+    keys: Option<Arc<KeyStore>>,
+    supervisor: &Supervisor,
+) -> Infallible {
     loop {
         signal.next().await;
         tracing::info!(signal = "SIGHUP", "reload requested");
-        if let Some(keys) = &keys {
-            keys.reload().await;
-        }
+        let reading = async {
+            if let Some(keys) = &keys {
+                keys.reload().await;
+            }
+        };
+        supervisor.reload(reading).await;
     }
 }
 

@@ -2,14 +2,16 @@
 
 use std::{
     collections::BTreeMap,
+    ffi::OsString,
     fmt,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use config::{Environment, File, FileFormat, Source, Value, ValueKind};
 use validator::{Validate, ValidationErrors, ValidationErrorsKind};
 
-use super::{Config, DEFAULT_TOML};
+use super::{Config, DEFAULT_TOML, secret_files};
 
 /// One thing that is wrong, with the key and where the value came from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,10 +43,10 @@ impl fmt::Display for Problems {
 }
 
 /// A value that a file or a variable sets over the defaults.
-struct Override {
-    key: String,
-    origin: String,
-    value: Value,
+pub(super) struct Override {
+    pub(super) key: String,
+    pub(super) origin: String,
+    pub(super) value: Value,
 }
 
 /// A setting that the command line makes over everything else.
@@ -81,14 +83,15 @@ pub fn load(files: &[PathBuf], flags: Vec<Flag>) -> Result<Config, Problems> {
             Err(problem) => problems.push(problem),
         }
     }
-    overrides.extend(read_environment(&mut problems));
+    let known = flatten(collect(&default_source()));
+    let variables = read_environment(&mut problems);
+    overrides.extend(secret_files::follow(variables, &known, &mut problems));
     overrides.extend(flags.into_iter().map(|flag| Override {
         key: flag.key.to_owned(),
         origin: flag.origin.to_owned(),
         value: Value::new(None, flag.value),
     }));
 
-    let known = flatten(collect(&default_source()));
     overrides.retain(|item| {
         let unknown = !known.contains_key(&item.key);
         if unknown {
@@ -191,6 +194,25 @@ fn ort_dylib_path() -> Option<PathBuf> {
 pub fn is_in_environment(name: &str) -> bool {
     #[expect(clippy::disallowed_methods, reason = "this is the one place that may")]
     std::env::var_os(name).is_some()
+}
+
+/// Who started this process as a service and wants to be told how it fares (sd_notify).
+#[derive(Debug, Default)]
+pub struct Manager {
+    /// The address of its socket: a path, or a name behind `@`.
+    pub socket: Option<OsString>,
+    /// The time in which it wants a sign of life.
+    pub watchdog: Option<Duration>,
+}
+
+/// As the variables of systemd's protocol tell.
+#[expect(clippy::disallowed_methods, reason = "this is the file that reads the environment")]
+pub fn manager() -> Manager {
+    let number = |name| std::env::var(name).ok()?.parse::<u64>().ok();
+    // What is meant for a parent is not for its children.
+    let ours = number("WATCHDOG_PID").is_none_or(|pid| pid == u64::from(std::process::id()));
+    let watchdog = number("WATCHDOG_USEC").filter(|micros| ours && *micros > 0).map(Duration::from_micros);
+    Manager { socket: std::env::var_os("NOTIFY_SOCKET").filter(|address| !address.is_empty()), watchdog }
 }
 
 /// Dotted keys of all leaves; a list is a leaf.

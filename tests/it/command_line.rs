@@ -408,6 +408,41 @@ fn no_message_holds_the_value_of_a_bad_setting() {
 }
 
 #[test]
+fn a_secret_is_taken_out_of_the_file_that_a_variable_names() {
+    let folder = TempDir::new().unwrap();
+    let (secret, long) = (folder.path().join("url"), folder.path().join("long"));
+    fs::write(&secret, "redis://:hunter2@cache.test:6380/2\n").unwrap();
+    fs::write(&long, "x".repeat(65 * 1024)).unwrap();
+    let named = format!("{}_FILE", variable("redis.url"));
+
+    let finished = run(glassbox(&["check-config"]).env(&named, &secret));
+    assert_eq!((finished.code, &*finished.stderr), (Some(0), ""));
+    assert!(finished.stdout.contains("@cache.test:6380/2\"\n"), "{}", finished.stdout);
+    assert!(!finished.stdout.contains("hunter2"), "{}", finished.stdout);
+    // auth.keys_file is a setting of its own.
+    let finished = run(glassbox(&["check-config"]).env(variable("auth.keys_file"), &secret).env(&named, ""));
+    assert!(finished.stderr.contains("keys"), "{}", finished.stderr);
+
+    let absent = folder.path().join("absent");
+    for (path, value, expected) in [
+        (&absent, None, "redis.url: the file that it names cannot be used: No such file"),
+        (&long, None, "redis.url: the file that it names cannot be used: it is longer than 64 KiB"),
+        (&secret, Some("redis://127.0.0.1"), "redis.url: is set by GLASSBOX__REDIS__URL too"),
+    ] {
+        let mut command = glassbox(&["check-config"]);
+        let finished = run(command.env(&named, path).envs(value.map(|value| (variable("redis.url"), value))));
+        assert_eq!(finished.code, Some(64), "{}", finished.stdout);
+        assert!(finished.stderr.contains(expected), "{}", finished.stderr);
+        assert!(finished.stderr.contains(&format!("({named})")), "{}", finished.stderr);
+        assert!(!finished.stderr.contains("hunter2"), "{}", finished.stderr);
+    }
+    fs::write(&secret, "postgres://:hunter2@cache.test").unwrap();
+    let finished = run(glassbox(&["check-config"]).env(&named, &secret));
+    assert_eq!(finished.code, Some(64));
+    assert!(finished.stderr.contains(&named) && !finished.stderr.contains("hunter2"), "{}", finished.stderr);
+}
+
+#[test]
 fn the_shipped_configurations_are_valid() {
     let mut count = 0;
     for file in fs::read_dir(project().join("config")).unwrap().map(|entry| entry.unwrap().path()) {

@@ -1,6 +1,6 @@
 //! The Open Inference Protocol over gRPC.
 
-mod call;
+pub mod call;
 mod clients;
 mod deadlines;
 mod failures;

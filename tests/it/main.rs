@@ -28,6 +28,8 @@ mod console;
 #[cfg(test)]
 mod dashboards;
 #[cfg(test)]
+mod deploy;
+#[cfg(test)]
 mod drift;
 #[cfg(test)]
 mod endless;
@@ -47,6 +49,9 @@ mod life;
 mod metrics;
 #[cfg(test)]
 mod metrics_contract;
+#[cfg(test)]
+#[cfg(target_os = "linux")]
+mod nginx;
 #[cfg(test)]
 mod openapi;
 #[cfg(test)]
@@ -73,6 +78,9 @@ mod split;
 mod stats;
 #[cfg(test)]
 mod structure;
+#[cfg(test)]
+#[cfg(target_os = "linux")]
+mod systemd;
 #[cfg(test)]
 mod text;
 #[cfg(test)]

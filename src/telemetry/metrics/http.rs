@@ -77,6 +77,12 @@ impl HttpMetrics {
         self.connections.here().inc();
     }
 
+    /// Connections that are open, those of all listeners.
+    pub fn open_connections(&self) -> usize {
+        let open: i64 = self.connections.all().iter().map(IntGauge::get).sum();
+        usize::try_from(open).unwrap_or(0)
+    }
+
     /// A connection was closed.
     pub fn disconnected(&self) {
         self.connections.here().dec();

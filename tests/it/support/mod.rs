@@ -7,6 +7,8 @@ mod close;
 mod collector;
 mod exposition;
 mod keys;
+#[cfg(target_os = "linux")]
+mod nginx;
 mod postgres;
 mod process;
 mod prometheus;
@@ -23,6 +25,8 @@ pub use close::assert_close;
 pub use collector::{Collector, attribute};
 pub use exposition::Metrics;
 pub use keys::{Key, KeysFile};
+#[cfg(target_os = "linux")]
+pub use nginx::{Nginx, free};
 pub use postgres::Postgres;
 pub use process::{Finished, Server, children, eventually, glassbox, run, run_with_input, until, variable};
 pub use prometheus::Prometheus;

@@ -17,7 +17,7 @@ use rustls::{
 use serde_json::Value;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
-    net::TcpStream,
+    net::{TcpSocket, TcpStream},
     task::JoinSet,
 };
 use tokio_rustls::{TlsConnector, client::TlsStream};
@@ -71,11 +71,22 @@ impl Client {
         let stream = handshake(addr, trust).await.map_err(|error| error.to_string())?;
         let session = stream.get_ref().1;
         let certificate = session.peer_certificates().map(|chain| chain[0].clone().into_owned());
-        let client = match session.alpn_protocol() {
+        Self::over(stream).await.map(|client| Self { certificate, ..client }).map_err(|error| error.to_string())
+    }
+
+    /// The same from another address of this machine, and so from another caller.
+    pub async fn https_from(source: [u8; 4], addr: SocketAddr, trust: &Trust) -> Self {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind(SocketAddr::from((source, 0))).unwrap();
+        let stream = patiently(socket.connect(addr)).await.unwrap();
+        Self::over(handshake_over(stream, trust).await.unwrap()).await.unwrap()
+    }
+
+    async fn over(stream: TlsStream<TcpStream>) -> hyper::Result<Self> {
+        match stream.get_ref().1.alpn_protocol() {
             Some(b"h2") => Self::two(stream).await,
             _ => Self::one(stream).await,
-        };
-        client.map(|client| Self { certificate, ..client }).map_err(|error| error.to_string())
+        }
     }
 
     pub async fn one(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) -> hyper::Result<Self> {
@@ -164,13 +175,16 @@ impl Answer {
 
 /// A TLS connection over which nothing was said yet.
 pub async fn handshake(addr: SocketAddr, trust: &Trust) -> std::io::Result<TlsStream<TcpStream>> {
+    handshake_over(patiently(TcpStream::connect(addr)).await?, trust).await
+}
+
+async fn handshake_over(stream: TcpStream, trust: &Trust) -> std::io::Result<TlsStream<TcpStream>> {
     let mut roots = RootCertStore::empty();
     trust.roots.iter().for_each(|root| roots.add(root.clone()).unwrap());
     let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()));
     let builder = builder.with_protocol_versions(trust.versions).unwrap();
     let mut config = builder.with_root_certificates(roots).with_no_client_auth();
     config.alpn_protocols = trust.protocols.iter().map(|name| name.as_bytes().to_vec()).collect();
-    let stream = patiently(TcpStream::connect(addr)).await?;
     let name = ServerName::try_from("localhost").unwrap();
     patiently(TlsConnector::from(Arc::new(config)).connect(name, stream)).await
 }
