@@ -1,7 +1,7 @@
 // Who runs the models of a server that runs none itself, and what waits for them: the part `queue` of /v1/stats.
 
 import { el, put, table } from "./dom.js";
-import { count, millis, number, short, span, words } from "./format.js";
+import { UNKNOWN, count, millis, number, short, span, words } from "./format.js";
 
 // Shows `queue` in `place`, and nothing where models are run by the server that was asked.
 export function showWorkers(place, queue) {
@@ -33,7 +33,7 @@ function models(models) {
     model,
     workers ? number(workers) : el("span", { class: "fault" }, "none"),
     number(entries),
-    entries ? millis(oldest_ms) : "",
+    entries ? millis(oldest_ms) : UNKNOWN,
   ]);
   return table("What waits for workers", head, rows, [1, 2, 3]);
 }
@@ -41,7 +41,7 @@ function models(models) {
 function workers({ workers, workers_in_all: all }) {
   if (!workers.length) return el("p", { class: "fault", id: "no-workers" }, "No worker lives: glassbox worker starts one.");
   const rows = workers.map((worker) => [
-    el("code", null, short(worker.worker, 24)),
+    el("code", null, short(worker.worker, 40)),
     span(worker.uptime_seconds),
     versions(worker),
   ]);
