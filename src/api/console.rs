@@ -60,6 +60,7 @@ static FILES: &[File] = &files! {
     "rows.js" JAVASCRIPT
     "stages.js" JAVASCRIPT
     "values.js" JAVASCRIPT
+    "workers.js" JAVASCRIPT
 };
 
 /// One for all of them: they call each other, so a browser must not mix those of two binaries. Weak, because the same file

@@ -110,16 +110,17 @@ impl Queue {
 
     /// Looks again and again who is there, what waits, and what was lost.
     async fn look(&self, changed: impl Fn(&Fleet)) {
-        let (mut fleet, mut known, mut models) = (None, BTreeMap::new(), BTreeSet::new());
+        let (mut known, mut models, mut first) = (BTreeMap::new(), BTreeSet::new(), true);
         loop {
-            if let Ok(seen) = self.fleet(&mut known).await {
+            if let Ok(seen) = self.who_lives(&mut known).await {
                 self.measure(&seen, &mut models).await;
-                if fleet.as_ref() != Some(&seen) {
+                if first || *self.fleet() != seen {
+                    first = false;
                     let workers = seen.workers.len();
                     tracing::info!(workers, "the workers, or what they serve, have changed");
                     changed(&seen);
                     self.lose_unread(&seen);
-                    fleet = Some(seen);
+                    *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(seen);
                 }
                 let _ = self.look_after().await;
             }
@@ -136,7 +137,7 @@ impl Queue {
     }
 
     /// Who lives. `known` holds the descriptions that were read before.
-    async fn fleet(&self, known: &mut BTreeMap<String, String>) -> Result<Fleet, Trouble> {
+    async fn who_lives(&self, known: &mut BTreeMap<String, String>) -> Result<Fleet, Trouble> {
         let (broker, names) = (&self.broker, &self.broker.names);
         let ids = broker.ask(pipe().cmd("SMEMBERS").arg(names.workers())).await?;
         let ids: Vec<String> = match ids.first() {

@@ -18,7 +18,7 @@ mod pending;
 mod scripts;
 
 use std::{
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -63,6 +63,8 @@ pub struct Queue {
     paces: Paces,
     max_wait: Duration,
     leaving: Sender<Place>,
+    /// Who lived at the last look.
+    seen: Mutex<Arc<Fleet>>,
     /// Until the task takes it that takes entries back.
     left: Mutex<Option<Receiver<Place>>>,
 }
@@ -82,13 +84,18 @@ impl Queue {
     pub fn new(broker: Arc<Broker>, max_wait: Duration) -> Self {
         let (leaving, left) = channel(MOST_LEAVING);
         let replica = life::new_name();
-        let left = Mutex::new(Some(left));
-        Self { broker, replica, pending: Pending::default(), paces: Paces::default(), max_wait, leaving, left }
+        let (pending, paces, seen) = (Pending::default(), Paces::default(), Mutex::default());
+        Self { broker, replica, pending, paces, max_wait, leaving, seen, left: Mutex::new(Some(left)) }
     }
 
     /// What it stands on.
     pub const fn broker(&self) -> &Arc<Broker> {
         &self.broker
+    }
+
+    /// The workers that lived at the last look. While Redis is away, those from before.
+    pub fn fleet(&self) -> Arc<Fleet> {
+        Arc::clone(&self.seen.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Has a worker predict; the answer has one result for each item. What its stages took goes to `record`. Dropping the

@@ -6,6 +6,7 @@ mod keys;
 mod live;
 mod look;
 mod predict;
+mod workers;
 
 use std::{collections::BTreeSet, fs};
 

@@ -1,4 +1,4 @@
-//! Rules, alerts and dashboards, against the real Prometheus and the real server: what they name is there, and what they ask is
+//! Rules, alerts and dashboards, against the real Prometheus and real servers: what they name is there, and what they ask is
 //! answered.
 
 mod panels;
@@ -91,7 +91,7 @@ fn every_panel_says_what_it_shows_in_which_unit_and_can_be_linked_to() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_metric_that_a_panel_or_a_rule_names_is_served() {
-    let scene = Scene::start();
+    let scene = Scene::start().await;
     let mut served = BTreeSet::from(["up".to_owned()]);
     for addr in scene.metrics() {
         served.extend(names_in(Metrics::at(addr).await.text()));
@@ -118,7 +118,7 @@ async fn every_metric_that_a_panel_or_a_rule_names_is_served() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_panel_and_every_rule_gives_data_while_callers_call() {
-    let scene = Scene::start();
+    let scene = Scene::start().await;
     let prometheus = Prometheus::start(&scene.metrics()).await;
     let _calling = scene.call();
 

@@ -7,6 +7,7 @@ mod death;
 mod forged;
 mod metrics;
 mod redis;
+mod stats;
 mod text;
 mod trace;
 
@@ -20,7 +21,7 @@ use crate::support::{
 };
 
 /// An API server in this process. Nothing is known from before: every prediction goes through the queue.
-async fn api(redis: &Redis) -> TestApp {
+pub async fn api(redis: &Redis) -> TestApp {
     api_with(redis, |_| {}).await
 }
 
@@ -51,7 +52,7 @@ fn worker_command(redis: &Redis) -> Command {
 }
 
 /// A worker that serves the bundled models.
-fn worker(redis: &Redis) -> Server {
+pub fn worker(redis: &Redis) -> Server {
     Server::start(&mut worker_command(redis))
 }
 
@@ -75,7 +76,7 @@ async fn until_workers(api: &TestApp, model: &str, count: usize) {
 }
 
 /// Waits until a worker serves all bundled models.
-async fn until_ready(api: &TestApp) {
+pub async fn until_ready(api: &TestApp) {
     for model in ["toxicity", "stub", "doubler", "multi_io", "linear_regression"] {
         until_workers(api, model, 1).await;
     }

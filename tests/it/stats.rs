@@ -28,6 +28,7 @@ async fn the_totals_are_those_of_the_metrics() {
         ("predictions", json!(7)),
         ("requests_in_flight", json!(1)),
         ("queue_depth", json!(0)),
+        ("queue", Value::Null),
         ("cache_hit_rate", json!(2.0 / 7.0)),
     ] {
         assert_eq!(stats[member], expected, "{member} of {stats}");

@@ -6,6 +6,7 @@ import { byId, el, put, table } from "./dom.js";
 import { UNKNOWN, number, percent, short, span } from "./format.js";
 import { clear, show } from "./notice.js";
 import { between } from "./readings.js";
+import { showWorkers } from "./workers.js";
 
 const EVERY_MS = 2000;
 
@@ -110,6 +111,7 @@ function add(stats) {
   const at = performance.now() / 1000;
   const figures = before && between(before.stats, stats, at - before.at);
   before = { stats, at };
+  showWorkers(byId("live-workers"), stats.queue);
   byId("live-note").textContent =
     `up for ${span(stats.uptime_seconds)}, ${number(stats.total_requests)} requests, every ${EVERY_MS / 1000} s`;
   // Of one reading alone, only what does not need another one is known.

@@ -1,6 +1,9 @@
 //! `GET /v1/stats`: what the metrics say, as JSON, for those who have no Prometheus at hand.
 
 mod answer;
+mod fleet;
+
+use std::sync::Arc;
 
 use axum::{Json, extract::State};
 use serde_json::json;
@@ -40,14 +43,16 @@ const ROUTES: [&str; 6] = [
 pub(in crate::api) async fn show(State(state): State<ApiState>, caller: Caller) -> Result<Json<Stats>, Error> {
     state.cache.observe();
     let uptime_seconds = state.started.elapsed().as_secs();
-    let reading = tokio::task::spawn_blocking(move || state.metrics.read()).await.map_err(Error::internal)?;
+    let metrics = Arc::clone(&state.metrics);
+    let reading = tokio::task::spawn_blocking(move || metrics.read()).await.map_err(Error::internal)?;
+    let queue = state.queue.as_ref().map(|queue| fleet::of_queue(&reading, queue, &caller));
     let models = reading
         .pairs("predictions_total", "model", "version")
         .into_iter()
         .filter(|(model, _)| model != OTHER && caller.may_use(model))
         .map(|(model, version)| of_model(&reading, model, version))
         .collect();
-    Ok(Json(totals(&reading, uptime_seconds, models)))
+    Ok(Json(Stats { queue, ..totals(&reading, uptime_seconds, models) }))
 }
 
 fn totals(reading: &Reading, uptime_seconds: u64, models: Vec<ModelStats>) -> Stats {
@@ -80,6 +85,7 @@ fn totals(reading: &Reading, uptime_seconds: u64, models: Vec<ModelStats>) -> St
         uptime_seconds,
         cache: Tier::ALL.iter().map(|tier| of_tier(reading, *tier)).collect(),
         models,
+        queue: None,
     }
 }
 

@@ -86,6 +86,7 @@ async fn predictions_are_found_by_what_they_were_and_opened_for_all_that_is_know
     browser.click("#past [type=reset]").await;
     until_rows(&browser, 4).await;
     browser.click("#predictions summary").await;
+    browser.until_text("#predictions .inside", "Hash of the input").await;
     browser.click("#predictions .inside a[href^='#/history/']").await;
     until_rows(&browser, 1).await;
     browser.until_text("#predictions .inside", "42").await;

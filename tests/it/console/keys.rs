@@ -79,7 +79,7 @@ async fn who_asks_too_often_sees_how_long_to_wait_and_can_go_on_then() {
     assert_eq!(said.first(), Some(&("Again in 1 s".to_owned(), true)), "{said:?}");
     assert_eq!(said.last(), Some(&("You can try again now.".to_owned(), false)), "{said:?}");
     browser.click("#run").await;
+    browser.until("the notice is gone", "return document.querySelector('#predict-notice').innerText === ''").await;
     browser.until_text("#label", "toxic").await;
-    assert_eq!(browser.text("#predict-notice").await, "");
     assert_eq!(browser.complaints(&[FAILED_FETCH]).await, Vec::<String>::new());
 }

@@ -42,7 +42,7 @@ pub fn boards() -> Vec<Board> {
     let mut boards: Vec<Board> = boards.collect();
     boards.sort_by(|a, b| a.name.cmp(&b.name));
     let names: Vec<&str> = boards.iter().map(|board| &*board.name).collect();
-    assert_eq!(names, ["cache", "callers", "history", "model", "overview"]);
+    assert_eq!(names, ["cache", "callers", "history", "model", "overview", "split"]);
     boards
 }
 

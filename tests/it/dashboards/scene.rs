@@ -1,21 +1,24 @@
-//! Two real servers, and callers of every kind.
+//! Real servers of every role, and callers of every kind.
 
-use std::{fs, net::SocketAddr, path::Path, time::Duration};
+use std::{fs, net::SocketAddr, path::Path, process::Command, time::Duration};
 
 use reqwest::{Client, Method};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::task::JoinSet;
 
-use crate::support::{KeysFile, Redis, Server, bundled, glassbox, variable};
+use crate::support::{KeysFile, Redis, Server, bundled, eventually, glassbox, onnxruntime, variable};
 
 /// How long callers rest between their rounds: the test is about kinds of requests, not about many.
 const REST: Duration = Duration::from_millis(20);
 
-/// One server with keys, quotas, a history and both tiers of the cache, and one that speaks HTTPS.
+/// One server with keys, quotas, a history and both tiers of the cache, one that speaks HTTPS, and one that runs nothing itself,
+/// with its worker.
 pub struct Scene {
     app: Server,
     https: Server,
+    asking: Server,
+    worker: Server,
     callers: Callers,
     _keys: KeysFile,
     _redis: Redis,
@@ -23,7 +26,7 @@ pub struct Scene {
 }
 
 impl Scene {
-    pub fn start() -> Self {
+    pub async fn start() -> Self {
         let (redis, keys, folder) = (Redis::start(), KeysFile::new(), TempDir::new().unwrap());
         keys.write("[plans.narrow]\nrate = 1\nburst = 2\nconcurrent = 1\n");
         let mut command = glassbox(&["serve", "--config", "config/development.toml", "--listen", "127.0.0.1:0"]);
@@ -43,15 +46,20 @@ impl Scene {
         let key = |options: &[&str]| keys.create(options).text;
         let (good, narrow, elsewhere) = (key(&[]), key(&["--plan", "narrow"]), key(&["--model", "doubler"]));
         let app = Server::start(&mut command);
-        let url = format!("http://{}", app.addr);
-        let callers = Callers { client: Client::new(), url, good, narrow, elsewhere };
-        Self { app, https: https(folder.path()), callers, _keys: keys, _redis: redis, _folder: folder }
+        let (worker, asking) = split(&redis);
+        let urls = [&app, &asking].map(|server| format!("http://{}", server.addr));
+        let callers = Callers { client: Client::new(), urls, good, narrow, elsewhere };
+        // From the first answer on, both ends of the queue have something to tell.
+        eventually("a worker answers", async || callers.ask_worker("the first text").await == 200).await;
+        let https = https(folder.path());
+        Self { app, https, asking, worker, callers, _keys: keys, _redis: redis, _folder: folder }
     }
 
     /// Where they tell their metrics.
-    pub fn metrics(&self) -> [SocketAddr; 2] {
+    pub fn metrics(&self) -> [SocketAddr; 4] {
         let listening = self.https.log.iter().find(|line| line["message"] == "listening").unwrap();
-        [self.app.addr, listening["metrics_addr"].as_str().unwrap().parse().unwrap()]
+        let https = listening["metrics_addr"].as_str().unwrap().parse().unwrap();
+        [self.app.addr, https, self.asking.addr, self.worker.addr]
     }
 
     /// Callers call until the set is dropped.
@@ -79,10 +87,25 @@ fn https(folder: &Path) -> Server {
     Server::start(command.env(variable("server.tls_cert"), cert).env(variable("server.tls_key"), key))
 }
 
+/// A worker, and a server that hands it all that it is asked.
+fn split(redis: &Redis) -> (Server, Server) {
+    let mut worker = glassbox(&["worker", "--listen", "127.0.0.1:0"]);
+    worker.env(variable("models.repository"), bundled()).env(variable("runtime.onnxruntime_path"), onnxruntime());
+    let mut asking = glassbox(&["serve", "--role", "api", "--listen", "127.0.0.1:0"]);
+    asking.env(variable("cache.mode"), "off").env(variable("rate_limit.enabled"), "false");
+    let start = |command: &mut Command| {
+        // A busy machine keeps this.
+        command.env(variable("queue.timeout"), "3s").env(variable("telemetry.log_format"), "json");
+        Server::start(command.env(variable("redis.url"), redis.url()))
+    };
+    (start(&mut worker), start(&mut asking))
+}
+
 #[derive(Clone)]
 struct Callers {
     client: Client,
-    url: String,
+    /// Of the server with keys, and of the one with a worker.
+    urls: [String; 2],
     good: String,
     narrow: String,
     elsewhere: String,
@@ -109,10 +132,20 @@ impl Callers {
         ] {
             self.send(key, path, &body).await;
         }
+        self.ask_worker(&new).await;
+    }
+
+    /// Asks a model that another process runs; returns the status.
+    async fn ask_worker(&self, text: &str) -> u16 {
+        let request = self.client.post(format!("{}/v1/predict", self.urls[1]));
+        let answer = request.json(&json!({"model": "toxicity", "text": text})).send().await.unwrap();
+        let status = answer.status().as_u16();
+        drop(answer.bytes().await.unwrap());
+        status
     }
 
     async fn send(&self, key: &str, path: &str, body: &Value) {
-        let request = self.client.request(Method::POST, format!("{}{path}", self.url));
+        let request = self.client.request(Method::POST, format!("{}{path}", self.urls[0]));
         let answer = request.header("X-API-Key", key).json(body).send().await.unwrap();
         // Read to its end, so that its connection serves the next one.
         drop(answer.bytes().await.unwrap());

@@ -17,6 +17,11 @@ async fn both_ends_tell_what_waits_what_is_held_and_what_became_of_it() {
         metrics.sum("worker_entries_total", &["model=\"toxicity\"", "event=\"answered\""]) == 1.0
     })
     .await;
+    for series in ["queue_entries", "queue_oldest_entry_milliseconds"] {
+        // It may have been looked at while it lay there.
+        let series = format!("{series}{{model=\"toxicity\"}}");
+        eventually("nothing waits any more", async || api.series(&series) == Some(0.0)).await;
+    }
     let (asking, working) = (Metrics::of(&api).await, Metrics::at(worker.addr).await);
     for result in ["answered", "refused", "left", "lost"] {
         let expected = if result == "answered" { 1.0 } else { 0.0 };

@@ -32,6 +32,8 @@ pub(in crate::api) struct Stats {
     pub uptime_seconds: u64,
     pub cache: Vec<TierStats>,
     pub models: Vec<ModelStats>,
+    /// The way to the model workers; `null` where models are run by this process.
+    pub queue: Option<QueueStats>,
 }
 
 /// How often which time was met: `cumulative[i]` values were at most `le_ms[i]`, of `count` in all. As they are counted, so that
@@ -102,6 +104,63 @@ pub(in crate::api) struct ModelStats {
     pub drift: Option<Drift>,
     /// The numbers that it takes, where it says what they were in its training rows.
     pub features: Vec<FeatureStats>,
+}
+
+/// The way to the model workers, as it was looked at last.
+#[derive(Debug, Serialize, ToSchema)]
+pub(in crate::api) struct QueueStats {
+    /// What is wrong with the Redis between; all else is from before then. `null` when nothing is.
+    #[schema(example = "it cannot be reached")]
+    pub trouble: Option<String>,
+    /// Questions of this server that wait for their answers.
+    pub pending_requests: u64,
+    /// Entries that were given up and are kept.
+    pub dead_letters: u64,
+    /// Models that a worker serves, or has served since this server was started.
+    pub models: Vec<QueuedModel>,
+    /// Live workers, those included that are not listed.
+    pub workers_in_all: u64,
+    /// At most 64 of them, those first that have lived longest.
+    pub workers: Vec<WorkerStats>,
+}
+
+/// What is asked of the workers of one model, by all API servers.
+#[derive(Debug, Serialize, ToSchema)]
+pub(in crate::api) struct QueuedModel {
+    #[schema(example = "toxicity")]
+    pub model: String,
+    /// Live workers that serve it.
+    pub workers: u64,
+    /// Entries that wait for a worker or are held by one.
+    pub entries: u64,
+    /// Age of the oldest of these.
+    pub oldest_ms: u64,
+}
+
+/// One live worker.
+#[derive(Debug, Serialize, ToSchema)]
+pub(in crate::api) struct WorkerStats {
+    /// Its id, made anew at each start.
+    pub worker: String,
+    /// Since its start, by the clocks of both machines.
+    pub uptime_seconds: u64,
+    /// At most 64 of what it serves.
+    pub versions: Vec<ServedVersion>,
+    /// Those that are not listed.
+    pub further_versions: u64,
+}
+
+/// How far a worker is with a version.
+#[derive(Debug, Serialize, ToSchema)]
+pub(in crate::api) struct ServedVersion {
+    #[schema(example = "toxicity")]
+    pub model: String,
+    /// `null` when the model can have none.
+    #[schema(example = "1")]
+    pub version: Option<String>,
+    /// `leaving`: it takes no more entries, and ends those that it holds.
+    #[schema(example = "ready", pattern = "^(ready|leaving|loading|failed|not_built)$")]
+    pub state: &'static str,
 }
 
 /// How far the last hour is from where the version was measured, as population stability indices.
