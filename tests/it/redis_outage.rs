@@ -18,9 +18,6 @@ use crate::support::{Metrics, Proxy, Redis, Server, TestApp, Weather, glassbox, 
 /// Long enough for a busy machine, and far from what a caller would wait for a Redis that does not answer.
 const TIMEOUT: Duration = Duration::from_millis(300);
 
-/// What a busy machine may add to the latency of a request that takes a millisecond.
-const NOISE: Duration = Duration::from_millis(1500);
-
 /// The promise is 5 s.
 const RETURN: Duration = Duration::from_secs(5);
 
@@ -221,8 +218,10 @@ impl Load {
         while let Some(caller) = self.callers.join_next().await {
             latencies.extend(caller.expect("no request failed"));
         }
-        let slowest = latencies.iter().max().unwrap();
-        assert!(*slowest < TIMEOUT + NOISE, "the slowest of {} took {slowest:?}", latencies.len());
+        // A busy machine stands still for a moment now and then; who waited for Redis is counted below.
+        latencies.sort_unstable();
+        let slow = latencies[latencies.len() * 98 / 100];
+        assert!(slow < TIMEOUT * 2, "one in fifty of {} took {slow:?}", latencies.len());
         let errors = self.looked_up("error").await;
         // Each time at most those who were waiting when it happened, and once more should a busy machine look like it.
         assert!(errors <= (outages * 2 * CALLERS) as f64, "{errors} requests waited in vain");

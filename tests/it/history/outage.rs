@@ -21,9 +21,8 @@ use crate::support::{TestApp, eventually};
 
 const CALLERS: usize = 4;
 
-/// What a busy machine may add to the latency of a request that takes a millisecond. Far less than a database that does
-/// not answer would.
-const NOISE: Duration = Duration::from_millis(1500);
+/// How long this side waits for a database that does not answer.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_database_that_is_killed_costs_nobody_anything_and_gets_every_row_once() {
@@ -143,7 +142,7 @@ struct Load {
     app: Arc<TestApp>,
     stop: Arc<AtomicBool>,
     answered: Arc<AtomicUsize>,
-    callers: JoinSet<(Vec<String>, Duration)>,
+    callers: JoinSet<Vec<(String, Duration)>>,
 }
 
 impl Load {
@@ -160,26 +159,25 @@ impl Load {
         for caller in 0..CALLERS {
             let (app, stop, answered) = (Arc::clone(&app), Arc::clone(&stop), Arc::clone(&answered));
             callers.spawn(async move {
-                let (mut ids, mut slowest) = (Vec::new(), Duration::ZERO);
+                let mut told = Vec::new();
                 while !stop.load(Ordering::Relaxed) {
-                    let id = format!("{caller}-{}", ids.len());
+                    let id = format!("{caller}-{}", told.len());
                     let began = Instant::now();
-                    double(&app, ids.len(), &id).await;
-                    slowest = slowest.max(began.elapsed());
-                    ids.push(id);
+                    double(&app, told.len(), &id).await;
+                    told.push((id, began.elapsed()));
                     answered.fetch_add(1, Ordering::Relaxed);
                     // As fast as a browser's console would; the point is not to be fast.
                     tokio::time::sleep(Duration::from_millis(2)).await;
                 }
-                (ids, slowest)
+                told
             });
         }
         Self { app, stop, answered, callers }
     }
 
     fn impatient(config: &mut Config) {
-        config.history.connect_timeout = Duration::from_secs(1);
-        config.history.statement_timeout = Duration::from_secs(1);
+        config.history.connect_timeout = PATIENCE;
+        config.history.statement_timeout = PATIENCE;
     }
 
     /// Waits until rows go to the spool, and sees that readiness says why without turning off.
@@ -208,13 +206,16 @@ impl Load {
     async fn end(mut self) {
         self.until_back().await;
         self.stop.store(true, Ordering::Relaxed);
-        let (mut acknowledged, mut slowest) = (HashSet::new(), Duration::ZERO);
+        let (mut acknowledged, mut latencies) = (HashSet::new(), Vec::new());
         while let Some(caller) = self.callers.join_next().await {
-            let (ids, longest) = caller.expect("no request failed");
-            slowest = slowest.max(longest);
+            let (ids, times): (Vec<_>, Vec<_>) = caller.expect("no request failed").into_iter().unzip();
             acknowledged.extend(ids);
+            latencies.extend(times);
         }
-        assert!(slowest < NOISE, "the slowest of {} took {slowest:?}", acknowledged.len());
+        // A busy machine stands still for a moment now and then. Who waited for the database would be one of many.
+        latencies.sort_unstable();
+        let slow = latencies[latencies.len() * 98 / 100];
+        assert!(slow < PATIENCE / 2, "one in fifty of {} took {slow:?}", latencies.len());
         let written = || rows(&self.app, "stored") as usize >= acknowledged.len();
         eventually("all rows are written", async || written() && self.pending().await == 0.0).await;
         let request = self.app.request(Method::GET, "/v1/predictions").header(header::ACCEPT, "application/x-ndjson");

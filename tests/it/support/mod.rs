@@ -1,5 +1,6 @@
 //! The harness.
 
+mod address;
 mod app;
 mod browser;
 mod caller;
@@ -18,6 +19,7 @@ mod repository;
 mod services;
 mod slow;
 
+pub use address::free;
 pub use app::{TestApp, TestAppBuilder, serve_files};
 pub use browser::{Browser, CONTROL_ENTER, TAB};
 pub use caller::{Answer, Caller};
@@ -26,7 +28,7 @@ pub use collector::{Collector, attribute};
 pub use exposition::Metrics;
 pub use keys::{Key, KeysFile};
 #[cfg(target_os = "linux")]
-pub use nginx::{Nginx, free};
+pub use nginx::Nginx;
 pub use postgres::Postgres;
 pub use process::{Finished, Server, children, eventually, glassbox, run, run_with_input, until, variable};
 pub use prometheus::Prometheus;

@@ -5,13 +5,12 @@ use std::{
     net::{SocketAddr, TcpStream},
     path::Path,
     process::{Child, Command, Stdio},
-    sync::atomic::{AtomicU8, Ordering},
 };
 
 use serde_json::Value;
 use tempfile::TempDir;
 
-use super::{project, until};
+use super::{free, project, until};
 
 /// Ended with the test.
 pub struct Nginx {
@@ -97,17 +96,4 @@ const FOLDERS: &str = "client_body_temp_path body; proxy_temp_path proxy; fastcg
 /// Packages put it where only root's PATH leads.
 fn program() -> &'static str {
     ["/usr/sbin/nginx", "/usr/local/sbin/nginx"].into_iter().find(|path| Path::new(path).exists()).unwrap_or("nginx")
-}
-
-/// Addresses of this machine that no other test has: they stay free while a server is started anew.
-pub fn free<const N: usize>() -> [SocketAddr; N] {
-    static USED: AtomicU8 = AtomicU8::new(1);
-    let process = std::process::id();
-    let [high, low] = [64 + process / 256 % 128, process % 256].map(|part| u8::try_from(part).unwrap());
-    std::array::from_fn(|_| {
-        let addr = SocketAddr::from(([127, high, low, USED.fetch_add(1, Ordering::Relaxed)], 8080));
-        // As another run of the tests may.
-        assert!(TcpStream::connect(addr).is_err(), "somebody listens on {addr}");
-        addr
-    })
 }

@@ -1,7 +1,7 @@
 //! A real PostgreSQL as a child process of the test, in a folder and on a port of its own, ended with it.
 
 use std::{
-    net::{SocketAddr, TcpListener},
+    net::SocketAddr,
     path::PathBuf,
     process::{Child, Command, Stdio},
 };
@@ -9,7 +9,7 @@ use std::{
 use sqlx::{Connection, PgConnection};
 use tempfile::TempDir;
 
-use super::{children, eventually};
+use super::{children, eventually, free};
 
 /// A server with one empty database, which trusts everybody on this machine.
 pub struct Postgres {
@@ -29,8 +29,7 @@ impl Postgres {
         initdb.args(["--no-sync", "--auth", "trust", "--username", "glassbox", "--encoding", "UTF8", "--locale", "C"]);
         let made = initdb.arg("--pgdata").arg(folder.path().join("data")).output().unwrap();
         assert!(made.status.success(), "initdb: {}", String::from_utf8_lossy(&made.stderr));
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let addr = SocketAddr::from(([127, 0, 0, 1], port));
+        let [addr] = free();
         let postgres = Self { addr, child: spawn(addr, &folder), folder };
         postgres.until_it_answers().await;
         postgres

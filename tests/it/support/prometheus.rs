@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    net::{SocketAddr, TcpListener},
+    net::SocketAddr,
     path::Path,
     process::{Child, Command, Stdio},
 };
@@ -11,7 +11,7 @@ use reqwest::Url;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use super::{eventually, project};
+use super::{eventually, free, project};
 
 /// Scrapes and evaluates every second, otherwise as `prometheus/prometheus.yml` says.
 pub struct Prometheus {
@@ -26,8 +26,7 @@ impl Prometheus {
     pub async fn start(targets: &[SocketAddr]) -> Self {
         let folder = TempDir::new().unwrap();
         configure(folder.path(), targets);
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let addr = SocketAddr::from(([127, 0, 0, 1], port));
+        let [addr] = free();
         let mut command = Command::new("prometheus");
         command.arg(format!("--web.listen-address={addr}")).arg("--log.level=error");
         command.arg(format!("--config.file={}", folder.path().join("prometheus.yml").display()));

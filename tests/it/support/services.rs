@@ -2,14 +2,14 @@
 
 use std::{
     io::{Read, Write},
-    net::{SocketAddr, TcpListener, TcpStream},
+    net::{SocketAddr, TcpStream},
     process::{Child, Command, Stdio},
     time::Duration,
 };
 
 use tempfile::TempDir;
 
-use super::until;
+use super::{free, until};
 
 /// A `redis-server` that keeps nothing on disk.
 pub struct Redis {
@@ -27,8 +27,7 @@ impl Redis {
     /// With further settings: `["--maxmemory", "4mb"]`.
     pub fn with(settings: &[&str]) -> Self {
         let folder = TempDir::new().unwrap();
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let addr = SocketAddr::from(([127, 0, 0, 1], port));
+        let [addr] = free();
         let child = spawn(addr, &folder, settings);
         let redis = Self { addr, child, folder, password: None };
         redis.until_it_answers();
