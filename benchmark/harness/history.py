@@ -136,7 +136,7 @@ def fill_sqlite(home):
     with sqlite3.connect(home / "predictions.db", timeout=60) as connection:
         rows = ((bytes.fromhex(f"{n:012x}70008000000000000000"),) for n in range(1, ROWS + 1))
         connection.executemany(
-            f"INSERT INTO predictions ({COLUMNS}) VALUES (?, NULL, 'm', '1', 'p', 'h', 'toxic', 1, 0)", rows)
+            f"INSERT INTO predictions ({COLUMNS}) VALUES (?1, NULL, 'm', '1', 'p', ?1, 'toxic', 1, 0)", rows)
 
 
 def plan_sqlite(home, sql):
@@ -175,7 +175,7 @@ class Postgres:
     def fill(self):
         """As [`fill_sqlite`]."""
         ids = "(lpad(to_hex(n), 12, '0') || '70008000000000000000')::uuid"
-        values = f"{ids}, NULL, 'm', '1', 'p', 'h', 'toxic', 1, false"
+        values = f"{ids}, NULL, 'm', '1', 'p', {ids}, 'toxic', 1, false"
         sql = f"INSERT INTO predictions ({COLUMNS}) SELECT {values} FROM generate_series(1::bigint, {ROWS}) AS n"
         subprocess.run(program("psql", own=False) + [self.url, "-q", "-c", sql], check=True, timeout=600)
 

@@ -6,6 +6,7 @@ use std::{
 };
 
 use serde::Serialize;
+use smallvec::SmallVec;
 use uuid::Uuid;
 
 use super::row::{Ids, Row};
@@ -31,7 +32,7 @@ pub struct Answered {
     /// What computed it.
     pub provider: &'static str,
     /// What was asked and answered, in order.
-    pub items: Vec<AnsweredItem>,
+    pub items: SmallVec<[AnsweredItem; 1]>,
 }
 
 /// By which names a request is found again.
@@ -70,8 +71,8 @@ impl Asker {
 /// One item of a request.
 #[derive(Debug)]
 pub struct AnsweredItem {
-    /// A hash of the version and its typed input.
-    pub input_hash: [u8; 32],
+    /// A hash of the version and its typed input: half of a SHA-256, which no two inputs share either.
+    pub input_hash: Uuid,
     /// The answer.
     pub prediction: Arc<Prediction>,
     /// Whether it was known already.
@@ -119,7 +120,7 @@ impl Answered {
                 model: Arc::clone(&served.model),
                 version: Arc::clone(&served.version),
                 provider: provider.into(),
-                input_hash: hex(&item.input_hash),
+                input_hash: item.input_hash,
                 prediction: json(item.prediction.elements(), &*item.prediction, limit),
                 label,
                 confidence,
@@ -141,17 +142,6 @@ fn classified(prediction: &Prediction) -> (Option<String>, Option<f64>) {
     // As it is written in JSON: who asks for 0.97 and more finds a row that says 0.97.
     let decimal = |probability: f32| probability.to_string().parse().ok();
     best.map_or((None, None), |(label, probability)| (Some(label.to_owned()), decimal(probability)))
-}
-
-/// Half of a SHA-256, which no two inputs share either.
-fn hex(hash: &[u8; 32]) -> String {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    let mut digits = String::with_capacity(32);
-    for byte in &hash[..16] {
-        digits.push(char::from(DIGITS[usize::from(byte >> 4)]));
-        digits.push(char::from(DIGITS[usize::from(byte & 15)]));
-    }
-    digits
 }
 
 fn json(elements: usize, value: &impl Serialize, limit: usize) -> Option<String> {

@@ -16,6 +16,7 @@ mod spool;
 mod sqlite;
 mod store;
 mod trouble;
+mod work;
 mod writer;
 
 use std::{

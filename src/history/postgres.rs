@@ -95,7 +95,7 @@ impl PostgresStore {
             .bind(column!(row => clean(&row.model)))
             .bind(column!(row => clean(&row.version)))
             .bind(column!(row => clean(&row.provider)))
-            .bind(column!(row => clean(&row.input_hash)))
+            .bind(column!(row => row.input_hash))
             .bind(column!(row => row.prediction.as_deref().map(clean)))
             .bind(column!(row => row.label.as_deref().map(clean)))
             .bind(column!(row => row.confidence))
@@ -149,7 +149,7 @@ impl PostgresStore {
 
 /// The types of [`COLUMNS`].
 const TYPES: [&str; COLUMNS.len()] = [
-    "uuid", "text", "int4", "text", "text", "text", "text", "text", "text", "text", "text", "float8", "int8", "bool",
+    "uuid", "text", "int4", "text", "text", "text", "text", "text", "uuid", "text", "text", "float8", "int8", "bool",
     "text",
 ];
 

@@ -1,6 +1,7 @@
 //! Where answered requests wait for the writer: bounded, and nobody waits at it.
 
 use std::{
+    collections::VecDeque,
     mem,
     sync::{Mutex, MutexGuard, PoisonError},
 };
@@ -17,7 +18,7 @@ pub(super) struct Queue {
 
 #[derive(Debug, Default)]
 struct Waiting {
-    answered: Vec<Answered>,
+    answered: VecDeque<Answered>,
     rows: usize,
     weight: usize,
 }
@@ -37,15 +38,16 @@ impl Queue {
         }
         waiting.rows += rows;
         waiting.weight += weight;
-        waiting.answered.push(answered);
+        waiting.answered.push_back(answered);
         true
     }
 
-    /// Everything that waits, in the order in which it came.
-    pub(super) fn take(&self) -> Vec<Answered> {
+    /// Everything that waits, in the order in which it came, for the empty one that is put in its place: two take turns, so
+    /// that nobody makes room again and again for what comes next.
+    pub(super) fn take(&self, mut next: VecDeque<Answered>) -> VecDeque<Answered> {
         let mut waiting = self.waiting();
         // About as many will come until the next time.
-        let next = Vec::with_capacity(waiting.answered.len());
+        next.shrink_to(4 * waiting.answered.len());
         (waiting.rows, waiting.weight) = (0, 0);
         mem::replace(&mut waiting.answered, next)
     }

@@ -29,8 +29,8 @@ pub struct Row {
     pub version: Arc<str>,
     /// What computed the prediction.
     pub provider: Cow<'static, str>,
-    /// 32 hexadecimal digits; the same for equal inputs of one version.
-    pub input_hash: String,
+    /// The same for equal inputs of one version. No UUID, but as many bits, which both databases keep in 16 bytes.
+    pub input_hash: Uuid,
     /// JSON; none when it was too long.
     pub prediction: Option<String>,
     /// The class that was named.

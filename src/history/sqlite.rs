@@ -187,7 +187,7 @@ fn insert_query<'q>(rows: &[&'q Row]) -> Query<'q, Sqlite, SqliteArguments<'q>> 
             .bind(row.item)
             .bind(row.key_id.as_deref())
             .bind(row.trace_id.as_deref())
-            .bind(&*row.input_hash)
+            .bind(row.input_hash)
             .bind(row.prediction.as_deref())
             .bind(row.label.as_deref())
             .bind(row.confidence)
@@ -207,7 +207,9 @@ fn insert_sql(rows: usize) -> String {
     };
     let row = format!("({})", COLUMNS.map(value).join(","));
     let rows = vec![row; rows].join(",");
-    format!("INSERT INTO predictions ({}) VALUES {rows} ON CONFLICT (id) DO NOTHING", COLUMNS.join(","))
+    // "OR FAIL": a statement that fails ends its transaction anyway. Without, SQLite writes down how every page was, to undo
+    // the one statement.
+    format!("INSERT OR FAIL INTO predictions ({}) VALUES {rows} ON CONFLICT (id) DO NOTHING", COLUMNS.join(","))
 }
 
 /// The folder of a file, for this user alone: what callers were answered is nobody else's.

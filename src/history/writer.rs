@@ -18,10 +18,11 @@ use tokio::{
 
 use super::{
     queue::Queue,
-    row::{Ids, Row},
+    row::Row,
     spool::Spool,
     store::Store,
     trouble::{NotWritten, Trouble},
+    work::Work,
 };
 use crate::{
     config::HistoryConfig,
@@ -82,7 +83,7 @@ impl Writer {
 
     /// Empties the queue again and again.
     pub(super) async fn write(self: Arc<Self>, mut asks: mpsc::Receiver<Asked>) {
-        let (mut ids, mut taken) = (Ids::new(), Instant::now());
+        let (mut work, mut taken) = (Work::new(self.batch_size, self.value_limit), Instant::now());
         loop {
             let asked = match timeout_at(taken + self.flush_interval / 4, asks.recv()).await {
                 Err(_elapsed) => None,
@@ -91,22 +92,16 @@ impl Writer {
             };
             // The oldest row may have come when the queue was emptied the last time, however long ago that is.
             let deadline = mem::replace(&mut taken, Instant::now()) + self.flush_interval * 3 / 4;
-            let answered = self.queue.take();
-            if !answered.is_empty() {
-                let limit = self.value_limit;
+            work.answered = self.queue.take(work.answered);
+            while !work.answered.is_empty() {
                 // Away from the async threads: it is their JSON that is written here.
-                let made = spawn_blocking(move || {
-                    let mut rows = Vec::new();
-                    for answered in answered {
-                        rows.extend(answered.rows(&mut ids, limit));
-                    }
-                    (rows, ids)
-                });
+                let made = spawn_blocking(move || work.make_rows());
                 // It fails only while the server goes down with its runtime.
-                let Ok((rows, back)) = made.await else { return };
-                ids = back;
-                self.keep(rows, deadline).await;
+                let Ok(made) = made.await else { return };
+                work = made;
+                self.keep(&mut work.rows, deadline).await;
             }
+            work.rows.clear();
             if let Some(asked) = asked {
                 self.sync_spool().await;
                 // Who has gone meanwhile need not be told.
@@ -116,7 +111,7 @@ impl Writer {
     }
 
     /// Puts rows where a crash does not reach them, soon after `deadline` whatever the database does.
-    async fn keep(&self, mut rows: Vec<Row>, deadline: Instant) {
+    async fn keep(&self, rows: &mut Vec<Row>, deadline: Instant) {
         if self.spool.is_direct() {
             let mut written = 0;
             let mut trouble = None;
@@ -134,7 +129,7 @@ impl Writer {
             rows.drain(..written);
             self.away(trouble);
         }
-        self.spool_rows(rows).await;
+        self.spool_rows(mem::take(rows)).await;
         self.spooled.notify_one();
         self.unsynced.notify_one();
     }

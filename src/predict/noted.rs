@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use uuid::Uuid;
+
 use super::{Predicted, Predictions};
 use crate::{
     cache::Key,
@@ -25,7 +27,7 @@ impl Noted {
         let Some(asker) = asker else { return };
         let mut inputs = self.inputs.into_iter();
         let item = |(predicted, key): (&Predicted, Key)| AnsweredItem {
-            input_hash: *key.as_bytes(),
+            input_hash: Uuid::from_bytes(key.half()),
             prediction: Arc::clone(&predicted.prediction),
             cached: predicted.cached,
             input: inputs.next().map(Box::new),

@@ -194,7 +194,7 @@ async fn fill(database: &Database) {
     match &database.postgres {
         Some(postgres) => {
             let ids = "(lpad(to_hex(n), 12, '0') || '70008000000000000000')::uuid";
-            let values = format!("{ids}, n::text, 'm', '1', 'p', 'h', 'toxic', 1, false");
+            let values = format!("{ids}, n::text, 'm', '1', 'p', {ids}, 'toxic', 1, false");
             let numbers = format!("generate_series(1::bigint, {MANY}) AS n");
             postgres.run(&format!("INSERT INTO predictions ({columns}) SELECT {values} FROM {numbers}")).await;
         }
@@ -202,7 +202,7 @@ async fn fill(database: &Database) {
             let url = format!("sqlite://{}", database.file().display());
             let mut connection = sqlx::SqliteConnection::connect(&url).await.unwrap();
             let ids = "unhex(printf('%012x70008000000000000000', n))";
-            let values = format!("{ids}, n, 'm', '1', 'p', 'h', 'toxic', 1, 0");
+            let values = format!("{ids}, n, 'm', '1', 'p', {ids}, 'toxic', 1, 0");
             let numbers =
                 format!("WITH RECURSIVE numbers(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < {MANY})");
             let sql = format!("{numbers} INSERT INTO predictions ({columns}) SELECT {values} FROM numbers");

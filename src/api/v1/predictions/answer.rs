@@ -69,7 +69,7 @@ impl StoredPrediction {
             model: row.model.to_string(),
             model_version: row.version.to_string(),
             provider: row.provider.to_string(),
-            input_hash: row.input_hash,
+            input_hash: row.input_hash.simple().to_string(),
             prediction: raw(row.prediction),
             label: row.label,
             confidence: row.confidence,

@@ -9,7 +9,7 @@ CREATE TABLE predictions (
     model TEXT NOT NULL,
     version TEXT NOT NULL,
     provider TEXT NOT NULL,
-    input_hash TEXT NOT NULL,
+    input_hash BLOB NOT NULL,     -- 128 bits
     prediction TEXT,              -- JSON; none when it was too long
     label TEXT,
     confidence REAL,
