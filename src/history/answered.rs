@@ -5,13 +5,15 @@ use std::{
     time::{Duration, Instant},
 };
 
-use serde::Serialize;
 use smallvec::SmallVec;
 use uuid::Uuid;
 
-use super::row::{Ids, Row};
+use super::{
+    row::{Ids, Row},
+    told::{Told, json},
+};
 use crate::{
-    model::{Input, Prediction},
+    model::Input,
     telemetry::{
         micros,
         record::{Facts, Served},
@@ -74,7 +76,7 @@ pub struct AnsweredItem {
     /// A hash of the version and its typed input: half of a SHA-256, which no two inputs share either.
     pub input_hash: Uuid,
     /// The answer.
-    pub prediction: Arc<Prediction>,
+    pub prediction: Told,
     /// Whether it was known already.
     pub cached: bool,
     /// What was sent, where that is to be kept.
@@ -110,7 +112,7 @@ impl Answered {
             Name::Given(text) => (None, Some(text)),
         };
         items.into_iter().enumerate().map(move |(position, item)| {
-            let (label, confidence) = classified(&item.prediction);
+            let (label, confidence) = item.prediction.classified();
             Row {
                 id: own_id.unwrap_or_else(|| ids.next(came)),
                 request_id: request_id.clone(),
@@ -121,7 +123,7 @@ impl Answered {
                 version: Arc::clone(&served.version),
                 provider: provider.into(),
                 input_hash: item.input_hash,
-                prediction: json(item.prediction.elements(), &*item.prediction, limit),
+                prediction: item.prediction.json(limit),
                 label,
                 confidence,
                 latency_us,
@@ -130,24 +132,4 @@ impl Answered {
             }
         })
     }
-}
-
-/// The class that was named, and how probable it is; the most probable one of several.
-fn classified(prediction: &Prediction) -> (Option<String>, Option<f64>) {
-    let best = match prediction {
-        Prediction::Classification(classes) => classes.best(),
-        Prediction::MultiLabel(labels) => labels.classes.best().filter(|(_, p)| *p >= labels.threshold),
-        Prediction::Value(_) | Prediction::Named(_) => None,
-    };
-    // As it is written in JSON: who asks for 0.97 and more finds a row that says 0.97.
-    let decimal = |probability: f32| probability.to_string().parse().ok();
-    best.map_or((None, None), |(label, probability)| (Some(label.to_owned()), decimal(probability)))
-}
-
-fn json(elements: usize, value: &impl Serialize, limit: usize) -> Option<String> {
-    // Each takes a digit and a comma.
-    if elements.saturating_mul(2) > limit {
-        return None;
-    }
-    serde_json::to_string(value).ok().filter(|json| json.len() <= limit)
 }

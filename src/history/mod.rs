@@ -15,6 +15,7 @@ mod row;
 mod spool;
 mod sqlite;
 mod store;
+mod told;
 mod trouble;
 mod work;
 mod writer;
@@ -35,6 +36,7 @@ pub use self::{
     query::{Filter, Window},
     row::Row,
     store::Store,
+    told::Told,
     trouble::Trouble,
 };
 use self::{

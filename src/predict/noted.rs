@@ -7,7 +7,7 @@ use uuid::Uuid;
 use super::{Predicted, Predictions};
 use crate::{
     cache::Key,
-    history::{Answered, AnsweredItem, Asker, History},
+    history::{Answered, AnsweredItem, Asker, History, Told},
     model::Input,
     telemetry::record::Record,
 };
@@ -28,7 +28,7 @@ impl Noted {
         let mut inputs = self.inputs.into_iter();
         let item = |(predicted, key): (&Predicted, Key)| AnsweredItem {
             input_hash: Uuid::from_bytes(key.half()),
-            prediction: Arc::clone(&predicted.prediction),
+            prediction: Told::of(&predicted.prediction),
             cached: predicted.cached,
             input: inputs.next().map(Box::new),
         };
