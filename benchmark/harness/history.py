@@ -19,16 +19,19 @@ from .targets import number
 CONNECTIONS = 32
 SECTION = 'log_filter = "info"\n[history]\nflush_interval = "500ms"\nretain_for = ""\nretain_rows = 0\nspool_limit = "2GiB"\n'
 
-# What is compared with what, and how much is wanted.
-PAIRS = [("SQLite", "off", 0.9), ("PostgreSQL", "off", None), ("PostgreSQL, frozen", "off", None)]
+# The shortest thing that the server does, beside which a row weighs most; and the model of the README.
+MODELS = ("linear_regression", "toxicity")
+
+# What is compared with having none, and how much is wanted.
+PAIRS = [("SQLite", 0.9), ("PostgreSQL", None), ("PostgreSQL, frozen", None)]
 
 # Rows between the first page and the last one.
 ROWS = 1_000_000
 
 
 def measure(bench):
-    """Uncached linear_regression, the shortest thing that the server does: whatever is beside it weighs most there."""
-    subject = bench.subjects.linear_regression()
+    """Each model with each history. Without a cache: what is known already is told of no model."""
+    subjects = {model: getattr(bench.subjects, model)() for model in MODELS}
     databases = {"PostgreSQL": Postgres(bench, "there"), "PostgreSQL, frozen": Postgres(bench, "frozen")}
     servers = {"off": start(bench, "off", 'mode = "off"'), "SQLite": start(bench, "sqlite", 'mode = "sqlite"')}
     for name, database in databases.items():
@@ -36,16 +39,18 @@ def measure(bench):
     databases["PostgreSQL, frozen"].signal(signal.SIGSTOP)
     counts = {name: 0 for name in servers}
 
-    def run(name):
-        result = bench.drive(servers[name], subject, CONNECTIONS)()
+    def run(model, name):
+        result = bench.drive(servers[name], subjects[model], CONNECTIONS)()
         counts[name] += result["requests"]
         if name in ("SQLite", "PostgreSQL"):
             wait_until_written(servers[name])
         return result
 
     for name in servers:
-        run(name)
-    results = closed.alternate(bench.options.rounds, {name: lambda name=name: run(name) for name in servers})
+        for model in MODELS:
+            run(model, name)
+    runs = {(model, name): lambda model=model, name=name: run(model, name) for model in MODELS for name in servers}
+    results = closed.alternate(bench.options.rounds, runs)
     databases["PostgreSQL, frozen"].signal(signal.SIGCONT)
     rows = {}
     for name, server in servers.items():
@@ -60,9 +65,10 @@ def measure(bench):
         bench.services.stop(server)
     for database in databases.values():
         database.child.stop()
-    return {"runs": results, "rows": rows, "paging": paging, "plans": plans,
-            "pairs": [{"what": ours, "against": theirs, "wanted": wanted, **ratio(results[ours], results[theirs])}
-                      for ours, theirs, wanted in PAIRS]}
+    pairs = [{"model": model, "what": name, "wanted": wanted, **ratio(results[model, name], results[model, "off"])}
+             for model in MODELS for name, wanted in PAIRS]
+    runs = [{"model": model, "what": name, "runs": runs} for (model, name), runs in results.items()]
+    return {"runs": runs, "rows": rows, "paging": paging, "plans": plans, "pairs": pairs}
 
 
 def folder(bench, name):
@@ -198,18 +204,19 @@ def program(name, own=True):
 
 
 def tables(data):
-    lines = ["| uncached linear_regression, 32 connections, history | against | ratio | in the rounds | wanted | |",
-             "|---|---|---|---|---|---|"]
+    lines = ["| uncached, 32 connections | history | ratio to none | in the rounds | wanted | |", "|---|---|---|---|---|---|"]
     for pair in data["pairs"]:
         wanted = f"≥ {pair['wanted']}" if pair["wanted"] else ""
         reached = ("reached" if pair["median"] >= pair["wanted"] else "missed") if pair["wanted"] else ""
-        lines.append(f"| {pair['what']} | {pair['against']} | **{number(pair['median'])}** | {number(pair['lowest'])} to "
+        lines.append(f"| {pair['model']} | {pair['what']} | **{number(pair['median'])}** | {number(pair['lowest'])} to "
                      f"{number(pair['highest'])} | {wanted} | {reached} |")
-    runs = ["| | predictions/s | p99 ms | server CPU per request, µs | memory MB, first and last round |", "|---|---|---|---|---|"]
-    for name, results in data["runs"].items():
+    runs = ["| | history | predictions/s | p99 ms | server CPU per request, µs | memory MB, first and last round |",
+            "|---|---|---|---|---|---|"]
+    for each in data["runs"]:
+        results = each["runs"]
         cells = [number(median(results, field)) for field in ("per_second", "p99_ms", "cpu_us_per_request")]
         cells.append(f"{results[0]['pss_mb']:.1f}, {results[-1]['pss_mb']:.1f}")
-        runs.append(f"| {name} | {' | '.join(cells)} |")
+        runs.append(f"| {each['model']} | {each['what']} | {' | '.join(cells)} |")
     rows = ["| | answers | rows in the database | by way of the spool | lost | written after, s |", "|---|---|---|---|---|---|"]
     for name, each in data["rows"].items():
         kinds = [each[f'history_rows_total{{result="{result}"}}'] for result in ("stored", "spooled", "dropped")]
