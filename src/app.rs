@@ -44,7 +44,7 @@ const LAST_ROWS: Duration = Duration::from_secs(5);
 const MINUTE: Duration = Duration::from_secs(60);
 
 /// Connections of the second listener: a few scrapers and probes, and some that were left open.
-const MOST_PROBES: usize = 64;
+pub const MOST_PROBES: usize = 64;
 
 /// The whole server, wired and bound, serving nothing yet.
 #[derive(Debug)]

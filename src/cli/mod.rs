@@ -8,6 +8,7 @@ mod keys;
 mod migrate;
 mod models;
 mod predict;
+mod process;
 mod queue;
 mod serve;
 mod supervisor;

@@ -1,7 +1,6 @@
 //! `glassbox serve`
 
 use std::{
-    convert::Infallible,
     net::SocketAddr,
     path::PathBuf,
     process::ExitCode,
@@ -11,17 +10,17 @@ use std::{
 
 use clap::Args;
 use serde_json::json;
-use tokio::sync::oneshot;
 
-use super::{healthcheck::Listener, supervisor::Supervisor};
+use super::{
+    healthcheck::Listener,
+    process::{self, Begun},
+};
 use crate::{
     app::App,
     config::{Config, Flag},
-    keys::KeyStore,
-    lifecycle::{ReloadSignal, reload_signal, stop_signals},
     model::{Datatype, Dim, ModelName, ModelRef, TensorSpec},
     registry::{Loaded, Registry, State},
-    telemetry::logging::{self, Log},
+    telemetry::logging,
 };
 
 #[derive(Debug, Args)]
@@ -51,73 +50,32 @@ impl ServeArgs {
 
 pub(super) fn run(config: Config) -> anyhow::Result<ExitCode> {
     let started = Instant::now();
-    let mut log = Some(logging::init(&config.telemetry)?);
-    let pretty = logging::is_pretty(config.telemetry.log_format);
-    let runtime = super::runtime()?;
-    let supervisor = &Arc::new(Supervisor::find());
-    let result = runtime.block_on(async {
-        let (mut signals, reloads) = (stop_signals()?, reload_signal()?);
+    let telemetry = config.telemetry.clone();
+    let pretty = logging::is_pretty(telemetry.log_format);
+    process::run(&telemetry, |told, supervisor| {
         let app = App::build(config)?;
         let place = Place { scheme: app.scheme(), addr: app.http_addr() };
-        if let Some(dropped) = log.as_ref().and_then(Log::dropped) {
-            app.state().metrics.server.follow_log(dropped);
-        }
         // Models may load for minutes, and with port 0 nobody else knows whom to ask how far they are.
         let metrics_addr = app.metrics_addr().map(tracing::field::display);
         let grpc_addr = app.grpc_addr().map(tracing::field::display);
         let later = app.state().server.listen_when_ready.then_some("callers are refused until all models were tried");
         tracing::info!(addr = %place.addr, scheme = place.scheme, grpc_addr, metrics_addr, later, "listening");
-        // Sessions must not be taken down while the process ends: the library takes itself down then.
-        std::mem::forget(Arc::clone(&app.state().registry));
-        let (stop, stopped) = oneshot::channel::<()>();
-        let watch = async move {
-            let signal = signals.first().await;
-            tracing::info!(signal, "stop requested");
-            supervisor.stopping();
-            let _ = stop.send(());
-            signals.second().await
-        };
-        let reload = reload_when_asked(reloads, app.state().keys.clone(), supervisor);
-        let (metrics, most) = (Arc::clone(&app.state().metrics), app.state().server.max_connections);
-        let itself = Listener::at(place.addr, place.scheme == "https");
-        let alive = supervisor.watch(itself, move || metrics.http.open_connections() >= most);
-        let told = Arc::clone(supervisor);
-        let serve = app.run(async { drop(stopped.await) }, move |registry| {
-            let missing = registry.not_ready().into_iter().filter(|item| item.required).count();
-            told.ready(missing);
-            announce(registry, &place, started.elapsed(), pretty);
-        });
-        tokio::select! {
-            result = serve => result,
-            never = reload => match never {},
-            never = alive => match never {},
-            signal = watch => {
-                tracing::warn!(signal, "second stop signal: stopping at once");
-                drop(log.take());
-                std::process::exit(1);
-            }
-        }
-    });
-    runtime.shutdown_timeout(Duration::from_millis(100));
-    result.map(|()| ExitCode::SUCCESS)
-}
-
-/// Reads the keys again at every SIGHUP.
-async fn reload_when_asked(
-    mut signal: ReloadSignal,
-    keys: Option<Arc<KeyStore>>,
-    supervisor: &Supervisor,
-) -> Infallible {
-    loop {
-        signal.next().await;
-        tracing::info!(signal = "SIGHUP", "reload requested");
-        let reading = async {
+        let (registry, metrics) = (Arc::clone(&app.state().registry), Arc::clone(&app.state().metrics));
+        let (keys, open) = (app.state().keys.clone(), Arc::clone(&metrics));
+        let reload = async move || {
             if let Some(keys) = &keys {
                 keys.reload().await;
             }
         };
-        supervisor.reload(reading).await;
-    }
+        let most = app.state().server.max_connections;
+        let is_full = move || open.http.open_connections() >= most;
+        let (itself, supervisor) = (Listener::at(place.addr, place.scheme == "https"), Arc::clone(supervisor));
+        let serve = app.run(async { drop(told.await) }, move |registry| {
+            supervisor.ready(registry);
+            announce(registry, &place, started.elapsed(), pretty);
+        });
+        Ok(Begun { registry, metrics, serve, reload, itself, is_full })
+    })
 }
 
 /// Where the server is reached.

@@ -14,7 +14,10 @@ use hyper::StatusCode;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use super::healthcheck::Listener;
-use crate::config::{self, Manager};
+use crate::{
+    config::{self, Manager},
+    registry::Registry,
+};
 
 /// How long the manager may take to take a message.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -41,9 +44,10 @@ impl Supervisor {
     }
 
     /// Every model has been tried: callers are served, and what is ordered behind the server may start. So it is too where
-    /// required models are `missing`: the others are served, and to start once more would mend nothing.
-    pub(super) fn ready(&self, missing: usize) {
+    /// required models are missing: the others are served, and to start once more would mend nothing.
+    pub(super) fn ready(&self, registry: &Registry) {
         self.serving.store(true, Ordering::Release);
+        let missing = registry.not_ready().into_iter().filter(|item| item.required).count();
         let status = match missing {
             0 => "ready".to_owned(),
             missing => format!("serving, and not ready: {missing} required not loaded, see /readyz"),

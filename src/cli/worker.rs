@@ -1,7 +1,6 @@
 //! `glassbox worker`
 
 use std::{
-    convert::Infallible,
     path::PathBuf,
     process::ExitCode,
     sync::Arc,
@@ -9,14 +8,15 @@ use std::{
 };
 
 use clap::Args;
-use tokio::sync::oneshot;
 
+use super::{
+    healthcheck::Listener,
+    process::{self, Begun},
+};
 use crate::{
-    app::ModelWorker,
+    app::{MOST_PROBES, ModelWorker},
     config::{Config, Flag},
-    lifecycle::{ReloadSignal, reload_signal, stop_signals},
     registry::{Registry, State},
-    telemetry::logging::{self, Log},
 };
 
 #[derive(Debug, Args)]
@@ -42,45 +42,22 @@ impl WorkerArgs {
 
 pub(super) fn run(config: Config) -> anyhow::Result<ExitCode> {
     let started = Instant::now();
-    let mut log = Some(logging::init(&config.telemetry)?);
-    let runtime = super::runtime()?;
-    let result = runtime.block_on(async {
-        let (mut signals, reloads) = (stop_signals()?, reload_signal()?);
+    let telemetry = config.telemetry.clone();
+    process::run(&telemetry, |told, supervisor| {
         let worker = ModelWorker::build(config)?;
-        if let Some(dropped) = log.as_ref().and_then(Log::dropped) {
-            worker.state().metrics.server.follow_log(dropped);
-        }
         tracing::info!(addr = %worker.addr(), "listening");
-        // Sessions must not be taken down while the process ends: the library takes itself down then.
-        std::mem::forget(Arc::clone(&worker.state().registry));
-        let (stop, stopped) = oneshot::channel::<()>();
-        let watch = async move {
-            let signal = signals.first().await;
-            tracing::info!(signal, "stop requested");
-            let _ = stop.send(());
-            signals.second().await
+        let (registry, metrics) = (Arc::clone(&worker.state().registry), Arc::clone(&worker.state().metrics));
+        let probes = Arc::clone(&metrics);
+        let is_full = move || probes.http.open_connections() >= MOST_PROBES;
+        let (itself, supervisor) = (Listener::at(worker.addr(), false), Arc::clone(supervisor));
+        let ready = move |registry: &Registry| {
+            supervisor.ready(registry);
+            announce(registry, started.elapsed());
         };
-        let ready = move |registry: &Registry| announce(registry, started.elapsed());
-        tokio::select! {
-            result = worker.run(async { drop(stopped.await) }, ready) => result,
-            never = ignore(reloads) => match never {},
-            signal = watch => {
-                tracing::warn!(signal, "second stop signal: stopping at once");
-                drop(log.take());
-                std::process::exit(1);
-            }
-        }
-    });
-    runtime.shutdown_timeout(Duration::from_millis(100));
-    result.map(|()| ExitCode::SUCCESS)
-}
-
-/// There is nothing to read again; without this, the signal would end the process.
-async fn ignore(mut signal: ReloadSignal) -> Infallible {
-    loop {
-        signal.next().await;
-        tracing::info!(signal = "SIGHUP", "a worker reads nothing again: start another one to serve other models");
-    }
+        let serve = worker.run(async { drop(told.await) }, ready);
+        let reload = async || tracing::info!("a worker reads nothing again: start another one to serve other models");
+        Ok(Begun { registry, metrics, serve, reload, itself, is_full })
+    })
 }
 
 /// Says what is served, and how long that took.

@@ -13,7 +13,7 @@ use std::{
 use serde_json::json;
 use tempfile::TempDir;
 
-use crate::support::{Caller, Finished, Repository, Server, glassbox, project, run, until, variable};
+use crate::support::{Caller, Finished, Redis, Repository, Server, glassbox, project, run, until, variable};
 
 /// Its watchdog's time in these tests; signs of life come three times as often.
 const WATCHDOG: Duration = Duration::from_millis(900);
@@ -156,10 +156,30 @@ fn a_server_that_was_started_by_hand_tells_nobody_and_one_whose_manager_is_gone_
 }
 
 #[test]
+fn a_worker_tells_its_manager_what_a_server_does() {
+    let (manager, redis) = (Manager::new(), Redis::start());
+    let mut command = glassbox(&["worker", "--listen", "127.0.0.1:0", "--model", "model/doubler/1/model.onnx"]);
+    command.env(variable("redis.url"), redis.url()).env("WATCHDOG_USEC", WATCHDOG.as_micros().to_string());
+    let mut worker = manager.start(&mut command);
+    assert_eq!(manager.hears(), "READY=1\nSTATUS=ready");
+    assert!(manager.signs_of_life(WATCHDOG * 4) >= 2);
+    worker.signal("HUP");
+    assert_eq!([manager.hears(), manager.hears()], ["RELOADING=1", "READY=1"]);
+    let mut probes: Vec<_> = (0..64).map(|_| Caller::connect(worker.addr)).collect();
+    for probe in &mut probes {
+        assert_eq!(probe.get("/healthz").status, 200);
+    }
+    assert!(manager.signs_of_life(WATCHDOG * 4) >= 2, "nobody else is let in, and it is well");
+    worker.signal("TERM");
+    assert_eq!(manager.hears(), "STOPPING=1\nSTATUS=draining");
+    assert_eq!(worker.wait(Duration::from_secs(10)).unwrap().code(), Some(0));
+}
+
+#[test]
 fn the_units_are_understood_and_confine_the_server() {
     let folder = TempDir::new().unwrap();
-    for name in ["glassbox.service", "glassbox@8081.service"] {
-        let text = unit(&name.replace("8081", ""));
+    for name in ["glassbox.service", "glassbox@8081.service", "glassbox-worker@8091.service"] {
+        let text = unit(&name.replace(char::is_numeric, ""));
         let there = text.replace("/opt/glassbox/glassbox ", concat!(env!("CARGO_BIN_EXE_glassbox"), " "));
         fs::write(folder.path().join(name), there).unwrap();
         let overrides = folder.path().join(format!("{name}.d"));
@@ -182,7 +202,7 @@ fn the_units_are_understood_and_confine_the_server() {
 }
 
 #[test]
-fn the_two_units_differ_only_in_what_makes_several_servers_possible() {
+fn the_units_differ_only_in_what_makes_several_servers_and_workers_possible() {
     let (one, several) = (unit("glassbox.service"), unit("glassbox@.service"));
     let new: Vec<_> = several.lines().skip(1).filter(|line| !one.lines().any(|other| other == *line)).collect();
     let expected = [
@@ -193,6 +213,24 @@ fn the_two_units_differ_only_in_what_makes_several_servers_possible() {
     ];
     assert_eq!(new, expected);
     assert_eq!(several.lines().count(), one.lines().count() + 1);
+
+    let worker = unit("glassbox-worker@.service");
+    let settings = |unit: &str| -> Vec<String> {
+        let lines = unit.lines().filter(|line| !line.starts_with('#'));
+        lines.map(str::to_owned).collect()
+    };
+    let (several, worker) = (settings(&several), settings(&worker));
+    let new: Vec<_> = worker.iter().filter(|line| !several.contains(line)).collect();
+    let expected = [
+        "Description=Glassbox worker with probes on port %i, ONNX models for API servers",
+        "ExecStart=/opt/glassbox/glassbox worker --config /etc/glassbox/glassbox.toml",
+        "Environment=GLASSBOX__QUEUE__WORKER_LISTEN=127.0.0.1:%i",
+        "WorkingDirectory=/",
+        "LimitNOFILE=4096",
+    ];
+    assert_eq!(new, expected);
+    // Its state's folder and that folder's mode, and what SIGHUP is good for.
+    assert_eq!(worker.len(), several.len() - 3);
 }
 
 #[test]
