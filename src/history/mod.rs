@@ -5,6 +5,7 @@
 //! which it is written, in order and exactly once, when the database is back.
 
 mod answered;
+mod files;
 mod migrations;
 mod page;
 mod postgres;

@@ -1,7 +1,7 @@
 //! SQLite: one file, one connection that writes, and a few that read beside it.
 
 use std::{
-    fs::DirBuilder,
+    fs::File,
     io,
     path::{Path, PathBuf},
     sync::OnceLock,
@@ -18,7 +18,7 @@ use sqlx::{
 use uuid::Uuid;
 
 use super::{
-    migrations,
+    files, migrations,
     page::Page,
     query::{self, Filter, Window},
     row::{COLUMNS, Row},
@@ -85,7 +85,7 @@ impl SqliteStore {
 
     /// Makes the folder, the file and its tables.
     pub(super) async fn migrate(&self) -> Result<(), sqlx::Error> {
-        make_folder(&self.path)?;
+        make_file(&self.path)?;
         let migrator = migrations::SQLITE.migrator().await?;
         let mut connection = self.writer.acquire().await?;
         // Held from before it is looked what is there: several servers may start at once.
@@ -96,7 +96,7 @@ impl SqliteStore {
 
     /// A connection to write with.
     pub(super) async fn writer(&self) -> Result<PoolConnection<Sqlite>, sqlx::Error> {
-        make_folder(&self.path)?;
+        make_file(&self.path)?;
         self.writer.acquire().await
     }
 
@@ -212,12 +212,11 @@ fn insert_sql(rows: usize) -> String {
     format!("INSERT OR FAIL INTO predictions ({}) VALUES {rows} ON CONFLICT (id) DO NOTHING", COLUMNS.join(","))
 }
 
-/// The folder of a file, for this user alone: what callers were answered is nobody else's.
-pub(super) fn make_folder(path: &Path) -> io::Result<()> {
-    let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) else { return Ok(()) };
-    let mut builder = DirBuilder::new();
-    builder.recursive(true);
-    #[cfg(unix)]
-    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    builder.create(folder)
+/// The file and its folder. SQLite makes the files beside it alike.
+fn make_file(path: &Path) -> io::Result<()> {
+    files::make_folder(path)?;
+    match files::own(File::options().write(true).create_new(true)).open(path) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
+        _ => Ok(()),
+    }
 }

@@ -18,7 +18,7 @@ use std::{
 
 pub(super) use self::segment::Chunk;
 use self::segment::{Reading, Segment};
-use super::{row::Row, sqlite::make_folder};
+use super::{files, row::Row};
 
 /// A segment that has reached this is followed by another: what was written to the database is freed in such pieces.
 const SEGMENT: u64 = 8 * 1024 * 1024;
@@ -78,8 +78,10 @@ impl Spool {
         if files.lock.is_some() {
             return Ok(());
         }
-        make_folder(&self.folder.join("lock"))?;
-        let lock = File::options().create(true).truncate(false).write(true).open(self.folder.join("lock"))?;
+        files::make_folder(&self.folder.join("lock"))?;
+        let mut options = File::options();
+        options.create(true).truncate(false).write(true);
+        let lock = files::own(&mut options).open(self.folder.join("lock"))?;
         lock.try_lock()?;
         let entries = fs::read_dir(&self.folder)?;
         let mut found: Vec<(u64, PathBuf)> = entries.filter_map(|entry| named(&entry.ok()?.path())).collect();

@@ -6,7 +6,7 @@ use std::{
     path::PathBuf,
 };
 
-use super::super::row::Row;
+use super::super::{files, row::Row};
 
 /// Begins every segment, and names the form of what follows.
 const MARK: &[u8; 8] = b"GBROWS\x00\x01";
@@ -90,7 +90,7 @@ fn checksum(length: [u8; 4], record: &[u8]) -> u32 {
 impl Segment {
     /// A new file with nothing but its mark.
     pub(super) fn create(path: PathBuf) -> io::Result<(Self, File)> {
-        let mut file = File::options().create_new(true).append(true).open(&path)?;
+        let mut file = files::own(File::options().create_new(true).append(true)).open(&path)?;
         file.write_all(MARK)?;
         let bytes = MARK.len() as u64;
         Ok((Self { path, bytes, rows: 0, oldest: 0, at: bytes }, file))

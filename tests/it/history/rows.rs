@@ -1,10 +1,11 @@
 //! What a row holds.
 
+use glassbox::config::HistoryMode;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
-use super::{Database, double, each, list, until_stored};
-use crate::support::{KeysFile, TestApp};
+use super::{Database, double, each, list, rows, until_stored};
+use crate::support::{KeysFile, TestApp, eventually, free};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_prediction_is_found_by_its_request_with_what_its_caller_was_told() {
@@ -104,6 +105,42 @@ async fn a_request_id_that_is_used_twice_costs_no_row() {
         let (_, newest) = app.get("/v1/predictions/again").await;
         assert_eq!(newest["prediction"], json!([4.0]));
     }
+}
+
+#[cfg(unix)]
+#[tokio::test(flavor = "multi_thread")]
+async fn files_are_nobody_elses_business_wherever_they_lie() {
+    use std::{fs, os::unix::fs::PermissionsExt};
+    let [kept, away] = [Database::sqlite(), Database::sqlite()];
+    for database in [&kept, &away] {
+        // Folders of somebody else's, that everybody may look into.
+        for folder in [database.file().parent().unwrap().to_owned(), database.spool()] {
+            fs::create_dir(&folder).unwrap();
+            fs::set_permissions(&folder, fs::Permissions::from_mode(0o755)).unwrap();
+        }
+    }
+    let stored = kept.app().await;
+    double(&stored, 1, "a").await;
+    until_stored(&stored, 1).await;
+    let spooled = away
+        .app_with(|config| {
+            let [nobody] = free();
+            config.history.mode = HistoryMode::Postgres;
+            config.history.postgres_url = format!("postgres://glassbox@{nobody}/glassbox");
+        })
+        .await;
+    double(&spooled, 1, "a").await;
+    eventually("the row is in the spool", async || rows(&spooled, "spooled") == 1.0).await;
+    let mut found = 0;
+    for folder in [kept.file().parent().unwrap().to_owned(), away.spool()] {
+        for file in fs::read_dir(folder).unwrap().map(Result::unwrap) {
+            let mode = file.metadata().unwrap().permissions().mode();
+            assert_eq!(mode & 0o077, 0, "{}: {mode:o}", file.path().display());
+            found += 1;
+        }
+    }
+    // The database, its log and that log's index; a segment and the lock.
+    assert_eq!(found, 5);
 }
 
 #[tokio::test(flavor = "multi_thread")]
