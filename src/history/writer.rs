@@ -208,10 +208,10 @@ impl Writer {
 
     /// Brings the spool's rows to the database, whenever there are any.
     pub(super) async fn replay(self: Arc<Self>) {
-        let (mut pause, mut ready) = (FIRST_PAUSE, !self.migrate);
+        let (mut pause, mut ready, mut size) = (FIRST_PAUSE, !self.migrate, self.batch_size);
         loop {
             self.open_spool().await;
-            match self.catch_up(&mut ready).await {
+            match self.catch_up(&mut ready, &mut size).await {
                 Ok(()) => {
                     pause = FIRST_PAUSE;
                     self.back();
@@ -219,6 +219,10 @@ impl Writer {
                 }
                 Err(trouble) => {
                     self.away(trouble);
+                    if trouble == Trouble::Slow {
+                        // It may have time for fewer.
+                        size = (size / 4).max(1);
+                    }
                     sleep(pause).await;
                     pause = (pause * 2).min(LONGEST_PAUSE);
                 }
@@ -235,8 +239,8 @@ impl Writer {
         }
     }
 
-    /// Returns when rows need not stop at the spool any more.
-    async fn catch_up(&self, ready: &mut bool) -> Result<(), Trouble> {
+    /// Returns when rows need not stop at the spool any more. `size` rows are written at once, and then a few more.
+    async fn catch_up(&self, ready: &mut bool, size: &mut usize) -> Result<(), Trouble> {
         if !mem::replace(ready, true)
             && let Err(trouble) = self.store.migrate().await
         {
@@ -244,11 +248,12 @@ impl Writer {
             return Err(trouble);
         }
         loop {
-            let (spool, rows) = (Arc::clone(&self.spool), self.batch_size);
+            let (spool, rows) = (Arc::clone(&self.spool), *size);
             let chunk = spawn_blocking(move || spool.next(rows)).await.unwrap_or(Ok(None));
             match chunk {
                 Ok(Some(chunk)) => {
                     self.insert(&chunk.rows).await?;
+                    *size = (*size + *size / 8 + 1).min(self.batch_size);
                     let spool = Arc::clone(&self.spool);
                     let _ = spawn_blocking(move || spool.done(&chunk)).await;
                 }

@@ -121,6 +121,27 @@ async fn rows_that_not_even_the_spool_takes_are_counted() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_database_that_is_too_slow_for_a_batch_gets_its_rows_in_smaller_ones() {
+    let database = Database::postgres().await;
+    let app = database.app_with(Load::impatient).await;
+    double(&app, 1, "first").await;
+    until_stored(&app, 1).await;
+    let postgres = database.postgres.as_ref().unwrap();
+    postgres
+        .run(
+            "CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS \
+             $$ BEGIN PERFORM pg_sleep(0.002); RETURN NEW; END $$; \
+             CREATE TRIGGER slow BEFORE INSERT ON predictions FOR EACH ROW EXECUTE FUNCTION slow()",
+        )
+        .await;
+    // More than 2 s of work, for a statement that may take 1 s.
+    let texts: Vec<String> = (0..1000).map(|number| format!("text {number}")).collect();
+    assert_eq!(app.post("/v1/predict_batch", json!({"texts": texts})).await.0, StatusCode::OK);
+    until_stored(&app, 1001).await;
+    assert_eq!((rows(&app, "stored"), rows(&app, "spooled")), (1001.0, 1000.0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_row_that_the_database_never_takes_does_not_hold_up_the_others() {
     let database = Database::postgres().await;
     let app = database.app().await;

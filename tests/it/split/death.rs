@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use reqwest::Method;
 use serde_json::json;
 
 use super::{api, api_with, command_of, entries, holder, until_workers, worker_of};
@@ -11,17 +10,25 @@ use crate::support::{Loop, Redis, Server, TestApp, eventually, glassbox, run, va
 /// Some seconds of work.
 const TURNS: u64 = 10_000_000;
 
+/// An API server, and so many workers.
+async fn served(redis: &Redis, slow: &Loop, workers: usize) -> (TestApp, Vec<Server>) {
+    let workers: Vec<Server> = (0..workers).map(|_| worker_of(redis, &slow.path())).collect();
+    let api = api(redis).await;
+    until_workers(&api, "loop", workers.len()).await;
+    (api, workers)
+}
+
+/// Asks for those seconds of work, and sees that the answer is right.
+async fn ask(api: &TestApp) {
+    let (status, body) = api.post("/v1/predict", json!({"model": "loop", "input": TURNS})).await;
+    assert_eq!((status.as_u16(), &body["prediction"]), (200, &json!(TURNS)), "{body}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_killed_worker_held_is_answered_by_another_once() {
     let (redis, slow) = (Redis::start(), Loop::new());
-    let mut workers: Vec<Server> = (0..2).map(|_| worker_of(&redis, &slow.path())).collect();
-    let api = api(&redis).await;
-    until_workers(&api, "loop", 2).await;
-    let request = api.request(Method::POST, "/v1/predict").json(&json!({"model": "loop", "input": TURNS}));
-    let asked = async {
-        let (status, body) = TestApp::json(request).await;
-        assert_eq!((status.as_u16(), &body["prediction"]), (200, &json!(TURNS)), "{body}");
-    };
+    let (api, mut workers) = served(&redis, &slow, 2).await;
+    let asked = ask(&api);
     let die = async {
         let mut holder = workers.remove(holder(&workers, "claimed").await);
         holder.signal("KILL");
@@ -35,14 +42,8 @@ async fn what_a_killed_worker_held_is_answered_by_another_once() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_worker_that_was_frozen_and_comes_back_answers_nothing_twice() {
     let (redis, slow) = (Redis::start(), Loop::new());
-    let mut workers: Vec<Server> = (0..2).map(|_| worker_of(&redis, &slow.path())).collect();
-    let api = api(&redis).await;
-    until_workers(&api, "loop", 2).await;
-    let request = api.request(Method::POST, "/v1/predict").json(&json!({"model": "loop", "input": TURNS}));
-    let asked = async {
-        let (status, body) = TestApp::json(request).await;
-        assert_eq!((status.as_u16(), &body["prediction"]), (200, &json!(TURNS)), "{body}");
-    };
+    let (api, mut workers) = served(&redis, &slow, 2).await;
+    let asked = ask(&api);
     let freeze = async {
         let first = workers.remove(holder(&workers, "claimed").await);
         first.signal("STOP");
@@ -62,14 +63,9 @@ async fn a_worker_that_was_frozen_and_comes_back_answers_nothing_twice() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_worker_that_is_asked_to_stop_ends_what_it_holds_and_leaves() {
     let (redis, slow) = (Redis::start(), Loop::new());
-    let mut worker = worker_of(&redis, &slow.path());
-    let api = api(&redis).await;
-    until_workers(&api, "loop", 1).await;
-    let request = api.request(Method::POST, "/v1/predict").json(&json!({"model": "loop", "input": TURNS}));
-    let asked = async {
-        let (status, body) = TestApp::json(request).await;
-        assert_eq!((status.as_u16(), &body["prediction"]), (200, &json!(TURNS)), "{body}");
-    };
+    let (api, mut workers) = served(&redis, &slow, 1).await;
+    let mut worker = workers.remove(0);
+    let asked = ask(&api);
     let stop = async {
         eventually("the worker holds it", async || entries(&worker, "claimed").await == 1.0).await;
         worker.signal("TERM");
