@@ -196,8 +196,9 @@ async fn an_item_that_is_computed_in_a_batch_is_answered_before_the_batch_is() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_batch_computed_before_its_deadline_is_kept() {
-    let app = Loop::new().serve(|config| config.runtime.threads = 1).await;
     for (first, cache_control) in [(10, "max-age=60"), (20, "no-cache")] {
+        // A server for each: nobody is let in behind a run that has not ended yet.
+        let app = Loop::new().serve(|config| config.runtime.threads = 1).await;
         let batch = app.request(Method::POST, "/v1/predict_batch").header("X-Request-Timeout", "6s");
         let batch = batch.header("Cache-Control", cache_control);
         let seen = Seen::of(batch.json(&json!({"inputs": [first, first + 1, ENDLESS, first + 2]}))).await;

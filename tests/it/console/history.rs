@@ -43,7 +43,7 @@ async fn predictions_are_found_by_what_they_were_and_opened_for_all_that_is_know
     browser.click("nav a[href='#/history']").await;
     until_rows(&browser, 4).await;
     // The latest comes first.
-    assert!(browser.text("#predictions .record").await.contains("doubler 1"));
+    browser.until_text("#predictions .record", "doubler 1").await;
 
     browser.fill("#past-label", "toxic").await;
     show(&browser).await;
