@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// Resolves when the process was told to stop.
-pub(super) type Told = oneshot::Receiver<()>;
+pub(super) type Stop = oneshot::Receiver<()>;
 
 /// A server that has begun.
 pub(super) struct Begun<S, R, F> {
@@ -36,7 +36,7 @@ pub(super) struct Begun<S, R, F> {
 /// Runs what `begin` begins.
 pub(super) fn run<S, R, F>(
     telemetry: &TelemetryConfig,
-    begin: impl FnOnce(Told, &Arc<Supervisor>) -> anyhow::Result<Begun<S, R, F>>,
+    begin: impl FnOnce(Stop, &Arc<Supervisor>) -> anyhow::Result<Begun<S, R, F>>,
 ) -> anyhow::Result<ExitCode>
 where
     S: Future<Output = anyhow::Result<()>>,
@@ -48,8 +48,8 @@ where
     let supervisor = Arc::new(Supervisor::find());
     let result = runtime.block_on(async {
         let (mut signals, reloads) = (stop_signals()?, reload_signal()?);
-        let (stop, told) = oneshot::channel();
-        let Begun { registry, metrics, serve, reload, itself, is_full } = begin(told, &supervisor)?;
+        let (stop, stopped) = oneshot::channel();
+        let Begun { registry, metrics, serve, reload, itself, is_full } = begin(stopped, &supervisor)?;
         if let Some(dropped) = log.as_ref().and_then(Log::dropped) {
             metrics.server.follow_log(dropped);
         }

@@ -52,7 +52,7 @@ pub(super) fn run(config: Config) -> anyhow::Result<ExitCode> {
     let started = Instant::now();
     let telemetry = config.telemetry.clone();
     let pretty = logging::is_pretty(telemetry.log_format);
-    process::run(&telemetry, |told, supervisor| {
+    process::run(&telemetry, |stop, supervisor| {
         let app = App::build(config)?;
         let place = Place { scheme: app.scheme(), addr: app.http_addr() };
         // Models may load for minutes, and with port 0 nobody else knows whom to ask how far they are.
@@ -70,7 +70,7 @@ pub(super) fn run(config: Config) -> anyhow::Result<ExitCode> {
         let most = app.state().server.max_connections;
         let is_full = move || open.http.open_connections() >= most;
         let (itself, supervisor) = (Listener::at(place.addr, place.scheme == "https"), Arc::clone(supervisor));
-        let serve = app.run(async { drop(told.await) }, move |registry| {
+        let serve = app.run(async { drop(stop.await) }, move |registry| {
             supervisor.ready(registry);
             announce(registry, &place, started.elapsed(), pretty);
         });

@@ -43,7 +43,7 @@ impl WorkerArgs {
 pub(super) fn run(config: Config) -> anyhow::Result<ExitCode> {
     let started = Instant::now();
     let telemetry = config.telemetry.clone();
-    process::run(&telemetry, |told, supervisor| {
+    process::run(&telemetry, |stop, supervisor| {
         let worker = ModelWorker::build(config)?;
         tracing::info!(addr = %worker.addr(), "listening");
         let (registry, metrics) = (Arc::clone(&worker.state().registry), Arc::clone(&worker.state().metrics));
@@ -54,7 +54,7 @@ pub(super) fn run(config: Config) -> anyhow::Result<ExitCode> {
             supervisor.ready(registry);
             announce(registry, started.elapsed());
         };
-        let serve = worker.run(async { drop(told.await) }, ready);
+        let serve = worker.run(async { drop(stop.await) }, ready);
         let reload = async || tracing::info!("a worker reads nothing again: start another one to serve other models");
         Ok(Begun { registry, metrics, serve, reload, itself, is_full })
     })

@@ -10,7 +10,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::support::{
-    Caller, Collector, Metrics, Proxy, Server, TestApp, Weather, attribute, eventually, glassbox, variable,
+    Caller, Collector, Metrics, Proxy, Server, TestApp, Weather, attribute, eventually, free, glassbox, variable,
 };
 
 const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
@@ -115,9 +115,9 @@ async fn failures_of_the_server_are_errors_and_those_of_callers_are_not() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_collector_that_is_down_or_frozen_costs_no_request_anything_and_is_counted() {
     // Nobody listens there; and one who takes connections and never answers.
-    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let [nobody] = free();
     let frozen = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    for (addr, result) in [(free, "result=\"failed\""), (frozen.local_addr().unwrap(), "result=\"dropped\"")] {
+    for (addr, result) in [(nobody, "result=\"failed\""), (frozen.local_addr().unwrap(), "result=\"dropped\"")] {
         let app = traced(&format!("http://{addr}"), glassbox::config::OtlpProtocol::Grpc, 1.0).await;
         let metrics = async |result: &str| Metrics::of(&app).await.sum("traced_requests_total", &[result]);
         let began = Instant::now();
