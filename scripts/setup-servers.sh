@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs the programs that the tests start (redis-server, PostgreSQL, promtool, openssl, curl, strace, nginx,
+# Installs the programs that the tests start (redis-server, PostgreSQL, promtool, openssl, curl, nginx,
 # systemd-analyze, chromium with its chromedriver) with the system's package manager. Quiet when they are there. Where this
 # user may not install packages, it names them and stops. No service is left running: the tests start their own servers, on
 # ports of their own.
@@ -16,7 +16,6 @@ main() {
   found initdb || need initdb postgresql postgresql-server postgresql postgresql postgresql
   need promtool prometheus golang-github-prometheus prometheus prometheus prometheus
   need openssl openssl openssl openssl openssl openssl
-  [[ $(uname -s) != Linux ]] || need strace strace strace strace strace strace
   need curl curl curl curl curl curl
   need chromium chromium chromium chromium chromium chromium
   need chromedriver chromium-driver chromedriver chromium chromium-chromedriver chromedriver

@@ -3,7 +3,7 @@
 use std::{
     collections::HashMap,
     fs,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::Command,
     sync::{
         Arc, Mutex,
@@ -20,31 +20,35 @@ use crate::support::{Caller, Server, glassbox, run, until, variable};
 /// What a crash may lose.
 const FLUSH_INTERVAL: Duration = Duration::from_secs(1);
 
+#[cfg(target_os = "linux")]
+const SLOW_SYNC: &str = "slow_sync.so";
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_crash_under_load_loses_at_most_the_rows_of_one_flush_interval() {
     for mut database in Database::both().await {
-        let command = serve(&database);
-        crash_under_load(&mut database, command, false);
+        let server = Server::start(&mut serve(&database));
+        crash_under_load(&mut database, server, false);
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_crash_while_the_database_is_away_loses_no_more() {
     let mut database = Database::postgres().await;
-    let command = serve(&database);
-    crash_under_load(&mut database, command, true);
+    let server = Server::start(&mut serve(&database));
+    crash_under_load(&mut database, server, true);
 }
 
 #[cfg(target_os = "linux")]
 #[tokio::test(flavor = "multi_thread")]
 async fn a_crash_while_the_disk_is_slow_to_sync_loses_no_more() {
     let mut database = Database::postgres().await;
-    let command = slow_to_sync(&serve(&database));
-    crash_under_load(&mut database, command, true);
+    let server = Server::start(&mut slow_to_sync(&database));
+    let libraries = fs::read_to_string(format!("/proc/{}/maps", server.pid())).unwrap();
+    assert!(libraries.contains(SLOW_SYNC), "what delays its disk is not in use");
+    crash_under_load(&mut database, server, true);
 }
 
-fn crash_under_load(database: &mut Database, mut command: Command, frozen: bool) {
-    let mut server = Server::start(&mut command);
+fn crash_under_load(database: &mut Database, mut server: Server, frozen: bool) {
     let (stop, acknowledged) = (Arc::new(AtomicBool::new(false)), Arc::new(Mutex::new(HashMap::new())));
     let callers: Vec<_> = (0..3)
         .map(|caller| {
@@ -205,18 +209,15 @@ fn serve(database: &Database) -> Command {
 
 /// The same server, for which a disk takes three flush intervals to sync.
 #[cfg(target_os = "linux")]
-fn slow_to_sync(serve: &Command) -> Command {
-    assert!(
-        Command::new("strace").arg("-V").output().is_ok(),
-        "strace is missing: run 'make setup', or install strace"
-    );
-    let delay = format!("--inject=fdatasync,fsync:delay_enter={}", (3 * FLUSH_INTERVAL).as_micros());
-    let mut command = Command::new("strace");
-    // Beside the server, not above it: signals find the server itself, and what it makes is not looked at.
-    command.args(["-D", "-f", "-qq", "-o", "/dev/null", "-e", "trace=fdatasync,fsync", &delay]);
-    command.arg(serve.get_program()).args(serve.get_args());
-    command.current_dir(serve.get_current_dir().unwrap()).env_clear();
-    command.envs(serve.get_envs().filter_map(|(name, value)| Some((name, value?))));
+fn slow_to_sync(database: &Database) -> Command {
+    let library = database.folder.path().join(SLOW_SYNC);
+    let seconds = format!("-DSECONDS={}", 3 * FLUSH_INTERVAL.as_secs());
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/history/slow_sync.c");
+    // What links Rust programs is a C compiler.
+    let compiled = run(Command::new("cc").args(["-shared", "-fPIC", &seconds, "-o"]).args([&library, &source]));
+    assert_eq!(compiled.code, Some(0), "{}", compiled.stderr);
+    let mut command = serve(database);
+    command.env("LD_PRELOAD", library);
     command
 }
 

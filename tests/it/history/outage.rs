@@ -126,6 +126,8 @@ async fn a_database_that_is_too_slow_for_a_batch_gets_its_rows_in_smaller_ones()
     let app = database.app_with(Load::impatient).await;
     double(&app, 1, "first").await;
     until_stored(&app, 1).await;
+    // Where the first connection takes its time, the first row has gone this way too.
+    let before = rows(&app, "spooled");
     let postgres = database.postgres.as_ref().unwrap();
     postgres
         .run(
@@ -138,7 +140,7 @@ async fn a_database_that_is_too_slow_for_a_batch_gets_its_rows_in_smaller_ones()
     let texts: Vec<String> = (0..1000).map(|number| format!("text {number}")).collect();
     assert_eq!(app.post("/v1/predict_batch", json!({"texts": texts})).await.0, StatusCode::OK);
     until_stored(&app, 1001).await;
-    assert_eq!((rows(&app, "stored"), rows(&app, "spooled")), (1001.0, 1000.0));
+    assert_eq!((rows(&app, "stored"), rows(&app, "spooled") - before), (1001.0, 1000.0));
 }
 
 #[tokio::test(flavor = "multi_thread")]
