@@ -3,6 +3,9 @@
 
 TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
 
+# Nor do the tests, the benchmark and the scripts that make models let ONNX Runtime tell its makers about this machine.
+export ORT_DISABLE_TELEMETRY := 1
+
 .DEFAULT_GOAL := help
 
 .PHONY: help

@@ -7,6 +7,7 @@ ready. `make bench` and `make bench-full` do all of that.
 """
 
 import argparse
+import os
 import sys
 import tempfile
 import time
@@ -24,6 +25,8 @@ QUICK = ["targets", "startup", "observability", "binary", "history"]
 
 
 def main():
+    # Whatever is measured: ONNX Runtime keeps to itself.
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     options = arguments()
     with Children() as children, tempfile.TemporaryDirectory(prefix="glassbox-bench-") as folder:
         bench = Bench(options, children, Path(folder))

@@ -1,8 +1,8 @@
 //! The command line: `serve`, `worker`, `predict`, `queue`, `models`, `keys`, `history`, `migrate`, `check-config`, `healthcheck`, `openapi`.
 
 mod any_certificate;
+mod environment;
 mod healthcheck;
-mod heap;
 mod history;
 mod keys;
 mod migrate;
@@ -139,16 +139,22 @@ fn run(Cli { shared, command }: Cli) -> anyhow::Result<ExitCode> {
     };
     match command {
         Command::Serve(args) => {
-            heap::begin_with_steady_thresholds();
+            environment::of_a_server();
             serve::run(read(args.flags())?)
         }
         Command::Worker(args) => {
-            heap::begin_with_steady_thresholds();
+            environment::of_a_server();
             worker::run(read(args.flags())?)
         }
         Command::Queue(args) => queue::run(&read(Vec::new())?, &args),
-        Command::Predict(args) => predict::run(read(args.flags())?, args),
-        Command::Models => models::run(read(Vec::new())?),
+        Command::Predict(args) => {
+            environment::of_a_command();
+            predict::run(read(args.flags())?, args)
+        }
+        Command::Models => {
+            environment::of_a_command();
+            models::run(read(Vec::new())?)
+        }
         Command::Keys(args) => keys::run(&read(Vec::new())?, args),
         Command::History(args) => history::run(&read(Vec::new())?, args),
         Command::Migrate => migrate::run(&read(Vec::new())?),

@@ -10,9 +10,12 @@ use std::{
 };
 
 use super::session::{Library, OLDEST_MINOR};
-use crate::config::RuntimeConfig;
+use crate::config::{RuntimeConfig, is_in_environment};
 
 const FILE_NAME: &str = if cfg!(target_os = "macos") { "libonnxruntime.dylib" } else { "libonnxruntime.so" };
+
+/// The environment variable that keeps ONNX Runtime from telling anybody about this machine and its models.
+pub const TELEMETRY_SWITCH: &str = "ORT_DISABLE_TELEMETRY";
 
 /// A library that takes longer to load than this counts as one that hangs.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(4);
@@ -111,6 +114,9 @@ fn file_at(path: &Path) -> Option<PathBuf> {
 /// When there is none, or it is no good.
 pub fn load(config: &RuntimeConfig) -> Result<&'static Library, LibraryError> {
     let found = find(config)?;
+    if !is_in_environment(TELEMETRY_SWITCH) {
+        tracing::warn!("ONNX Runtime may tell its makers about this machine: {TELEMETRY_SWITCH} is not set");
+    }
     if let Some(prober) = &config.prober {
         probe(prober, &found)?;
     }

@@ -146,6 +146,32 @@ fn an_empty_setting_names_no_place() {
     assert_eq!((finished.code, finished.stdout.trim()), (Some(0), "[2.0,5.0]"), "{}", finished.stderr);
 }
 
+/// ONNX Runtime's own builds keep an id of the machine and what is to be sent in the user's folder, unless they are told
+/// not to before they start.
+#[test]
+fn the_library_tells_its_makers_nothing() {
+    for args in COMMANDS {
+        let home = TempDir::new().unwrap();
+        let mut command = glassbox(args);
+        command.env("HOME", home.path());
+        if args[0] == "serve" {
+            let server = Server::start(&mut command);
+            assert!(server.log.iter().all(|line| !line["message"].to_string().contains("ORT_DISABLE_TELEMETRY")));
+            until("a model is served", || run(&mut healthcheck(&server)).code == Some(0));
+        } else {
+            assert_eq!(run(&mut command).code, Some(0));
+        }
+        let left: Vec<_> = fs::read_dir(home.path()).unwrap().map(|entry| entry.unwrap().path()).collect();
+        assert!(left.is_empty(), "{args:?} leaves {left:?}");
+    }
+}
+
+fn healthcheck(server: &Server) -> Command {
+    let mut command = glassbox(&["healthcheck"]);
+    command.env("GLASSBOX__SERVER__LISTEN", server.addr.to_string());
+    command
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn stubs_need_no_library() {
     let (stubs, both) = (Repository::new(), Repository::new());
