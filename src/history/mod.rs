@@ -13,6 +13,7 @@ mod query;
 mod queue;
 mod retention;
 mod row;
+mod rows;
 mod spool;
 mod sqlite;
 mod store;

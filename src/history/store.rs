@@ -9,7 +9,7 @@ use super::{
     page::Page,
     postgres::PostgresStore,
     query::{Filter, Window},
-    row::Row,
+    rows::Rows,
     sqlite::SqliteStore,
     trouble::{NotWritten, Trouble},
 };
@@ -121,14 +121,22 @@ impl Store {
         let _ = timeout(self.statement_timeout, close).await;
     }
 
-    /// Writes all rows that are not there yet, or none.
-    pub(super) async fn insert(&self, rows: &[Row]) -> Result<(), NotWritten> {
-        on_either!(self, writer(), |Database, connection| Database::insert(connection, rows))
+    /// Writes all rows that are not there yet, or none. Who gives it up may find them written nevertheless.
+    pub(super) async fn insert(&self, rows: &Rows) -> Result<(), NotWritten> {
+        match &self.kind {
+            Kind::Sqlite(store) => {
+                let written = timeout(self.statement_timeout, store.insert(rows.clone())).await;
+                written.unwrap_or(Err(NotWritten::Away(Trouble::Slow)))
+            }
+            Kind::Postgres(store) => {
+                on_either!(@ self, store.writer(), Database = PostgresStore, connection, Database::insert(connection, rows))
+            }
+        }
     }
 
     /// Writes nothing, where something could be written.
     pub(super) async fn probe(&self) -> Result<(), Trouble> {
-        Ok(self.insert(&[]).await?)
+        Ok(self.insert(&Rows::from(Vec::new())).await?)
     }
 
     /// How many rows there are.

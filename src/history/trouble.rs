@@ -57,11 +57,6 @@ impl From<sqlx::Error> for Trouble {
     fn from(error: sqlx::Error) -> Self {
         match error {
             sqlx::Error::Database(error) => match error.code().as_deref() {
-                // SQLite: SQLITE_BUSY, _LOCKED; its extended codes hold them in their last byte.
-                Some("5" | "6" | "261" | "517" | "262") => Self::Locked,
-                Some("13") => Self::Full,
-                Some("8" | "264" | "520" | "776" | "1032" | "1288") => Self::ReadOnly,
-                Some("14" | "526" | "1038") => Self::Unreachable,
                 // PostgreSQL: https://www.postgresql.org/docs/current/errcodes-appendix.html
                 Some("25006") => Self::ReadOnly,
                 Some("42P01") => Self::NotMigrated,
@@ -73,8 +68,8 @@ impl From<sqlx::Error> for Trouble {
                     "55" | "40" => Self::Locked,
                     _ => Self::Failing,
                 },
-                Some("1") if error.message().starts_with("no such table") => Self::NotMigrated,
-                _ => Self::Failing,
+                Some(code) => of_sqlite(code.parse().unwrap_or_default(), error.message()),
+                None => Self::Failing,
             },
             // The pool tries again and again to connect, and tells only that its time is over.
             sqlx::Error::PoolTimedOut
@@ -105,12 +100,36 @@ impl From<Trouble> for NotWritten {
 impl From<sqlx::Error> for NotWritten {
     fn from(error: sqlx::Error) -> Self {
         let code = error.as_database_error().and_then(|error| error.code()).unwrap_or_default();
-        // What a value is to blame for: data exceptions, broken constraints, limits of a program; SQLITE_TOOBIG,
-        // SQLITE_CONSTRAINT and SQLITE_MISMATCH.
+        // What a value is to blame for: data exceptions, broken constraints, limits of a program.
         let of_a_value = match code.len() {
             5 => ["22", "23", "54"].contains(&&code[..2]),
-            _ => ["18", "19", "20"].contains(&&*code),
+            _ => code.parse().is_ok_and(is_of_a_value),
         };
         if of_a_value { Self::Rejected } else { Self::Away(error.into()) }
     }
+}
+
+impl From<rusqlite::Error> for NotWritten {
+    fn from(error: rusqlite::Error) -> Self {
+        let rusqlite::Error::SqliteFailure(code, message) = error else { return Self::Away(Trouble::Failing) };
+        let code = code.extended_code;
+        if is_of_a_value(code) { Self::Rejected } else { Self::Away(of_sqlite(code, &message.unwrap_or_default())) }
+    }
+}
+
+/// What SQLite's error says. Its extended codes hold the plain one in their last byte: <https://sqlite.org/rescode.html>.
+fn of_sqlite(code: i32, message: &str) -> Trouble {
+    match code & 0xff {
+        1 if message.starts_with("no such table") => Trouble::NotMigrated,
+        5 | 6 => Trouble::Locked,
+        8 => Trouble::ReadOnly,
+        13 => Trouble::Full,
+        14 => Trouble::Unreachable,
+        _ => Trouble::Failing,
+    }
+}
+
+/// `SQLITE_TOOBIG`, `SQLITE_CONSTRAINT` and `SQLITE_MISMATCH`.
+const fn is_of_a_value(code: i32) -> bool {
+    matches!(code & 0xff, 18..=20)
 }

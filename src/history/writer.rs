@@ -18,7 +18,7 @@ use tokio::{
 
 use super::{
     queue::Queue,
-    row::Row,
+    rows::Rows,
     spool::Spool,
     store::Store,
     trouble::{NotWritten, Trouble},
@@ -99,9 +99,10 @@ impl Writer {
                 // It fails only while the server goes down with its runtime.
                 let Ok(made) = made.await else { return };
                 work = made;
-                self.keep(&mut work.rows, deadline).await;
+                let rows = Rows::from(mem::take(&mut work.rows));
+                self.keep(&rows, deadline).await;
+                work.rows = rows.into_room();
             }
-            work.rows.clear();
             if let Some(asked) = asked {
                 self.sync_spool().await;
                 // Who has gone meanwhile need not be told.
@@ -111,12 +112,12 @@ impl Writer {
     }
 
     /// Puts rows where a crash does not reach them, soon after `deadline` whatever the database does.
-    async fn keep(&self, rows: &mut Vec<Row>, deadline: Instant) {
+    async fn keep(&self, rows: &Rows, deadline: Instant) {
+        let mut written = 0;
         if self.spool.is_direct() {
-            let mut written = 0;
             let mut trouble = None;
-            for chunk in rows.chunks(self.batch_size) {
-                match timeout_at(deadline, self.insert(chunk)).await {
+            for chunk in rows.in_chunks(self.batch_size) {
+                match timeout_at(deadline, self.insert(&chunk)).await {
                     Ok(Ok(())) => written += chunk.len(),
                     Ok(Err(reason)) => trouble = Some(reason),
                     Err(_elapsed) => trouble = Some(Trouble::Slow),
@@ -126,15 +127,14 @@ impl Writer {
                 }
             }
             let Some(trouble) = trouble else { return };
-            rows.drain(..written);
             self.away(trouble);
         }
-        self.spool_rows(mem::take(rows)).await;
+        self.spool_rows(rows.after(written)).await;
         self.spooled.notify_one();
         self.unsynced.notify_one();
     }
 
-    async fn spool_rows(&self, rows: Vec<Row>) {
+    async fn spool_rows(&self, rows: Rows) {
         let spool = Arc::clone(&self.spool);
         let Ok(appended) = spawn_blocking(move || spool.append(&rows)).await else { return };
         self.metrics.history.rows(HistoryRows::Spooled, appended.kept);
@@ -181,7 +181,7 @@ impl Writer {
     }
 
     /// Writes rows, without those that the database will never take.
-    async fn insert(&self, rows: &[Row]) -> Result<(), Trouble> {
+    async fn insert(&self, rows: &Rows) -> Result<(), Trouble> {
         match self.store.insert(rows).await {
             Ok(()) => {
                 self.metrics.history.rows(HistoryRows::Stored, rows.len());
@@ -192,14 +192,16 @@ impl Writer {
         }
     }
 
-    async fn insert_each(&self, rows: &[Row]) -> Result<(), Trouble> {
-        for row in rows {
-            match self.store.insert(std::slice::from_ref(row)).await {
+    async fn insert_each(&self, rows: &Rows) -> Result<(), Trouble> {
+        for one in rows.in_chunks(1) {
+            match self.store.insert(&one).await {
                 Ok(()) => self.metrics.history.rows(HistoryRows::Stored, 1),
                 Err(NotWritten::Away(trouble)) => return Err(trouble),
                 Err(NotWritten::Rejected) => {
                     self.metrics.history.rows(HistoryRows::Rejected, 1);
-                    tracing::error!(id = %row.id, request_id = row.request_id(), "the database does not take this row");
+                    for row in one.iter() {
+                        tracing::error!(id = %row.id, request_id = row.request_id(), "the database does not take this row");
+                    }
                 }
             }
         }

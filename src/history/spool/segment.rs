@@ -6,7 +6,7 @@ use std::{
     path::PathBuf,
 };
 
-use super::super::{files, row::Row};
+use super::super::{files, row::Row, rows::Rows};
 
 /// Begins every segment, and names the form of what follows.
 const MARK: &[u8; 8] = b"GBROWS\x00\x01";
@@ -37,7 +37,7 @@ pub(super) struct Segment {
 /// Rows of one segment in their order, and where the next ones begin.
 #[derive(Debug)]
 pub(in super::super) struct Chunk {
-    pub rows: Vec<Row>,
+    pub rows: Rows,
     end: u64,
 }
 
@@ -147,18 +147,18 @@ impl Segment {
     pub(super) fn next(&self, rows: usize) -> io::Result<Chunk> {
         let mut reader = BufReader::new(File::open(&self.path)?);
         reader.seek(SeekFrom::Start(self.at))?;
-        let mut chunk = Chunk { rows: Vec::new(), end: self.at };
-        while chunk.rows.len() < rows && chunk.end < self.bytes && chunk.end - self.at < CHUNK_BYTES {
-            match record(&mut reader, self.bytes - chunk.end)? {
+        let (mut read, mut end) = (Vec::new(), self.at);
+        while read.len() < rows && end < self.bytes && end - self.at < CHUNK_BYTES {
+            match record(&mut reader, self.bytes - end)? {
                 Record::Row(row, size) => {
-                    chunk.rows.push(*row);
-                    chunk.end += size;
+                    read.push(*row);
+                    end += size;
                 }
                 // It was whole when it was written or looked at.
                 Record::Torn | Record::Damaged => return Err(io::ErrorKind::InvalidData.into()),
             }
         }
-        Ok(chunk)
+        Ok(Chunk { rows: read.into(), end })
     }
 
     /// These rows are in the database.

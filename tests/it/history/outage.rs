@@ -145,19 +145,28 @@ async fn a_database_that_is_too_slow_for_a_batch_gets_its_rows_in_smaller_ones()
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_row_that_the_database_never_takes_does_not_hold_up_the_others() {
-    let database = Database::postgres().await;
-    let app = database.app().await;
-    double(&app, 1, "good").await;
-    until_stored(&app, 1).await;
-    let postgres = database.postgres.as_ref().unwrap();
-    postgres.run("ALTER TABLE predictions ADD CHECK (request_id <> 'evil')").await;
-    for request_id in ["good", "evil", "good"] {
-        double(&app, 1, request_id).await;
+    for database in Database::both().await {
+        let app = database.app().await;
+        double(&app, 1, "good").await;
+        until_stored(&app, 1).await;
+        match &database.postgres {
+            Some(postgres) => postgres.run("ALTER TABLE predictions ADD CHECK (request_id <> 'evil')").await,
+            None => {
+                let url = format!("sqlite://{}", database.file().display());
+                let mut other = sqlx::SqliteConnection::connect(&url).await.unwrap();
+                let check = "CREATE TRIGGER evil BEFORE INSERT ON predictions WHEN NEW.request_id = 'evil' \
+                             BEGIN SELECT RAISE(ABORT, 'evil'); END";
+                sqlx::raw_sql(check).execute(&mut other).await.unwrap();
+            }
+        }
+        for request_id in ["good", "evil", "good"] {
+            double(&app, 1, request_id).await;
+        }
+        until_stored(&app, 3).await;
+        eventually("the row is given up", async || rows(&app, "rejected") == 1.0).await;
+        assert_eq!(list(&app, "").await.len(), 3);
+        assert_eq!(app.get("/readyz").await.1["status"], "ready");
     }
-    until_stored(&app, 3).await;
-    eventually("the row is given up", async || rows(&app, "rejected") == 1.0).await;
-    assert_eq!(list(&app, "").await.len(), 3);
-    assert_eq!(app.get("/readyz").await.1["status"], "ready");
 }
 
 /// Callers who ask all the time, and the ids of what they were answered.

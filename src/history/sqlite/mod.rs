@@ -1,10 +1,11 @@
-//! SQLite: one file, one connection that writes, and a few that read beside it.
+//! SQLite: one file, a connection that writes rows, one that deletes them, and a few that read beside these.
+
+mod writer;
 
 use std::{
     fs::File,
     io,
     path::{Path, PathBuf},
-    sync::OnceLock,
     time::Instant,
 };
 
@@ -12,25 +13,19 @@ use futures_util::StreamExt;
 use sqlx::{
     ConnectOptions, Connection, Sqlite, SqlitePool,
     pool::PoolConnection,
-    query::Query,
-    sqlite::{SqliteArguments, SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
+    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
 use uuid::Uuid;
 
+use self::writer::RowWriter;
 use super::{
     files, migrations,
     page::Page,
     query::{self, Filter, Window},
-    row::{COLUMNS, Row},
+    rows::Rows,
     trouble::NotWritten,
 };
 use crate::config::HistoryConfig;
-
-/// Rows of one statement: each size is prepared once, and what is left over takes smaller ones.
-const CHUNKS: [usize; 5] = [512, 64, 16, 4, 1];
-
-/// What most rows of a batch have in common: bound once per statement.
-const SHARED: [&str; 3] = ["model", "version", "provider"];
 
 /// Readers beside the one writer.
 const READERS: u32 = 4;
@@ -48,6 +43,7 @@ const STEPS: i32 = 100_000;
 #[derive(Debug)]
 pub(super) struct SqliteStore {
     path: PathBuf,
+    rows: RowWriter,
     writer: SqlitePool,
     readers: SqlitePool,
 }
@@ -78,6 +74,7 @@ impl SqliteStore {
         };
         Self {
             path: config.sqlite_path.clone(),
+            rows: RowWriter::new(config.sqlite_path.clone(), config.flush_interval),
             writer: pool(1).connect_lazy_with(options.clone()),
             readers: pool(READERS).connect_lazy_with(options.pragma("query_only", "ON")),
         }
@@ -94,29 +91,15 @@ impl SqliteStore {
         transaction.commit().await
     }
 
-    /// A connection to write with.
+    /// A connection to change rows with.
     pub(super) async fn writer(&self) -> Result<PoolConnection<Sqlite>, sqlx::Error> {
         make_file(&self.path)?;
         self.writer.acquire().await
     }
 
     /// Writes all rows that are not there yet, or none.
-    pub(super) async fn insert(connection: &mut PoolConnection<Sqlite>, rows: &[Row]) -> Result<(), NotWritten> {
-        let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
-        let mut rows: Vec<&Row> = rows.iter().collect();
-        // Requests are answered in another order than that in which they came: what comes last in the table is found at once.
-        rows.sort_by_cached_key(|row| row.id);
-        rows.sort_by(|one, other| shared(one).cmp(&shared(other)));
-        for mut rest in rows.chunk_by(|one, other| shared(one) == shared(other)) {
-            for size in CHUNKS {
-                while let Some((chunk, others)) = rest.split_at_checked(size) {
-                    insert_query(chunk).execute(&mut *transaction).await?;
-                    rest = others;
-                }
-            }
-        }
-        transaction.commit().await?;
-        Ok(())
+    pub(super) async fn insert(&self, rows: Rows) -> Result<(), NotWritten> {
+        self.rows.insert(rows).await
     }
 
     /// One page.
@@ -158,6 +141,7 @@ impl SqliteStore {
     pub(super) async fn close(&self) {
         self.readers.close().await;
         self.writer.close().await;
+        self.rows.close().await;
     }
 
     /// A connection to read with; what takes it longer than to `deadline` is interrupted.
@@ -167,49 +151,6 @@ impl SqliteStore {
         connection.lock_handle().await?.set_progress_handler(STEPS, move || Instant::now() < deadline);
         Ok(connection)
     }
-}
-
-/// The values of [`SHARED`].
-fn shared(row: &Row) -> [&str; SHARED.len()] {
-    [&row.model, &row.version, &row.provider]
-}
-
-/// Writes `rows`, which share what is shared and are as many as there is a statement for, unless they are there.
-fn insert_query<'q>(rows: &[&'q Row]) -> Query<'q, Sqlite, SqliteArguments<'q>> {
-    static TEXTS: OnceLock<[String; CHUNKS.len()]> = OnceLock::new();
-    let texts = TEXTS.get_or_init(|| CHUNKS.map(insert_sql));
-    let text = CHUNKS.iter().position(|size| *size == rows.len()).map_or("", |index| &texts[index]);
-    let mut query = sqlx::query(text);
-    for row in rows {
-        query = query
-            .bind(row.id)
-            .bind(row.request_id.as_deref())
-            .bind(row.item)
-            .bind(row.key_id.as_deref())
-            .bind(row.trace_id.as_deref())
-            .bind(row.input_hash)
-            .bind(row.prediction.as_deref())
-            .bind(row.label.as_deref())
-            .bind(row.confidence)
-            .bind(row.latency_us)
-            .bind(row.cached)
-            .bind(row.input.as_deref());
-    }
-    rows.first().into_iter().flat_map(|row| shared(row)).fold(query, Query::bind)
-}
-
-/// Values of rows in the order of [`COLUMNS`], then those that all of them share.
-fn insert_sql(rows: usize) -> String {
-    let own = rows * (COLUMNS.len() - SHARED.len());
-    let value = |column: &str| {
-        let shared = SHARED.iter().position(|shared| *shared == column);
-        shared.map_or_else(|| "?".to_owned(), |index| format!("${}", own + index + 1))
-    };
-    let row = format!("({})", COLUMNS.map(value).join(","));
-    let rows = vec![row; rows].join(",");
-    // "OR FAIL": a statement that fails ends its transaction anyway. Without, SQLite writes down how every page was, to undo
-    // the one statement.
-    format!("INSERT OR FAIL INTO predictions ({}) VALUES {rows} ON CONFLICT (id) DO NOTHING", COLUMNS.join(","))
 }
 
 /// The file and its folder. SQLite makes the files beside it alike.
