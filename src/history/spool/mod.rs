@@ -3,25 +3,24 @@
 //! A folder of segments, each appended to by one run of the server and deleted when all of it is in the database. A crash
 //! may leave a segment of which the beginning is in the database already: ids tell, and nothing is written twice.
 
+mod folder;
 mod segment;
 
 use std::{
-    collections::VecDeque,
-    fs::{self, File},
-    io, mem,
-    path::{Path, PathBuf},
+    fs, io, mem,
+    path::PathBuf,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering},
     },
 };
 
 pub(super) use self::segment::Chunk;
-use self::segment::{Reading, Segment};
-use super::{files, row::Row};
-
-/// A segment that has reached this is followed by another: what was written to the database is freed in such pieces.
-const SEGMENT: u64 = 8 * 1024 * 1024;
+use self::{
+    folder::Files,
+    segment::{Reading, Segment},
+};
+use super::row::Row;
 
 /// Rows on disk.
 #[derive(Debug)]
@@ -37,19 +36,6 @@ pub(super) struct Spool {
     rows: AtomicU64,
     bytes: AtomicU64,
     oldest: AtomicI64,
-}
-
-#[derive(Debug, Default)]
-struct Files {
-    /// Held for as long as this server uses the folder.
-    lock: Option<File>,
-    /// The oldest first; the last one may be open.
-    segments: VecDeque<Segment>,
-    /// What is appended to.
-    open: Option<Arc<File>>,
-    /// What has changed since it was synced: segments, and the folder with their names.
-    unsynced: Vec<Arc<File>>,
-    last: u64,
 }
 
 /// What became of rows that were to be kept here.
@@ -69,42 +55,24 @@ impl Spool {
         Self { folder, limit, files: Mutex::default(), syncing: Mutex::default(), direct, rows, bytes, oldest }
     }
 
-    /// Takes the folder, with what an earlier run has left there.
+    /// Takes the folder, and looks at what an earlier run has left there. That can take seconds: rows are appended meanwhile.
     ///
     /// # Errors
     /// When the folder cannot be made or read, or another server has it.
     pub(super) fn open(&self) -> io::Result<()> {
-        let mut files = self.files();
-        if files.lock.is_some() {
+        let unread = {
+            let mut files = self.files();
+            files.take(&self.folder)?;
+            files.unread.clone()
+        };
+        if unread.is_empty() {
             return Ok(());
         }
-        files::make_folder(&self.folder.join("lock"))?;
-        let mut options = File::options();
-        options.create(true).truncate(false).write(true);
-        let lock = files::own(&mut options).open(self.folder.join("lock"))?;
-        lock.try_lock()?;
-        let entries = fs::read_dir(&self.folder)?;
-        let mut found: Vec<(u64, PathBuf)> = entries.filter_map(|entry| named(&entry.ok()?.path())).collect();
-        found.sort();
-        for (number, path) in found {
-            files.last = number;
-            match Segment::read(path.clone())? {
-                Reading::Whole(segment) => files.segments.push_back(segment),
-                Reading::Torn(segment, bytes) => {
-                    tracing::warn!(rows = segment.rows, bytes, "the last rows of the spool were not whole");
-                    files.segments.push_back(segment);
-                }
-                Reading::Damaged(segment) => {
-                    let aside = path.with_extension("damaged");
-                    fs::copy(&path, &aside)?;
-                    let file = aside.display();
-                    tracing::error!(rows = segment.rows, %file, "a part of the spool cannot be read and is kept aside");
-                    files.segments.push_back(segment);
-                }
-            }
-        }
-        files.segments.retain(|segment| segment.rows > 0 || segment.delete().is_err());
-        files.lock = Some(lock);
+        let read = unread.into_iter().map(read).collect::<io::Result<Vec<_>>>()?;
+        let mut files = self.files();
+        (files.unread, files.unread_bytes) = (Vec::new(), 0);
+        let newer = mem::replace(&mut files.segments, read.into_iter().flatten().collect());
+        files.segments.extend(newer);
         self.tell(&files);
         Ok(())
     }
@@ -115,7 +83,7 @@ impl Spool {
         // What comes after these is not to overtake them.
         self.direct.store(false, Ordering::Release);
         let lost = |kept: usize, reason: String| Appended { kept, lost: rows.len() - kept, reason: Some(reason) };
-        if files.lock.is_none() {
+        if files.take(&self.folder).is_err() {
             return lost(0, "the folder is not ours".to_owned());
         }
         let room = self.limit.saturating_sub(files.bytes());
@@ -192,7 +160,9 @@ impl Spool {
     }
 
     fn tell(&self, files: &Files) {
-        self.rows.store(files.segments.iter().map(|segment| segment.rows).sum(), Ordering::Relaxed);
+        // Nobody has counted those of an unread file; there is one at least.
+        let rows = files.segments.iter().map(|segment| segment.rows).sum::<u64>() + files.unread.len() as u64;
+        self.rows.store(rows, Ordering::Relaxed);
         self.bytes.store(files.bytes(), Ordering::Relaxed);
         self.oldest.store(files.segments.front().map_or(0, |segment| segment.oldest), Ordering::Relaxed);
     }
@@ -202,41 +172,70 @@ impl Spool {
     }
 }
 
-impl Files {
-    fn bytes(&self) -> u64 {
-        self.segments.iter().map(|segment| segment.bytes).sum()
-    }
-
-    fn append(&mut self, folder: &Path, bytes: &[u8], rows: &[Row]) -> io::Result<()> {
-        let full = self.segments.back().is_some_and(|segment| segment.bytes >= SEGMENT);
-        if self.open.is_none() || full {
-            self.last += 1;
-            let path = folder.join(format!("{:016}.rows", self.last));
-            let (segment, file) = Segment::create(path)?;
-            let file = Arc::new(file);
-            // The file's name is to outlive a power cut too.
-            self.unsynced.extend([Arc::new(File::open(folder)?), Arc::clone(&file)]);
-            self.segments.push_back(segment);
-            self.open = Some(file);
+/// Looks at a segment of an earlier run; none when there is no row in it.
+fn read(path: PathBuf) -> io::Result<Option<Segment>> {
+    let segment = match Segment::read(path.clone())? {
+        Reading::Whole(segment) => segment,
+        Reading::Torn(segment, bytes) => {
+            tracing::warn!(rows = segment.rows, bytes, "the last rows of the spool were not whole");
+            segment
         }
-        let (Some(file), Some(segment)) = (&self.open, self.segments.back_mut()) else { return Ok(()) };
-        if !self.unsynced.iter().any(|other| Arc::ptr_eq(other, file)) {
-            self.unsynced.push(Arc::clone(file));
+        Reading::Damaged(segment) => {
+            let aside = path.with_extension("damaged");
+            fs::copy(&path, &aside)?;
+            let file = aside.display();
+            tracing::error!(rows = segment.rows, %file, "a part of the spool cannot be read and is kept aside");
+            segment
         }
-        let appended = segment.append(file, bytes, rows);
-        if appended.is_err() {
-            // What was half written is cut off, or else this segment is not appended to any more.
-            self.open = None;
-            if self.segments.back().is_some_and(|segment| segment.rows == 0) {
-                self.segments.pop_back().into_iter().for_each(|segment| drop(segment.delete()));
-            }
-        }
-        appended
-    }
+    };
+    Ok(Some(segment).filter(|segment| segment.rows > 0 || segment.delete().is_err()))
 }
 
-/// The number of a segment's file.
-fn named(path: &Path) -> Option<(u64, PathBuf)> {
-    let number = path.file_name()?.to_str()?.strip_suffix(".rows")?.parse().ok()?;
-    Some((number, path.to_owned()))
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::*;
+
+    #[test]
+    fn rows_that_come_before_an_earlier_run_is_looked_at_are_kept_behind_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let earlier = Spool::new(folder.path().join("spool"), 1 << 20);
+        earlier.open().unwrap();
+        assert_eq!(earlier.append(&[row(1), row(2)]).kept, 2);
+        drop(earlier);
+        let spool = Spool::new(folder.path().join("spool"), 1 << 20);
+        assert_eq!(spool.append(&[row(3)]).kept, 1);
+        assert!(spool.size().0 >= 2, "one that is written, and one at least that is not looked at");
+        assert!(!spool.is_direct());
+        spool.open().unwrap();
+        assert_eq!(spool.size().0, 3);
+        let mut read = Vec::new();
+        while let Some(chunk) = spool.next(10).unwrap() {
+            read.extend(chunk.rows.iter().map(Row::time));
+            spool.done(&chunk);
+        }
+        assert_eq!(read, [1, 2, 3]);
+        assert!(spool.open_the_way());
+        assert_eq!(spool.size(), (0, 0, None));
+    }
+
+    #[test]
+    fn what_an_earlier_run_has_left_counts_before_it_is_looked_at() {
+        let folder = tempfile::tempdir().unwrap();
+        let earlier = Spool::new(folder.path().to_owned(), 1 << 20);
+        assert_eq!(earlier.append(&[row(1)]).kept, 1);
+        let (_, bytes, _) = earlier.size();
+        drop(earlier);
+        let full = Spool::new(folder.path().to_owned(), bytes);
+        assert_eq!((full.append(&[row(2)]).lost, full.size().1), (1, bytes));
+    }
+
+    fn row(millis: i64) -> Row {
+        let text = serde_json::json!({
+            "id": super::super::row::first_id_at(millis), "model": "m", "version": "1", "provider": "p",
+            "input_hash": Uuid::nil(), "latency_us": 1, "cached": false,
+        });
+        serde_json::from_value(text).unwrap()
+    }
 }
