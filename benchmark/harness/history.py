@@ -132,7 +132,7 @@ def timed(service, query):
 # What the first page and the last one ask for, with an id as each database writes it.
 LAST = "0000000003e8700080000000000000ff"
 SELECT = "SELECT id, prediction FROM predictions WHERE 1 = 1{} ORDER BY id DESC LIMIT 50"
-PLANS = {"first": SELECT.format(""), "last": SELECT.format(" AND id < {id}")}
+PLANS = {"first": SELECT.format(""), "last": SELECT.format(" AND id < {id}"), "first, one model": SELECT.format(" AND model = 'm'")}
 
 COLUMNS = "id, request_id, model, version, provider, input_hash, label, latency_us, cached"
 
@@ -226,7 +226,7 @@ def tables(data):
     pages.append("|---" * (pages[0].count("|") - 1) + "|")
     for name, times in data["paging"].items():
         pages.append(f"| {name} | " + " | ".join(number(time) for time in times.values()) + " |")
-    plans = ["| plan of a page | first | last |", "|---|---|---|"]
+    plans = ["| plan of a page | " + " | ".join(PLANS) + " |", "|---" * (len(PLANS) + 1) + "|"]
     for name, each in data["plans"].items():
-        plans.append(f"| {name} | {each['first']} | {each['last']} |")
+        plans.append(f"| {name} | " + " | ".join(each[page] for page in PLANS) + " |")
     return {"history": lines, "history-runs": runs, "history-rows": rows, "history-pages": pages, "history-plans": plans}

@@ -11,8 +11,10 @@ use sqlx::{
 pub(super) struct Migrations(&'static [(i64, &'static str, &'static str)]);
 
 /// Of SQLite.
-pub(super) const SQLITE: Migrations =
-    Migrations(&[(1, "predictions", include_str!("migrations/sqlite/1_predictions.sql"))]);
+pub(super) const SQLITE: Migrations = Migrations(&[
+    (1, "predictions", include_str!("migrations/sqlite/1_predictions.sql")),
+    (2, "by model", include_str!("migrations/sqlite/2_by_model.sql")),
+]);
 
 /// Of PostgreSQL.
 pub(super) const POSTGRES: Migrations =
