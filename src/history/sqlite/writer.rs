@@ -1,7 +1,7 @@
 //! The connection that writes rows into SQLite's file.
 //!
-//! Not sqlx's, which is all that everything else here uses: that takes a copy of every value to a thread of its own, and
-//! half of what a row costs went into that. It is the same SQLite, and rows are bound from where they lie.
+//! Not sqlx's, which everything else here uses: that takes a copy of every value to a thread of its own, a third of what a
+//! row cost. It is the same SQLite, and rows are bound from where they lie.
 
 use std::{
     path::{Path, PathBuf},
