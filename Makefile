@@ -69,6 +69,10 @@ release: toolchain sbom ## Build what is shipped, the same bytes in every folder
 onnx-nodes: library packages build ## Ask the server for what all node tests of ONNX recorded (minutes)
 	@scripts/onnx-nodes.py --target "$(TARGET_DIR)"
 
+.PHONY: stop-while-loading
+stop-while-loading: library packages build ## Start the server 1,000 times and stop it while models load (ten minutes)
+	@scripts/stop-while-loading.py --binary "$(TARGET_DIR)/release/glassbox"
+
 .PHONY: screenshots
 screenshots: library servers build ## Take the pictures of the console that the README shows (a minute)
 	@scripts/screenshots.py --target "$(TARGET_DIR)"

@@ -19,7 +19,7 @@ use self::{bound::Bound, connections::Connections, doors::Doors, tls::Certificat
 use crate::{
     api::{self, ApiState, Limits, Parts},
     cache::Cache,
-    config::{Config, DrainConfig, Role},
+    config::{Config, DrainConfig, HistoryMode, Role},
     engine::library,
     history::History,
     keys::{KeyStore, KeysError},
@@ -39,6 +39,9 @@ const LAST_SPANS: Duration = Duration::from_secs(2);
 
 /// How long the last rows of the history may take to the database, or to the disk.
 const LAST_ROWS: Duration = Duration::from_secs(5);
+
+/// How long background tasks may take to end. One that is inside of a run which does not end never will.
+const LAST_TASKS: Duration = Duration::from_secs(1);
 
 /// Between two looks at what is measured over time.
 const MINUTE: Duration = Duration::from_secs(60);
@@ -238,14 +241,21 @@ impl App {
             let _ = tokio::time::timeout(LAST_SPANS, tracer.flush()).await;
         }
         lifecycle.stop_now();
-        lifecycle.finished().await;
-        if drained {
+        let finished = tokio::time::timeout(LAST_TASKS, lifecycle.finished()).await.is_ok();
+        if drained && finished {
             tracing::info!("stopped");
         } else {
             tracing::warn!("stopped with requests still in flight: drain.timeout passed");
         }
         Ok(())
     }
+}
+
+/// The longest that a server or a worker takes to stop by itself after it was told to.
+pub fn longest_stop(config: &Config) -> Duration {
+    let rows = if config.history.mode == HistoryMode::Off { Duration::ZERO } else { LAST_ROWS };
+    let spans = if config.telemetry.otlp_endpoint.is_empty() { Duration::ZERO } else { LAST_SPANS };
+    config.drain.delay.max(LAST_CALL) + LAST_CALL + config.drain.timeout + rows + spans + LAST_TASKS * 2
 }
 
 /// The keys, where they are asked for. A server that more than this machine can reach must have one that can be used.

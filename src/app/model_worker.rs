@@ -2,7 +2,7 @@
 
 use std::{future::Future, net::SocketAddr, sync::Arc};
 
-use super::{LAST_SPANS, MINUTE, MOST_PROBES, bound::Bound, connections::Connections, workers::Workers};
+use super::{LAST_SPANS, LAST_TASKS, MINUTE, MOST_PROBES, bound::Bound, connections::Connections, workers::Workers};
 use crate::{
     api::{self, ApiState, Limits, Parts},
     cache::Cache,
@@ -124,8 +124,8 @@ impl ModelWorker {
             let _ = tokio::time::timeout(LAST_SPANS, tracer.flush()).await;
         }
         lifecycle.stop_now();
-        lifecycle.finished().await;
-        match drained {
+        let finished = tokio::time::timeout(LAST_TASKS, lifecycle.finished()).await.is_ok();
+        match drained && finished {
             true => tracing::info!("stopped"),
             false => tracing::warn!("stopped with entries still held: drain.timeout passed, and others take them over"),
         }

@@ -5,12 +5,14 @@ mod environment;
 mod healthcheck;
 mod history;
 mod keys;
+mod leaving;
 mod migrate;
 mod models;
 mod predict;
 mod process;
 mod queue;
 mod serve;
+mod stopping;
 mod supervisor;
 mod worker;
 
@@ -122,7 +124,8 @@ pub fn main() -> ExitCode {
         Ok(code) => code,
         Err(error) => {
             eprintln!("glassbox: {error:#}");
-            ExitCode::from(match () {
+            // A server that fails may have models in the making.
+            leaving::leave(match () {
                 () if error.is::<Problems>() || error.is::<KeysError>() => BAD_CONFIGURATION,
                 () if error.is::<LibraryError>() || error.is::<Trouble>() => UNAVAILABLE,
                 () => 1,

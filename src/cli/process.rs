@@ -5,10 +5,10 @@ use std::{convert::Infallible, process::ExitCode, sync::Arc, time::Duration};
 
 use tokio::sync::oneshot;
 
-use super::{healthcheck::Listener, supervisor::Supervisor};
+use super::{healthcheck::Listener, leaving::Exit, stopping, supervisor::Supervisor};
 use crate::{
     config::TelemetryConfig,
-    lifecycle::{ReloadSignal, reload_signal, stop_signals},
+    lifecycle::{ReloadSignal, reload_signal},
     registry::Registry,
     telemetry::{
         logging::{self, Log},
@@ -33,9 +33,10 @@ pub(super) struct Begun<S, R, F> {
     pub is_full: F,
 }
 
-/// Runs what `begin` begins.
+/// Runs what `begin` begins. Where it does not stop by itself, the process ends `longest` after the stop signal all the same.
 pub(super) fn run<S, R, F>(
     telemetry: &TelemetryConfig,
+    longest: Duration,
     begin: impl FnOnce(Stop, &Arc<Supervisor>) -> anyhow::Result<Begun<S, R, F>>,
 ) -> anyhow::Result<ExitCode>
 where
@@ -43,38 +44,34 @@ where
     R: AsyncFn(),
     F: Fn() -> bool,
 {
-    let mut log = Some(logging::init(telemetry)?);
+    let log = logging::init(telemetry)?;
+    let dropped = Log::dropped(&log);
+    let exit = Exit::new(log);
     let runtime = super::runtime()?;
     let supervisor = Arc::new(Supervisor::find());
+    let stopped = stopping::hear(&supervisor, &exit, longest)?;
     let result = runtime.block_on(async {
-        let (mut signals, reloads) = (stop_signals()?, reload_signal()?);
-        let (stop, stopped) = oneshot::channel();
+        let reloads = reload_signal()?;
         let Begun { registry, metrics, serve, reload, itself, is_full } = begin(stopped, &supervisor)?;
-        if let Some(dropped) = log.as_ref().and_then(Log::dropped) {
+        if let Some(dropped) = dropped {
             metrics.server.follow_log(dropped);
         }
-        // Sessions must not be taken down while the process ends: the library takes itself down then.
+        // Sessions are not taken down one by one at the end of a process that is about to go.
         std::mem::forget(registry);
-        let watch = async {
-            let signal = signals.first().await;
-            tracing::info!(signal, "stop requested");
-            supervisor.stopping();
-            let _ = stop.send(());
-            signals.second().await
-        };
         tokio::select! {
             result = serve => result,
             never = reload_when_asked(reloads, reload, &supervisor) => match never {},
             never = supervisor.watch(itself, is_full) => match never {},
-            signal = watch => {
-                tracing::warn!(signal, "second stop signal: stopping at once");
-                drop(log.take());
-                std::process::exit(1);
-            }
         }
     });
     runtime.shutdown_timeout(Duration::from_millis(100));
-    result.map(|()| ExitCode::SUCCESS)
+    match result {
+        Ok(()) => exit.leave(0),
+        Err(error) => {
+            exit.end_log();
+            Err(error)
+        }
+    }
 }
 
 /// At every SIGHUP, which would end the process otherwise.

@@ -16,7 +16,7 @@ use super::{
     process::{self, Begun},
 };
 use crate::{
-    app::App,
+    app::{self, App},
     config::{Config, Flag},
     model::{Datatype, Dim, ModelName, ModelRef, TensorSpec},
     registry::{Loaded, Registry, State},
@@ -52,7 +52,7 @@ pub(super) fn run(config: Config) -> anyhow::Result<ExitCode> {
     let started = Instant::now();
     let telemetry = config.telemetry.clone();
     let pretty = logging::is_pretty(telemetry.log_format);
-    process::run(&telemetry, |stop, supervisor| {
+    process::run(&telemetry, app::longest_stop(&config), |stop, supervisor| {
         let app = App::build(config)?;
         let place = Place { scheme: app.scheme(), addr: app.http_addr() };
         // Models may load for minutes, and with port 0 nobody else knows whom to ask how far they are.

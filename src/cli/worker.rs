@@ -14,7 +14,7 @@ use super::{
     process::{self, Begun},
 };
 use crate::{
-    app::{MOST_PROBES, ModelWorker},
+    app::{self, MOST_PROBES, ModelWorker},
     config::{Config, Flag},
     registry::{Registry, State},
 };
@@ -43,7 +43,7 @@ impl WorkerArgs {
 pub(super) fn run(config: Config) -> anyhow::Result<ExitCode> {
     let started = Instant::now();
     let telemetry = config.telemetry.clone();
-    process::run(&telemetry, |stop, supervisor| {
+    process::run(&telemetry, app::longest_stop(&config), |stop, supervisor| {
         let worker = ModelWorker::build(config)?;
         tracing::info!(addr = %worker.addr(), "listening");
         let (registry, metrics) = (Arc::clone(&worker.state().registry), Arc::clone(&worker.state().metrics));

@@ -77,6 +77,8 @@ mod split;
 #[cfg(test)]
 mod stats;
 #[cfg(test)]
+mod stopping;
+#[cfg(test)]
 mod structure;
 #[cfg(test)]
 #[cfg(target_os = "linux")]

@@ -111,6 +111,11 @@ impl TestAppBuilder {
         Self { config }
     }
 
+    /// What it would be started with.
+    pub fn into_config(self) -> Config {
+        self.config
+    }
+
     /// Starts the app; its models may still be loading.
     pub async fn start(self) -> TestApp {
         let app = App::build(self.config).unwrap();
