@@ -10,10 +10,11 @@ use super::{
     batch::{Lot, Sharing},
     features,
     sessions::Sessions,
+    strategy::Tried,
     together::{Outputs, together},
 };
 use crate::{
-    model::Tensor,
+    model::Data,
     telemetry::{labels::Release, metrics::ModelMetrics},
 };
 
@@ -26,19 +27,15 @@ pub(super) struct Inline {
     most_bytes: usize,
 }
 
-/// How much input may be run inline, whatever was tried before.
-const SMALL: usize = 4096;
-
 impl Inline {
-    /// `tried` is the size in bytes of an input that was measured.
-    pub(super) fn new(sessions: Arc<Sessions>, sharing: Sharing, tried: usize) -> Self {
-        Self { sessions, sharing, most_bytes: SMALL.max(2 * tried) }
+    /// Takes inputs that are as large as what was tried. Time is linear in size, and so twice as much of it is no surprise.
+    pub(super) fn new(sessions: Arc<Sessions>, sharing: Sharing, tried: &Tried) -> Self {
+        Self { sessions, sharing, most_bytes: tried.short_bytes.max(2 * tried.bytes) }
     }
 
     /// Whether all of it is little enough.
     pub(super) fn takes<'a>(&self, lots: impl Iterator<Item = &'a Lot>) -> bool {
-        let tensors = lots.flat_map(|lot| &lot.items).flat_map(|item| &item.tensors);
-        tensors.map(Tensor::bytes).sum::<usize>() <= self.most_bytes
+        lots.map(size).fold(0_usize, usize::saturating_add) <= self.most_bytes
     }
 
     /// Runs a lot at once; `None` when no session is free. What comes out is in the order of its items.
@@ -66,4 +63,20 @@ impl Inline {
         }
         Some((outputs, spent))
     }
+}
+
+/// The bytes of a lot's elements. Each text counts as the longest one: what is made of several texts may be filled up to one
+/// length.
+fn size(lot: &Lot) -> usize {
+    let (mut bytes, mut texts, mut longest) = (0_usize, 0, 0);
+    for tensor in lot.items.iter().flat_map(|item| &item.tensors) {
+        match tensor.data() {
+            Data::Bytes(strings) => {
+                texts += strings.len();
+                longest = strings.iter().map(String::len).fold(longest, usize::max);
+            }
+            _ => bytes += tensor.bytes(),
+        }
+    }
+    bytes.saturating_add(texts * (longest + size_of::<String>()))
 }

@@ -33,6 +33,8 @@ pub struct Tries<'a> {
     pub wanted: Strategy,
     /// What its first runs took.
     pub tried: Tried,
+    /// Whether the inputs of every run have equally many rows.
+    pub same_rows: bool,
     /// What the manifest says about waiting for more rows.
     pub max_queue_delay: Option<Duration>,
 }
@@ -49,8 +51,9 @@ impl Runner {
         limits: Limits,
         tries: &Tries<'_>,
     ) -> anyhow::Result<Self> {
-        let Tries { graph, wanted, tried, max_queue_delay } = tries;
-        let choice = strategy::choose(*wanted, sharing.max_batch_size, tried, || operators::unbounded(graph))?;
+        let Tries { graph, wanted, tried, same_rows, max_queue_delay } = tries;
+        let look = || operators::unbounded(graph, *same_rows);
+        let choice = strategy::choose(*wanted, sharing.max_batch_size, tried, look)?;
         let sessions = Arc::new(Sessions::new(sessions));
         let (strangers, max_delay) = match choice.strategy {
             Strategy::Batched => (sharing.clone(), max_queue_delay.unwrap_or_else(|| tried.delay())),
@@ -58,7 +61,7 @@ impl Runner {
             _ => (Sharing { max_batch_size: None, ..sharing.clone() }, Duration::ZERO),
         };
         let pool = Pool::start(name, &sessions, &strangers, Limits { max_delay, ..limits }, tried.single)?;
-        let inline = (choice.strategy == Strategy::Inline).then(|| Inline::new(sessions, sharing.clone(), tried.bytes));
+        let inline = (choice.strategy == Strategy::Inline).then(|| Inline::new(sessions, sharing.clone(), tried));
         Ok(Self { pool, inline, choice, max_delay })
     }
 

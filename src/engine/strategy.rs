@@ -11,6 +11,9 @@ use crate::model::Strategy;
 /// waits for it; and a thread that holds requests can spare some tens of microseconds.
 const SHORT: Duration = Duration::from_micros(100);
 
+/// A run that is longer than this is never one for a thread that holds requests.
+pub(super) const LONGEST_INLINE: Duration = Duration::from_millis(2);
+
 /// Rows of the run that shows what sharing one saves.
 pub(super) const ROWS: usize = 8;
 
@@ -26,6 +29,8 @@ pub struct Tried {
     pub eight: Option<Duration>,
     /// The size of one row's inputs in bytes.
     pub bytes: usize,
+    /// The size of the largest inputs whose run was short enough for a thread that holds requests.
+    pub short_bytes: usize,
 }
 
 /// How a model is run, and why.
@@ -71,10 +76,10 @@ pub(super) fn choose(
             declared(Strategy::Batched)
         }
         Strategy::Inline => {
-            if let Some(Unbounded { operator, endless: true }) = unbounded()? {
+            if let Some(unbounded) = unbounded()? {
                 anyhow::bail!(
-                    "execution.strategy is \"inline\", but the graph has a {operator}, which may never end, and a run \
-                     without a thread of its own cannot be ended"
+                    "execution.strategy is \"inline\", but {unbounded}, and a run without a thread of its own cannot be \
+                     ended: \"auto\" and \"pool\" run it"
                 );
             }
             declared(Strategy::Inline)
@@ -96,10 +101,7 @@ fn automatic(
     if single <= SHORT {
         return match unbounded()? {
             None => chosen(Strategy::Inline, format!("measured: a run takes {single:.1?}")),
-            Some(Unbounded { operator, .. }) => {
-                let reason = format!("measured: a run takes {single:.1?}, but {operator} can make it any time");
-                chosen(Strategy::Pool, reason)
-            }
+            Some(unbounded) => chosen(Strategy::Pool, format!("measured: a run takes {single:.1?}, but {unbounded}")),
         };
     }
     match (most, tried.eight) {
@@ -121,9 +123,9 @@ mod tests {
     fn first_runs_decide() {
         let tried = |single, eight| {
             let time = |micros: u64| (micros > 0).then(|| Duration::from_micros(micros));
-            Tried { single: time(single), eight: time(eight), bytes: 0 }
+            Tried { single: time(single), eight: time(eight), ..Tried::default() }
         };
-        let growing = Some(Unbounded { operator: "Range", endless: false });
+        let growing = Some(Unbounded::operator("Range", "grows"));
         for (most, tried, unbounded, expected) in [
             (Some(8), tried(20, 60), None, Strategy::Inline),
             (None, tried(20, 0), None, Strategy::Inline),
@@ -143,10 +145,11 @@ mod tests {
     #[test]
     fn what_a_graph_does_not_allow_is_refused() {
         let choose = |wanted, most, unbounded| choose(wanted, most, &Tried::default(), || Ok(unbounded));
-        let endless = Some(Unbounded { operator: "Loop", endless: true });
-        assert!(choose(Strategy::Inline, None, endless).is_err());
+        let endless = || Some(Unbounded::operator("Loop", "may never end"));
+        let refused = choose(Strategy::Inline, None, endless()).unwrap_err().to_string();
+        assert!(refused.contains("Loop may never end"), "{refused}");
         assert!(choose(Strategy::Inline, None, None).is_ok());
         assert!(choose(Strategy::Batched, None, None).is_err());
-        assert!(choose(Strategy::Pool, None, endless).is_ok());
+        assert!(choose(Strategy::Pool, None, endless()).is_ok());
     }
 }

@@ -52,7 +52,42 @@ pub fn measure(session: &mut Session, cancel: &Cancel, warm: &Warm) -> Tried {
     let single = shortest(session, cancel, row);
     let slow = single.is_none_or(|time| time * 2 > MEASURING);
     let eight = several.filter(|_| !slow).and_then(|inputs| shortest(session, cancel, Some(inputs)));
-    Tried { single, eight, bytes }
+    let short = single.is_some_and(|time| time <= strategy::LONGEST_INLINE);
+    let short_bytes = if short { grown(session, cancel, warm, length) } else { 0 };
+    Tried { single, eight, bytes, short_bytes }
+}
+
+/// Inputs of more bytes than this are not for a thread that holds requests, however short their runs are.
+const MAX_SHORT_BYTES: usize = 4096;
+
+/// Runs that are enough to tell that a run can be short.
+const GROWING_RUNS: usize = 3;
+
+/// The bytes of the largest inputs whose runs are short: twice as many rows each time, or twice the length where the first
+/// dimension is no batch. What a row costs is a constant of the graph, and can be large.
+fn grown(session: &mut Session, cancel: &Cancel, warm: &Warm, (length, most): (usize, usize)) -> usize {
+    let signature = session.signature().clone();
+    let mut short = 0;
+    for factor in (0..usize::BITS).map(|doublings| 1_usize << doublings) {
+        let (rows, length) =
+            if signature.could_batch() { (factor, length) } else { (1, length.saturating_mul(factor)) };
+        let rows: Vec<usize> = (0..rows).map(|row| row % ROWS.len()).collect();
+        let Some(inputs) = inputs(&signature, warm.values, &rows, (length, most)) else { break };
+        let bytes: usize = inputs.iter().map(Tensor::bytes).sum();
+        // No dimension that could grow, or enough.
+        if bytes <= short || bytes > 2 * MAX_SHORT_BYTES {
+            break;
+        }
+        let mut times = (0..GROWING_RUNS).map(|_| {
+            let started = Instant::now();
+            session.run(&inputs, cancel).ok().map(|_| started.elapsed())
+        });
+        if !times.any(|time| time.is_some_and(|time| time <= strategy::LONGEST_INLINE)) {
+            break;
+        }
+        short = bytes;
+    }
+    short.min(MAX_SHORT_BYTES)
 }
 
 fn shortest(session: &mut Session, cancel: &Cancel, inputs: Option<Vec<Tensor>>) -> Option<Duration> {

@@ -42,7 +42,7 @@ pub(super) struct Opened {
 
 /// What will compute the outputs.
 pub(super) enum Engine {
-    Graph { path: PathBuf, sessions: Vec<Session>, tried: Tried },
+    Graph { path: PathBuf, sessions: Vec<Session>, tried: Tried, batched: bool },
     Stub(Stub),
 }
 
@@ -58,15 +58,15 @@ impl Engine {
         sharing: &Sharing,
         limits: Limits,
     ) -> anyhow::Result<(Backend, Choice)> {
-        let (path, sessions, tried) = match self {
-            Self::Graph { path, sessions, tried } => (path, sessions, tried),
+        let (path, sessions, tried, same_rows) = match self {
+            Self::Graph { path, sessions, tried, batched } => (path, sessions, tried, batched),
             Self::Stub(stub) => {
                 let reason = "a stub runs no graph".to_owned();
                 return Ok((Backend::Stub(stub), Choice { strategy: Strategy::Inline, reason }));
             }
         };
         let (wanted, max_queue_delay) = (manifest.execution.strategy, manifest.batching.max_queue_delay);
-        let tries = Tries { graph: &path, wanted, tried, max_queue_delay };
+        let tries = Tries { graph: &path, wanted, tried, same_rows, max_queue_delay };
         let runner = Runner::start(id.name.as_str(), sessions, sharing, limits, &tries)?;
         let choice = runner.choice().clone();
         let (model, strategy) = (id.to_string(), choice.strategy.as_str());
@@ -105,7 +105,7 @@ pub(super) fn graph(library: &Library, threads: usize, manifest: &Manifest, path
     // How an input is written must not depend on what the tries showed.
     let batch_dimension = max_batch_size.is_some() || signature.has_batch_dimension();
     Ok(Opened {
-        engine: Engine::Graph { path, sessions, tried },
+        engine: Engine::Graph { path, sessions, tried, batched: batch_dimension },
         signature,
         batch_dimension,
         max_batch_size,

@@ -79,6 +79,8 @@ mod stats;
 #[cfg(test)]
 mod stopping;
 #[cfg(test)]
+mod strategy;
+#[cfg(test)]
 mod structure;
 #[cfg(test)]
 #[cfg(target_os = "linux")]
