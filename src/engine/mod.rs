@@ -284,6 +284,7 @@ impl Model {
             match outputs {
                 Ok(outputs) => running.postprocessed(told.outputs(&positions, outputs)),
                 Err(PoolError::Expired) => told.refused(&positions, &Error::DeadlineExceeded),
+                Err(PoolError::Overdue { retry_after }) => told.refused(&positions, &self.overloaded(retry_after)),
                 Err(PoolError::Lost) => {
                     let lost = anyhow::anyhow!("model '{}' lost its inference thread", self.id);
                     told.refused(&positions, &Error::internal(lost));
@@ -295,11 +296,13 @@ impl Model {
     fn admit(&self, pool: &Pool, runs: usize, deadline: Instant, clock: &Arc<Clock>) -> Result<Admitted, Error> {
         pool.admit(runs, deadline, clock).map_err(|Full { retry_after, hasty }| match hasty {
             true => Error::TooHasty { retry_after },
-            false => {
-                let what = format!("the queue of model '{}'", self.id.name);
-                Error::Overloaded { what, retry_after: Some(retry_after) }
-            }
+            false => self.overloaded(retry_after),
         })
+    }
+
+    fn overloaded(&self, retry_after: Duration) -> Error {
+        let what = format!("the queue of model '{}'", self.id.name);
+        Error::Overloaded { what, retry_after: Some(retry_after) }
     }
 
     fn prediction(&self, outputs: Outputs, form: AnswerForm) -> Result<Prediction, InferError> {

@@ -9,14 +9,14 @@ use std::{
 };
 
 use anyhow::Context;
-use tokio::sync::oneshot;
+use tokio::{sync::oneshot, time::timeout};
 
 use super::{
     batch::{Lot, Sharing},
     callers::{Caller, Callers},
     clock::Clock,
     features,
-    queue::{Batch, Full, Limits, Queue, Ticket},
+    queue::{Batch, Full, Limits, Overdue, Queue, Ticket},
     sessions::Sessions,
     together::{Outputs, together},
 };
@@ -38,9 +38,17 @@ pub(super) struct Pool {
 pub(super) enum PoolError {
     /// The deadline passed while the run waited.
     Expired,
+    /// It waited for longer than was foreseen, and is not about to begin.
+    Overdue {
+        /// When it would be its turn, as is foreseen now.
+        retry_after: Duration,
+    },
     /// The thread is gone.
     Lost,
 }
+
+/// Looks at a request that has waited for as long as it may: so many in that time.
+const LOOKS: u32 = 8;
 
 /// A request that was let in, and what its runs have in common.
 #[derive(Debug)]
@@ -121,9 +129,29 @@ impl Pool {
         let (deadline, clock) = (*deadline, Arc::clone(clock));
         let job = Job { lot, deadline, waits_since: Instant::now(), waits, clock, caller, reply };
         let place = ticket.push(job);
-        let outputs = answer.await.unwrap_or(Err(PoolError::Lost));
+        let outputs = self.answered(ticket, answer).await;
         place.served();
         outputs
+    }
+
+    /// Waits for an answer, but in the line no longer than a request may: the run in front of it may be one that does not end.
+    async fn answered(
+        &self,
+        ticket: &Ticket<Job>,
+        mut answer: oneshot::Receiver<Result<Vec<Outputs>, PoolError>>,
+    ) -> Result<Vec<Outputs>, PoolError> {
+        let given_up = || ticket.given_up().map_or(PoolError::Lost, |retry_after| PoolError::Overdue { retry_after });
+        let mut patience = self.queue.patience();
+        loop {
+            if let Ok(outputs) = timeout(patience, &mut answer).await {
+                return outputs.unwrap_or_else(|_| Err(given_up()));
+            }
+            match ticket.give_up() {
+                Overdue::Soon => patience = self.queue.patience() / LOOKS,
+                Overdue::Begun => return answer.await.unwrap_or_else(|_| Err(given_up())),
+                Overdue::GivenUp { retry_after } => return Err(PoolError::Overdue { retry_after }),
+            }
+        }
     }
 }
 

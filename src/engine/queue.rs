@@ -1,6 +1,7 @@
 //! The lines of runs that wait for a session: bounded in length and in time, and left by who does not wait any more.
 //!
-//! A request is let in as a whole or refused at once, and none of its runs is refused later. Requests of one run and
+//! A request is let in as a whole or refused at once. What was foreseen can be wrong: a request of which nothing has begun
+//! leaves, as a whole again, when it has waited for as long as it may and is not about to begin. Requests of one run and
 //! requests of several stand in two lines, from which sessions take in turn: a large batch makes single requests wait
 //! twice as long at most, and they make it last twice as long. A session that is free takes the run whose turn it is, and
 //! with it what may share that run.
@@ -92,6 +93,26 @@ pub(super) struct Full {
     pub retry_after: Duration,
     /// Whether others would have been let in, who have more time.
     pub hasty: bool,
+}
+
+/// A request waits for so many times the longest foreseen wait at most, whatever is foreseen meanwhile.
+const LONGEST_WAITS: u32 = 2;
+
+/// A session that sleeps takes longer to be woken than a request may have to wait where it is to wait for nothing.
+const MIN_PATIENCE: Duration = Duration::from_millis(100);
+
+/// What becomes of a request that has waited for as long as it may.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Overdue {
+    /// It waits no more: some of its runs began, or it has left.
+    Begun,
+    /// It is about to begin.
+    Soon,
+    /// It is out of the line.
+    GivenUp {
+        /// When it would be its turn, as is foreseen now.
+        retry_after: Duration,
+    },
 }
 
 impl<T> Queue<T> {
@@ -191,6 +212,32 @@ impl<T> Queue<T> {
         self.lock().forecast.learn(time, 1);
     }
 
+    /// How long a request waits before it is looked at again.
+    pub(super) fn patience(&self) -> Duration {
+        self.limits.max_wait.max(MIN_PATIENCE)
+    }
+
+    /// Takes a request of which nothing has begun out of the line, unless it is about to begin.
+    /// `tell` learns when it would be its turn, before those who wait for its runs learn that there are none.
+    fn give_up(&self, number: u64, runs: usize, waited: Duration, tell: impl FnOnce(Duration)) -> Overdue {
+        let single = runs == 1;
+        let mut state = self.lock();
+        if state.line(single).left.get(&number) != Some(&runs) {
+            return Overdue::Begun;
+        }
+        let begins_in = state.foresee_for(number, single);
+        if begins_in <= self.limits.max_wait && waited < self.patience() * LONGEST_WAITS {
+            return Overdue::Soon;
+        }
+        let removed = state.line(single).remove_all(number);
+        self.waiting.fetch_sub(removed.len(), Ordering::Relaxed);
+        drop(state);
+        tell(begins_in);
+        // Not under the lock: what waited may be large.
+        drop(removed);
+        Overdue::GivenUp { retry_after: begins_in }
+    }
+
     /// Lets nobody wait any more than there are already.
     pub(super) fn close(&self) {
         self.lock().closed = true;
@@ -240,6 +287,13 @@ impl<T> State<T> {
 
     fn has_idle_session(&self) -> bool {
         self.singles.runs() + self.batches.runs() < self.forecast.idle()
+    }
+
+    /// In what time the first run of a request in line would begin.
+    fn foresee_for(&self, number: u64, single: bool) -> Duration {
+        let (own, other) = if single { (&self.singles, &self.batches) } else { (&self.batches, &self.singles) };
+        let ahead: usize = own.left.range(..number).map(|(_, runs)| runs).sum();
+        self.forecast.wait(ahead + other.runs().min(ahead + 1))
     }
 
     /// In what time the first of so many runs would begin, and the last be done.

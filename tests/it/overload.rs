@@ -3,3 +3,4 @@
 
 mod line;
 mod load;
+mod stuck;

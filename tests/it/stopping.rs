@@ -58,7 +58,7 @@ fn a_stop_signal_ends_the_process_before_an_operator_that_cannot_be_ended() {
     let settings = [("drain.timeout", "1s")];
     let mut server = Server::start(&mut serve_file(graphs.path().join("heavy.onnx"), &settings));
     let mut caller = Caller::connect(server.addr);
-    let body = json!({"input": [6000]}).to_string();
+    let body = json!({"input": [400_000]}).to_string();
     let head = format!("X-Request-Timeout: 300ms\r\nContent-Type: application/json\r\nContent-Length: {}", body.len());
     caller.send(&format!("POST /v1/predict HTTP/1.1\r\nHost: test\r\n{head}\r\n\r\n{body}"));
     let answer = caller.answer();

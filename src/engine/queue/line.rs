@@ -41,6 +41,15 @@ impl<T> Line<T> {
         Some(waiting.item)
     }
 
+    /// The runs of a request that waits no more.
+    pub(super) fn remove_all(&mut self, number: u64) -> Vec<Waiting<T>> {
+        self.left.remove(&number);
+        let mut own = self.waiting.split_off(&(number, 0));
+        let mut later = own.split_off(&(number + 1, 0));
+        self.waiting.append(&mut later);
+        own.into_values().collect()
+    }
+
     /// Runs that have not begun.
     pub(super) fn runs(&self) -> usize {
         self.left.values().sum()

@@ -156,3 +156,24 @@ fn a_run_waits_for_more_only_while_another_one_goes_on() {
     });
     drop((places, more, full));
 }
+
+#[test]
+fn who_waited_long_behind_a_run_that_does_not_end_is_given_up_as_a_whole() {
+    let max_wait = Duration::from_millis(200);
+    let queue = busy(1, Limits { capacity: 9, max_wait, ..LIMITS });
+    let batch = queue.admit(2, far()).unwrap();
+    let _places = [batch.push(1), batch.push(2)];
+    let single = queue.admit(1, far()).unwrap();
+    let place = single.push(3);
+    assert_eq!(batch.give_up(), Overdue::Soon);
+    std::thread::sleep(max_wait + Duration::from_millis(50));
+    assert!(matches!(batch.give_up(), Overdue::GivenUp { .. }));
+    assert!(batch.given_up().is_some_and(|retry_after| retry_after > max_wait));
+    // The session comes back after all: it takes what still waits, and that waits no more.
+    queue.finished(0, None);
+    assert_eq!(pop(&queue), Some(3));
+    assert_eq!(single.give_up(), Overdue::Begun);
+    place.served();
+    assert_eq!(queue.waiting.load(Ordering::Relaxed), 0);
+    assert!(queue.lock().is_empty());
+}

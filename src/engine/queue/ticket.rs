@@ -2,13 +2,13 @@
 
 use std::{
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicUsize, Ordering},
     },
-    time::Instant,
+    time::{Duration, Instant},
 };
 
-use super::{Queue, line::Waiting};
+use super::{Overdue, Queue, line::Waiting};
 
 /// A request that was let in. What it has not begun is given up when this is dropped.
 #[derive(Debug)]
@@ -20,6 +20,10 @@ pub(in crate::engine) struct Ticket<T> {
     /// Runs that were put into the line, and of those, those that a session has done: of them nothing is left there.
     sent: AtomicUsize,
     served: AtomicUsize,
+    /// When it was let in.
+    since: Instant,
+    /// Set when it was taken out of the line again: when it would have been its turn.
+    given_up: OnceLock<Duration>,
 }
 
 /// A place in the line, left when it is dropped.
@@ -31,8 +35,25 @@ pub(in crate::engine) struct Place<'a, T> {
 }
 
 impl<T> Ticket<T> {
-    pub(super) const fn new(queue: Arc<Queue<T>>, number: u64, runs: usize) -> Self {
-        Self { queue, number, runs, sent: AtomicUsize::new(0), served: AtomicUsize::new(0) }
+    pub(super) fn new(queue: Arc<Queue<T>>, number: u64, runs: usize) -> Self {
+        let (sent, served) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        Self { queue, number, runs, sent, served, since: Instant::now(), given_up: OnceLock::new() }
+    }
+
+    /// Leaves the line with all of its runs when it has waited for as long as it may, unless it is about to begin.
+    pub(in crate::engine) fn give_up(&self) -> Overdue {
+        // Its other runs went with the first one that was given up.
+        if let Some(retry_after) = self.given_up.get() {
+            return Overdue::GivenUp { retry_after: *retry_after };
+        }
+        self.queue.give_up(self.number, self.runs, self.since.elapsed(), |retry_after| {
+            let _ = self.given_up.set(retry_after);
+        })
+    }
+
+    /// When it would have been its turn, where it was given up.
+    pub(in crate::engine) fn given_up(&self) -> Option<Duration> {
+        self.given_up.get().copied()
     }
 
     /// Which of the lines it stands in.
