@@ -47,6 +47,11 @@ impl FromRequestParts<ApiState> for Call {
 }
 
 impl Call {
+    /// How many elements of a tensor its body could hold: none takes less than a byte.
+    pub(super) fn most_elements(&self) -> usize {
+        usize::try_from(self.state.server.body_limit.as_u64()).unwrap_or(usize::MAX)
+    }
+
     /// The caller gives it no more than `time`, from the request's head on.
     pub(super) fn end_within(&mut self, time: Duration) {
         let end = self.context.record.started().checked_add(time);

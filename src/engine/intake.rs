@@ -4,7 +4,7 @@ use crate::{
     error::Violation,
     model::{
         Data, Input, Signature, Tensor, TensorSpec,
-        conform::{Item, NamedTensor, Rules, TextIntake},
+        conform::{Item, NamedTensor, Rules, TextIntake, ZeroSizes},
     },
 };
 
@@ -24,6 +24,11 @@ impl Intake {
     /// Sets the longest text, in characters.
     pub const fn limit_texts(&mut self, max_chars: usize) {
         self.rules.max_text_chars = max_chars;
+    }
+
+    /// Sets the dimensions that may have the size 0.
+    pub fn limit_zeros(&mut self, zeros: ZeroSizes) {
+        self.rules.zeros = Some(zeros);
     }
 
     /// Whether an item leaves out the first dimension of the declared shapes.
@@ -68,8 +73,12 @@ impl Intake {
             let rows = !self.rules.batched || shape.first() == Some(&item.rows);
             spec.datatype == tensor.data().datatype() && shaped && rows
         };
+        let sized = |(index, tensor): (usize, &Tensor)| self.rules.forbidden_zero(index, tensor).is_none();
         let complete = specs.len() == item.tensors.len() && item.length.is_none();
-        complete && (self.rules.batched || item.rows == 1) && specs.iter().zip(&item.tensors).all(admits)
+        complete
+            && (self.rules.batched || item.rows == 1)
+            && specs.iter().zip(&item.tensors).all(admits)
+            && item.tensors.iter().enumerate().all(sized)
     }
 
     /// How many items become of `tensors`.

@@ -58,8 +58,8 @@ pub use told::Tell;
 use crate::{
     error::{Error, Violation},
     model::{
-        Input, ModelId, Prediction, Value,
-        conform::{Item, NamedTensor},
+        Data, Input, ModelId, Prediction, Tensor, TensorSpec, Value,
+        conform::{Item, NamedTensor, ZeroSizes, shape_without_rows},
     },
     telemetry::{
         labels::{Release, Stage},
@@ -92,6 +92,8 @@ pub struct Model {
     sharing: Sharing,
     backend: Backend,
     postprocess: Postprocess,
+    /// What names the entries of each output, as a first run showed.
+    keys: Vec<Option<Arc<[String]>>>,
     metrics: OnceLock<ModelMetrics>,
 }
 
@@ -113,7 +115,7 @@ impl Model {
         backend: Backend,
         postprocess: Postprocess,
     ) -> Self {
-        Self { id, intake, encoder, sharing, backend, postprocess, metrics: OnceLock::new() }
+        Self { id, intake, encoder, sharing, backend, postprocess, keys: Vec::new(), metrics: OnceLock::new() }
     }
 
     /// Name and version.
@@ -150,6 +152,16 @@ impl Model {
     /// Sets the longest text, in characters.
     pub const fn limit_texts(&mut self, max_chars: usize) {
         self.intake.limit_texts(max_chars);
+    }
+
+    /// Sets the dimensions of inputs that may have the size 0. Any may before.
+    pub fn limit_zeros(&mut self, zeros: ZeroSizes) {
+        self.intake.limit_zeros(zeros);
+    }
+
+    /// Sets what names the entries of each output, where a first run showed it.
+    pub fn name_entries(&mut self, keys: Vec<Option<Arc<[String]>>>) {
+        self.keys = keys;
     }
 
     /// What makes tokens of texts, where the graph takes tokens.
@@ -218,6 +230,9 @@ impl Model {
             }
             Backend::Runner(runner) => {
                 let mut lots = self.sharing.plan(items);
+                if lots.iter().any(|(_, lot)| lot.load.rows == 0) {
+                    lots = self.answer_no_rows(lots, &told);
+                }
                 if let Some(inline) = runner.inline(&lots) {
                     lots = self.run_inline(inline, lots, record, &told);
                 }
@@ -241,6 +256,34 @@ impl Model {
             }
             ran_at_once(record, started, time, told.outputs(&[position], vec![Ok(outputs)]));
         }
+    }
+
+    /// Answers lots without a row, which need no run and could end the process in one; gives back the others.
+    fn answer_no_rows(&self, lots: Vec<(Vec<usize>, Lot)>, told: &Told<'_>) -> Vec<(Vec<usize>, Lot)> {
+        let (empty, others): (Vec<_>, Vec<_>) = lots.into_iter().partition(|(_, lot)| lot.load.rows == 0);
+        for (positions, lot) in empty {
+            let outputs = lot.items.iter().map(|item| Ok(self.without_rows(item))).collect();
+            told.outputs(&positions, outputs);
+        }
+        others
+    }
+
+    /// The outputs for no rows.
+    fn without_rows(&self, item: &Item) -> Vec<Value> {
+        let signature = self.intake.signature();
+        let output = |(place, spec): (usize, &TensorSpec)| {
+            let mut shape = shape_without_rows(&spec.shape, signature, item);
+            // What pools them wants a token, and takes its dimension away.
+            if let (Postprocess::Embedding { .. }, [_, tokens, _]) = (&self.postprocess, &mut shape[..]) {
+                *tokens = 1.max(*tokens);
+            }
+            let keys = self.keys.get(place).cloned().flatten();
+            if let (Some(keys), Some(last)) = (&keys, shape.get_mut(1..).and_then(<[usize]>::last_mut)) {
+                *last = keys.len();
+            }
+            Some(Value { tensor: Tensor::new(shape, Data::empty(spec.datatype))?, keys })
+        };
+        signature.outputs.iter().enumerate().filter_map(output).collect()
     }
 
     /// Gives back what found no free session.

@@ -8,7 +8,7 @@ use zerocopy::IntoBytes;
 
 use super::{
     datatype::Datatype,
-    tensor::{Data, Tensor},
+    tensor::{Data, MAX_DIMENSIONS, Tensor},
 };
 
 /// What is wrong with bytes that should be a tensor.
@@ -24,28 +24,45 @@ fn fault(code: &'static str, detail: impl Into<String>) -> BinaryFault {
     BinaryFault { code, detail: detail.into() }
 }
 
-/// How many elements a shape has.
-///
-/// # Errors
-/// For dimensions below 0, and those whose product cannot be counted.
-pub fn elements(shape: &[i64]) -> Result<(Vec<usize>, usize), BinaryFault> {
-    let dims: Result<Vec<usize>, _> = shape.iter().map(|dim| usize::try_from(*dim)).collect();
-    let dims = dims.map_err(|_| fault("wrong_shape", "a dimension of the shape is below 0"))?;
+/// What is wrong with a shape, in a stable word and for people: it has more dimensions than anything could compute, or more
+/// elements than can be counted. A dimension of 0 does not make the others smaller: without it there are no more than `most`
+/// elements, or its body could not have held them.
+pub fn shape_fault(shape: &[usize], most: usize) -> Option<(&'static str, String)> {
+    if shape.len() > MAX_DIMENSIONS {
+        let detail = format!("the shape has {} dimensions, and no tensor has more than {MAX_DIMENSIONS}", shape.len());
+        return Some(("wrong_shape", detail));
+    }
     let product = |product: usize, dim: &usize| product.checked_mul(*dim);
-    // A dimension of 0 does not make the others smaller: their product must be countable in any order.
-    let positive = dims.iter().filter(|dim| **dim > 0).try_fold(1, product);
-    let count = positive.filter(|count| isize::try_from(*count).is_ok());
-    let count = count.ok_or_else(|| fault("wrong_shape", "the shape has more elements than can be counted"))?;
-    let empty = dims.contains(&0);
-    Ok((dims, if empty { 0 } else { count }))
+    let positive = shape.iter().filter(|dim| **dim > 0).try_fold(1, product);
+    let Some(count) = positive.filter(|count| isize::try_from(*count).is_ok()) else {
+        return Some(("wrong_shape", "the shape has more elements than can be counted".to_owned()));
+    };
+    (shape.contains(&0) && count > most).then(|| {
+        let detail = "the shape has a dimension of 0, and the others are larger than any body could hold".to_owned();
+        ("wrong_shape", detail)
+    })
 }
 
-/// A tensor of `shape` from its bytes, all of them.
+/// How many elements a shape has. `most` is what its body could hold.
+///
+/// # Errors
+/// For dimensions below 0, and for what [`shape_fault`] says.
+pub fn elements(shape: &[i64], most: usize) -> Result<(Vec<usize>, usize), BinaryFault> {
+    let dims: Result<Vec<usize>, _> = shape.iter().map(|dim| usize::try_from(*dim)).collect();
+    let dims = dims.map_err(|_| fault("wrong_shape", "a dimension of the shape is below 0"))?;
+    if let Some((code, detail)) = shape_fault(&dims, most) {
+        return Err(fault(code, detail));
+    }
+    let count = dims.iter().product();
+    Ok((dims, count))
+}
+
+/// A tensor of `shape` from its bytes, all of them. `most` is how many elements its body could hold.
 ///
 /// # Errors
 /// When there are more or fewer bytes than the shape says, or they are no elements of `datatype`.
-pub fn decode(datatype: Datatype, shape: &[i64], bytes: &[u8]) -> Result<Tensor, BinaryFault> {
-    let (shape, count) = elements(shape)?;
+pub fn decode(datatype: Datatype, shape: &[i64], bytes: &[u8], most: usize) -> Result<Tensor, BinaryFault> {
+    let (shape, count) = elements(shape, most)?;
     if let Some(width) = datatype.width() {
         let needed = count.checked_mul(width);
         if needed != Some(bytes.len()) {
@@ -229,7 +246,7 @@ mod tests {
                 encode(&data, &mut bytes);
                 assert_eq!(Some(bytes.len()), encoded_len(&data));
                 let tensor = Tensor::new(dims.to_vec(), data).unwrap();
-                assert_eq!(decode(datatype, &shape(dims), &bytes), Ok(tensor), "{datatype} {dims:?}");
+                assert_eq!(decode(datatype, &shape(dims), &bytes, usize::MAX), Ok(tensor), "{datatype} {dims:?}");
             }
         }
     }
@@ -241,7 +258,7 @@ mod tests {
             encode(&data, &mut bytes);
             bytes.extend_from_slice(&[0; 9]);
             for length in (0..bytes.len()).filter(|length| *length != bytes.len() - 9) {
-                let error = decode(datatype, &[3], &bytes[..length]).unwrap_err();
+                let error = decode(datatype, &[3], &bytes[..length], usize::MAX).unwrap_err();
                 assert_eq!(error.code, "wrong_length", "{datatype} {length}");
             }
         }
@@ -252,18 +269,21 @@ mod tests {
         let huge = i64::MAX;
         for shape in [&[huge][..], &[huge, 0], &[huge, huge], &[1 << 40, 1 << 20], &[-1], &[0, -1], &[huge, huge, 0]] {
             for datatype in [Datatype::Uint8, Datatype::Fp64, Datatype::Bytes] {
-                let tensor = decode(datatype, shape, &[0xff; 8]);
+                let tensor = decode(datatype, shape, &[0xff; 8], usize::MAX);
                 assert!(tensor.is_err(), "{datatype} {shape:?}");
             }
         }
-        assert_eq!(decode(Datatype::Bytes, &[1], &[0xff; 8]).unwrap_err().code, "wrong_length");
-        assert_eq!(decode(Datatype::Fp32, &[1 << 40, 0], &[]).unwrap().shape(), [1 << 40, 0]);
+        assert_eq!(decode(Datatype::Bytes, &[1], &[0xff; 8], usize::MAX).unwrap_err().code, "wrong_length");
+        assert_eq!(decode(Datatype::Fp32, &[1 << 20, 0], &[], 1 << 20).unwrap().shape(), [1 << 20, 0]);
+        assert_eq!(decode(Datatype::Fp32, &[1 << 20, 2, 0], &[], 1 << 20).unwrap_err().code, "wrong_shape");
+        assert_eq!(decode(Datatype::Fp32, &[0; 65], &[], usize::MAX).unwrap_err().code, "wrong_shape");
+        assert_eq!(decode(Datatype::Fp32, &[1 << 40, 0], &[], usize::MAX).unwrap().shape(), [1 << 40, 0]);
     }
 
     #[test]
     fn what_is_no_element_is_refused() {
-        assert_eq!(decode(Datatype::Bool, &[2], &[1, 2]).unwrap_err().code, "wrong_datatype");
+        assert_eq!(decode(Datatype::Bool, &[2], &[1, 2], usize::MAX).unwrap_err().code, "wrong_datatype");
         let no_text = [1, 0, 0, 0, 0xff];
-        assert_eq!(decode(Datatype::Bytes, &[1], &no_text).unwrap_err().code, "wrong_datatype");
+        assert_eq!(decode(Datatype::Bytes, &[1], &no_text, usize::MAX).unwrap_err().code, "wrong_datatype");
     }
 }

@@ -3,6 +3,7 @@
 mod elements;
 mod fitting;
 mod named;
+mod zeros;
 
 use std::sync::Arc;
 
@@ -10,6 +11,7 @@ use self::fitting::{Fitted, Fitting};
 pub use self::{
     elements::convert,
     named::{NamedTensor, TEXT},
+    zeros::{ZeroSizes, shape_without_rows},
 };
 use super::{
     datatype::Datatype,
@@ -35,6 +37,8 @@ pub struct Rules {
     pub max_text_chars: usize,
     /// Whether `null` may stand for a float that is missing; it becomes NaN.
     pub missing: bool,
+    /// The dimensions that may have the size 0. Any may while that is being found out.
+    pub zeros: Option<ZeroSizes>,
 }
 
 /// What becomes of a text.
@@ -89,7 +93,12 @@ impl Rules {
                 max_text_chars: limit,
                 missing: self.missing,
             };
-            match fitting.tensor(nested) {
+            let fitted = fitting.tensor(nested).and_then(|fitted| match self.forbidden_zero(index, &fitted.tensor) {
+                // The number of rows has words of its own.
+                Some(dimension) if dimension > 0 || !self.batched => Err(fitting.zero(&fitted, dimension)),
+                _ => Ok(fitted),
+            });
+            match fitted {
                 Ok(tensor) => tensors.push(tensor),
                 Err(violation) => violations.push(violation),
             }
@@ -214,7 +223,7 @@ mod tests {
             shape: shape.iter().map(dim).collect(),
         });
         let signature = Arc::new(Signature { inputs: inputs.collect(), outputs: Vec::new() });
-        Rules { signature, batched, several_rows: true, text: None, max_text_chars: 10, missing: false }
+        Rules { signature, batched, several_rows: true, text: None, max_text_chars: 10, missing: false, zeros: None }
     }
 
     fn conform(rules: &Rules, json: &str) -> Result<Item, (String, &'static str)> {
@@ -250,6 +259,29 @@ mod tests {
             assert_eq!((item.tensors[0].shape(), item.whole), (shape, whole), "{json}");
         }
         assert_eq!(conform(&fixed, "[[],[]]"), Err(("/input".to_owned(), "wrong_rank")));
+    }
+
+    #[test]
+    fn a_size_of_zero_is_taken_where_a_sample_has_shown_it() {
+        let open = Rules { zeros: Some(ZeroSizes::new(true)), ..rules(&[("x", Datatype::Fp32, &[-1, -1, 3])], true) };
+        let fixed = Rules { zeros: Some(ZeroSizes::new(true)), ..rules(&[("x", Datatype::Fp32, &[-1, 0])], true) };
+        for (json, pointer) in [("[]", "/input"), ("[[]]", "/input/0"), ("[[],[]]", "/input/0")] {
+            assert_eq!(conform(&open, json), Err((pointer.to_owned(), "wrong_length")), "{json}");
+        }
+        assert_eq!(conform(&fixed, "[]").unwrap().tensors[0].shape(), [1, 0]);
+        let mut zeros = ZeroSizes::new(true);
+        zeros.learn(&conform(&Rules { zeros: None, ..open.clone() }, "[[]]").unwrap());
+        let shown = Rules { zeros: Some(zeros), ..open.clone() };
+        assert_eq!(conform(&shown, "[[],[]]").unwrap().tensors[0].shape(), [2, 0, 3]);
+        let rows = |rules: &Rules, shape: &[usize]| {
+            let tensor = Tensor::new(shape.to_vec(), Data::Fp32(Vec::new())).unwrap();
+            let tensors = vec![NamedTensor { name: "x".to_owned(), tensor }];
+            rules.conform_tensors(tensors).map(|items| items[0].rows).map_err(|violations| violations[0].code)
+        };
+        assert_eq!(rows(&open, &[0, 2, 3]), Ok(0));
+        assert_eq!(rows(&open, &[2, 0, 3]), Err("wrong_shape"));
+        let dependent = Rules { zeros: Some(ZeroSizes::new(false)), ..open };
+        assert_eq!(rows(&dependent, &[0, 2, 3]), Err("wrong_shape"));
     }
 
     #[test]

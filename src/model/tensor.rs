@@ -4,6 +4,9 @@ use half::{bf16, f16};
 
 use super::datatype::Datatype;
 
+/// ONNX knows no tensor of more dimensions that anything could compute.
+pub(super) const MAX_DIMENSIONS: usize = 64;
+
 /// The elements of a tensor.
 #[derive(Debug, Clone, PartialEq)]
 #[expect(missing_docs, reason = "one variant per datatype, named like it")]
@@ -69,6 +72,26 @@ macro_rules! map_each_datatype {
 }
 
 impl Data {
+    /// No elements.
+    pub const fn empty(datatype: Datatype) -> Self {
+        match datatype {
+            Datatype::Bool => Self::Bool(Vec::new()),
+            Datatype::Uint8 => Self::Uint8(Vec::new()),
+            Datatype::Uint16 => Self::Uint16(Vec::new()),
+            Datatype::Uint32 => Self::Uint32(Vec::new()),
+            Datatype::Uint64 => Self::Uint64(Vec::new()),
+            Datatype::Int8 => Self::Int8(Vec::new()),
+            Datatype::Int16 => Self::Int16(Vec::new()),
+            Datatype::Int32 => Self::Int32(Vec::new()),
+            Datatype::Int64 => Self::Int64(Vec::new()),
+            Datatype::Fp16 => Self::Fp16(Vec::new()),
+            Datatype::Bf16 => Self::Bf16(Vec::new()),
+            Datatype::Fp32 => Self::Fp32(Vec::new()),
+            Datatype::Fp64 => Self::Fp64(Vec::new()),
+            Datatype::Bytes => Self::Bytes(Vec::new()),
+        }
+    }
+
     /// How many elements there are.
     pub fn len(&self) -> usize {
         for_each_datatype!(self, values => values.len())

@@ -5,15 +5,15 @@ use std::{sync::Arc, time::Duration};
 
 use half::{bf16, f16};
 
-use super::{Classes, Data, Datatype, MultiLabel, Prediction, Tensor, Value, conform::Item};
+use super::{
+    Classes, Data, Datatype, MultiLabel, Prediction, Tensor, Value, binary::shape_fault, conform::Item,
+    tensor::MAX_DIMENSIONS,
+};
 
 const CLASSIFICATION: u8 = 1;
 const VALUE: u8 = 2;
 const NAMED: u8 = 3;
 const MULTI_LABEL: u8 = 4;
-
-/// ONNX knows no tensor of more dimensions that anything could compute.
-const MOST_DIMENSIONS: usize = 64;
 
 /// A shape costs no bytes however large it is where it holds nothing. As JSON it is lists in lists: so many of them are
 /// believed without an element, and so many more for each.
@@ -242,9 +242,13 @@ impl<'a> Reader<'a> {
 
     fn tensor(&mut self) -> Option<Tensor> {
         let code = self.byte()?;
-        let rank = self.length().filter(|rank| *rank <= MOST_DIMENSIONS)?;
+        let rank = self.length().filter(|rank| *rank <= MAX_DIMENSIONS)?;
         let shape = (0..rank).map(|_| self.length()).collect::<Option<Vec<_>>>()?;
         let count = shape.iter().try_fold(1_usize, |product, size| product.checked_mul(*size))?;
+        // A dimension of 0 does not make the others countable.
+        if shape_fault(&shape, usize::MAX).is_some() {
+            return None;
+        }
         macro_rules! numbers {
             ($datatype:ident, $number:ty) => {
                 Data::$datatype(self.elements(count, <$number>::from_le_bytes)?)

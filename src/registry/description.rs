@@ -19,7 +19,7 @@ use crate::{
     engine::{Backend, Choice, Intake, Model, Postprocess, Sharing},
     model::{
         Data, Manifest, ModelId, ModelName, Signature, Task, Tensor, Value, Version,
-        conform::{Rules, TextIntake},
+        conform::{Rules, TextIntake, ZeroSizes},
     },
     telemetry::metrics::Metrics,
 };
@@ -37,6 +37,9 @@ pub struct Description {
     answers: Signature,
     interface: Signature,
     first_keys: Option<FirstKeys>,
+    /// A worker of an older release says nothing, and so nothing of size 0 is taken for it.
+    #[serde(default)]
+    zeros: ZeroSizes,
     digest: String,
     size: u64,
     quality: Option<Json>,
@@ -78,6 +81,7 @@ impl Loaded {
             answers: self.answers.clone(),
             interface: self.interface.clone(),
             first_keys: self.first_keys.clone(),
+            zeros: self.zeros.clone(),
             digest: self.digest.clone(),
             size: self.size,
             quality: self.quality.as_ref().filter(small).cloned(),
@@ -132,6 +136,7 @@ impl Description {
             text,
             max_text_chars,
             missing: missing(&manifest, &signature)?,
+            zeros: Some(self.zeros.clone()),
         };
         let lowercase = manifest.text.as_ref().is_some_and(|text| text.lowercase);
         let first_run: Vec<Value> = self.first_keys.iter().flatten().filter_map(named).collect();
@@ -152,6 +157,7 @@ impl Description {
             interface: self.interface,
             answers: self.answers,
             first_keys: self.first_keys,
+            zeros: self.zeros,
             digest: self.digest,
             size: self.size,
             quality: self.quality,

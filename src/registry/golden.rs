@@ -12,7 +12,7 @@ use serde_json::Value as Json;
 use crate::{
     engine::{InferError, Model},
     error::Error,
-    model::{Input, Prediction},
+    model::{Input, Prediction, conform::ZeroSizes},
     telemetry::record::Record,
 };
 
@@ -55,11 +55,11 @@ impl Golden {
         self.samples.len()
     }
 
-    /// Predicts every sample and compares.
+    /// Predicts every sample and compares. `zeros` learns which sizes of 0 the graph has taken.
     ///
     /// # Errors
     /// The first difference: which sample, where, expected and got.
-    pub(super) async fn verify(self, model: &Model) -> anyhow::Result<()> {
+    pub(super) async fn verify(self, model: &Model, zeros: &mut ZeroSizes) -> anyhow::Result<()> {
         for (index, sample) in self.samples.into_iter().enumerate() {
             let place = |what: String| format!("golden.json: sample {index} {what}");
             let input = match (sample.text, sample.input) {
@@ -67,7 +67,8 @@ impl Golden {
                 (None, Some(input)) => input,
                 _ => anyhow::bail!(place("needs either 'text' or 'input'".to_owned())),
             };
-            let prediction = predict(model, input).await.with_context(|| place("was not answered".to_owned()))?;
+            let prediction =
+                predict(model, input, zeros).await.with_context(|| place("was not answered".to_owned()))?;
             let got = serde_json::to_value(&prediction)?;
             if let Some(difference) = difference(&sample.prediction, &got, self.tolerance, "/prediction") {
                 anyhow::bail!(place(format!("differs: {difference}")));
@@ -77,11 +78,12 @@ impl Golden {
     }
 }
 
-async fn predict(model: &Model, input: Input) -> anyhow::Result<Prediction> {
+async fn predict(model: &Model, input: Input, zeros: &mut ZeroSizes) -> anyhow::Result<Prediction> {
     let item = model.check(input, "/input").map_err(|violations| {
         let details: Vec<_> = violations.into_iter().map(|violation| violation.detail).collect();
         anyhow::anyhow!(details.join("; "))
     })?;
+    zeros.learn(&item);
     let prediction = Mutex::new(None);
     let tell = |_, result| *prediction.lock().unwrap_or_else(PoisonError::into_inner) = Some(result);
     model.infer(vec![item], Instant::now() + TIME_LIMIT, &Record::new(), &tell).await;

@@ -19,7 +19,10 @@ use crate::{
     cache::{Fingerprint, Form},
     config::RuntimeConfig,
     engine::{Choice, Intake, Limits, Model, Postprocess, Sharing, TextEncoder, session::Library},
-    model::{Manifest, Missing, ModelId, Provider, Signature, Task, conform::Rules},
+    model::{
+        Manifest, Missing, ModelId, Provider, Signature, Task,
+        conform::{Rules, ZeroSizes},
+    },
     telemetry::metrics::{LoadedModel, Metrics, ModelMetrics, Reference},
 };
 
@@ -83,6 +86,8 @@ pub struct Loaded {
     pub(super) answers: Signature,
     /// What named the entries of each output in a first run; nothing where there was none.
     pub(super) first_keys: Option<FirstKeys>,
+    /// The dimensions of its inputs that may have the size 0.
+    pub(super) zeros: ZeroSizes,
     /// How runs get a thread, and why.
     pub choice: Choice,
     /// Sessions, and threads inside each.
@@ -190,6 +195,7 @@ impl Loader {
             text,
             max_text_chars: usize::MAX,
             missing: missing(&manifest, &parts.signature)?,
+            zeros: None,
         };
         let lowercase = manifest.text.as_ref().is_some_and(|text| text.lowercase);
         let postprocess = Postprocess::new(&manifest, &parts.signature)?;
@@ -212,13 +218,16 @@ impl Loader {
 
         let (digest, size) = digest(&version.source, &manifest)?;
         let mut golden_samples = 0;
+        let mut zeros = ZeroSizes::new(parts.max_batch_size.is_some());
         if let Some(text) = companion(&version.source, "golden.json")? {
             let golden = Golden::parse(&text)?;
             golden_samples = golden.len();
-            tokio::runtime::Handle::current().block_on(golden.verify(&model))?;
+            tokio::runtime::Handle::current().block_on(golden.verify(&model, &mut zeros))?;
         }
         // Callers are limited, samples are not: a lower limit must not make a good model fail to load.
         model.limit_texts(self.max_text_chars);
+        model.limit_zeros(zeros.clone());
+        model.name_entries(first_keys.clone().unwrap_or_default());
         let quality = companion(&version.source, "metrics.json")?
             .map(|text| serde_json::from_str(&text).context("metrics.json cannot be read"))
             .transpose()?;
@@ -246,6 +255,7 @@ impl Loader {
             max_tokens,
             answers,
             first_keys,
+            zeros,
             elsewhere: None,
             choice,
             instances: parts.instances,

@@ -6,4 +6,4 @@ mod deadlines;
 mod failures;
 mod generated;
 mod life;
-mod messages;
+pub mod messages;

@@ -93,3 +93,5 @@ mod traces;
 mod transport;
 #[cfg(test)]
 mod v2;
+#[cfg(test)]
+mod zero_sizes;

@@ -61,6 +61,16 @@ fn worker_of(redis: &Redis, graph: &Path) -> Server {
     Server::start(&mut command_of(redis, graph))
 }
 
+/// A worker that serves the models of a folder.
+pub fn worker_of_repository(redis: &Redis, folder: &Path) -> Server {
+    Server::start(worker_command(redis).env(variable("models.repository"), folder).env(variable("models.default"), ""))
+}
+
+/// Waits until a worker serves a model.
+pub async fn until_served(api: &TestApp, model: &str) {
+    until_workers(api, model, 1).await;
+}
+
 fn command_of(redis: &Redis, graph: &Path) -> Command {
     let mut command = worker_command(redis);
     command.env(variable("models.repository"), "").env(variable("models.files"), graph);

@@ -39,13 +39,14 @@ pub(in crate::api) async fn infer(mut call: Call, received: Received) -> Result<
     let decoding = call.context.record.watch(Stage::Decode);
     let Received { message, room } = received;
     let small = message.len() <= INLINE_BINARY && frugal::look(&message)?.elements <= INLINE_BYTES;
+    let most = call.most_elements();
     let (wanted, room) = match small {
-        true => (read(message)?, room),
+        true => (read(message, most)?, room),
         // The room goes with the body: the work goes on when the caller has left.
         false => {
             let work = tokio::task::spawn_blocking(move || {
                 frugal::look(&message)?;
-                Ok((read(message)?, room))
+                Ok((read(message, most)?, room))
             });
             work.await.map_err(Error::internal)??
         }
@@ -62,14 +63,14 @@ pub(in crate::api) async fn infer(mut call: Call, received: Received) -> Result<
     answer::write(predictions, form, room, &call.context).await
 }
 
-fn read(message: bytes::Bytes) -> Result<Wanted, Error> {
+fn read(message: bytes::Bytes, most: usize) -> Result<Wanted, Error> {
     let request = ModelInferRequest::decode(message).map_err(|error| unreadable(&error))?;
     let version = Some(request.model_version.clone()).filter(|version| !version.is_empty());
     let model = ModelRef { name: Some(request.model_name.clone()), version };
-    Ok(Wanted { model, asked: asked(request) })
+    Ok(Wanted { model, asked: asked(request, most) })
 }
 
-fn asked(request: ModelInferRequest) -> Result<(Vec<NamedTensor>, Option<Duration>, Form), Error> {
+fn asked(request: ModelInferRequest, most: usize) -> Result<(Vec<NamedTensor>, Option<Duration>, Form), Error> {
     let timeout = parameters(request.parameters, "/parameters")?.timeout.map(Duration::from_micros);
     let mut inputs = request.inputs;
     for (place, input) in inputs.iter_mut().enumerate() {
@@ -82,7 +83,7 @@ fn asked(request: ModelInferRequest) -> Result<(Vec<NamedTensor>, Option<Duratio
     }
     // As they come, so they go; and as bytes where nothing comes.
     let raw = !request.raw_input_contents.is_empty() || inputs.is_empty();
-    let inputs = tensors::read(inputs, &request.raw_input_contents)?;
+    let inputs = tensors::read(inputs, &request.raw_input_contents, most)?;
     Ok((inputs, timeout, Form { id: request.id, raw, outputs }))
 }
 
@@ -146,7 +147,7 @@ mod tests {
 
     #[test]
     fn a_request_says_what_is_wanted() {
-        let [lists, raw] = requests().map(|request| read(request.encode_to_vec().into()).unwrap());
+        let [lists, raw] = requests().map(|request| read(request.encode_to_vec().into(), usize::MAX).unwrap());
         assert_eq!(lists.model, ModelRef { name: Some("model".to_owned()), version: None });
         let (inputs, timeout, form) = lists.asked.unwrap();
         assert_eq!((inputs.len(), timeout), (1, Some(Duration::from_micros(7))));
@@ -174,7 +175,7 @@ mod tests {
                     let place = random(changed.len());
                     changed[place] = u8::try_from(random(256)).unwrap();
                 }
-                let read = frugal::look(&changed).and_then(|_| read(changed.into()));
+                let read = frugal::look(&changed).and_then(|_| read(changed.into(), usize::MAX));
                 refused += usize::from(read.and_then(|wanted| wanted.asked).is_err());
             }
         }

@@ -16,10 +16,11 @@ use crate::{
 type Fault = (&'static str, String);
 
 /// The tensors of a request; their elements are in `raw`, in the same order, or else in the inputs themselves.
+/// `most` is how many elements a message could hold.
 ///
 /// # Errors
 /// `invalid_input` with the first input that does not fit what it says of itself.
-pub(super) fn read(inputs: Vec<InferInputTensor>, raw: &[Bytes]) -> Result<Vec<NamedTensor>, Error> {
+pub(super) fn read(inputs: Vec<InferInputTensor>, raw: &[Bytes], most: usize) -> Result<Vec<NamedTensor>, Error> {
     if !raw.is_empty() && raw.len() != inputs.len() {
         let detail = format!("there are {} raw_input_contents for {} inputs", raw.len(), inputs.len());
         return Err(Error::Invalid(vec![Violation::new("/raw_input_contents", "wrong_length", detail)]));
@@ -34,9 +35,9 @@ pub(super) fn read(inputs: Vec<InferInputTensor>, raw: &[Bytes]) -> Result<Vec<N
                 Err(("not_exactly_one", "the input has contents, and raw_input_contents are there too".to_owned()))
             }
             (Some(bytes), None) => {
-                binary::decode(datatype, &shape, bytes).map_err(|BinaryFault { code, detail }| (code, detail))
+                binary::decode(datatype, &shape, bytes, most).map_err(|BinaryFault { code, detail }| (code, detail))
             }
-            (None, contents) => listed(datatype, &shape, contents.unwrap_or_default()),
+            (None, contents) => listed(datatype, &shape, contents.unwrap_or_default(), most),
         });
         let fault = |(code, detail)| Error::Invalid(vec![Violation::new(format!("/inputs/{place}"), code, detail)]);
         tensors.push(NamedTensor { name, tensor: tensor.map_err(fault)? });
@@ -71,7 +72,7 @@ pub(super) const fn has_list(datatype: Datatype) -> bool {
     list(datatype).is_some()
 }
 
-fn listed(datatype: Datatype, shape: &[i64], contents: InferTensorContents) -> Result<Tensor, Fault> {
+fn listed(datatype: Datatype, shape: &[i64], contents: InferTensorContents, most: usize) -> Result<Tensor, Fault> {
     let Some(own) = list(datatype) else {
         return Err(("wrong_datatype", format!("{datatype} has no list: send it in raw_input_contents")));
     };
@@ -79,7 +80,7 @@ fn listed(datatype: Datatype, shape: &[i64], contents: InferTensorContents) -> R
         return Err(("wrong_datatype", format!("{datatype} is sent in {own}, and {other} is not empty")));
     }
     let data = elements(datatype, contents)?;
-    let (shape, count) = binary::elements(shape).map_err(|BinaryFault { code, detail }| (code, detail))?;
+    let (shape, count) = binary::elements(shape, most).map_err(|BinaryFault { code, detail }| (code, detail))?;
     let given = data.len();
     Tensor::new(shape, data)
         .ok_or_else(|| ("wrong_shape", format!("{own} has {given} elements, and the shape says {count}")))
@@ -166,6 +167,8 @@ mod tests {
 
     use super::*;
 
+    const MOST: usize = 1024;
+
     fn input(datatype: &str, shape: &[i64], contents: Option<InferTensorContents>) -> InferInputTensor {
         InferInputTensor {
             name: "x".to_owned(),
@@ -200,10 +203,10 @@ mod tests {
             let datatype = data.datatype();
             let mut bytes = Vec::new();
             binary::encode(&data, &mut bytes);
-            let raw = read(vec![input(datatype.as_str(), &[2], None)], &[bytes.into()]).unwrap();
+            let raw = read(vec![input(datatype.as_str(), &[2], None)], &[bytes.into()], MOST).unwrap();
             assert_eq!(raw[0].tensor.data(), &data);
             if has_list(datatype) {
-                let lists = read(vec![input(datatype.as_str(), &[2, 1], Some(contents(&data)))], &[]).unwrap();
+                let lists = read(vec![input(datatype.as_str(), &[2, 1], Some(contents(&data)))], &[], MOST).unwrap();
                 assert_eq!((lists[0].tensor.data(), lists[0].tensor.shape()), (&data, &[2, 1][..]));
             }
         }
@@ -226,7 +229,7 @@ mod tests {
             (vec![input("INT64", &[1], None)], raw(), "wrong_length"),
             (vec![input("INT32", &[1], None), input("INT32", &[1], None)], raw(), "wrong_length"),
         ] {
-            let error = read(inputs, &raw).unwrap_err();
+            let error = read(inputs, &raw, MOST).unwrap_err();
             assert_eq!(error.violations()[0].code, expected, "{error}");
         }
     }

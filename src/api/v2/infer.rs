@@ -81,12 +81,12 @@ async fn run(model: ModelRef, mut call: Call, received: Received) -> Result<Resp
         Division::Binary(json) => json <= INLINE_BYTES && body.len() <= INLINE_BINARY,
         Division::Raw => body.len() <= INLINE_BINARY,
     };
-    let interface = loaded.interface.clone();
+    let (interface, most) = (loaded.interface.clone(), call.most_elements());
     let (wanted, room) = match small {
-        true => (read(&interface, division, &body)?, room),
+        true => (read(&interface, division, &body, most)?, room),
         // The room goes with the body: the work goes on when the caller has left.
         false => {
-            let work = tokio::task::spawn_blocking(move || Ok((read(&interface, division, &body)?, room)));
+            let work = tokio::task::spawn_blocking(move || Ok((read(&interface, division, &body, most)?, room)));
             work.await.map_err(Error::internal)??
         }
     };
@@ -101,14 +101,14 @@ async fn run(model: ModelRef, mut call: Call, received: Received) -> Result<Resp
     answer::write(predictions, form, room, &call.context).await
 }
 
-fn read(interface: &Signature, division: Division, body: &[u8]) -> Result<Wanted, Error> {
+fn read(interface: &Signature, division: Division, body: &[u8], most: usize) -> Result<Wanted, Error> {
     let (json, binary) = division.split(body)?;
     if division == Division::Raw {
-        let inputs = vec![tensors::raw(interface, binary)?];
+        let inputs = vec![tensors::raw(interface, binary, most)?];
         return Ok(Wanted { inputs, timeout: None, form: Form::all_binary() });
     }
     let InferBody { id, parameters, inputs, outputs } = parse(json)?;
-    let inputs = tensors::read(inputs.0, binary)?;
+    let inputs = tensors::read(inputs.0, binary, most)?;
     let all_binary = parameters.binary_data_output.unwrap_or_default();
     let output = |(place, OutputBody { name, parameters }): (usize, OutputBody)| match parameters.unsupported {
         Some(parameter) => {

@@ -15,15 +15,16 @@ use crate::{
 /// What is wrong with an input.
 type Fault = (&'static str, String);
 
-/// The tensors of a request, those in `binary` taken off its front one after the other.
+/// The tensors of a request, those in `binary` taken off its front one after the other. `most` is how many elements a body
+/// could hold.
 ///
 /// # Errors
 /// `invalid_input` with the first input that does not fit what it says of itself.
-pub(super) fn read(inputs: Vec<InputBody>, mut binary: &[u8]) -> Result<Vec<NamedTensor>, Error> {
+pub(super) fn read(inputs: Vec<InputBody>, mut binary: &[u8], most: usize) -> Result<Vec<NamedTensor>, Error> {
     let mut tensors = Vec::with_capacity(inputs.len());
     for (place, input) in inputs.into_iter().enumerate() {
         let name = input.name.clone();
-        let tensor = tensor(input, &mut binary).map_err(|(code, detail)| {
+        let tensor = tensor(input, &mut binary, most).map_err(|(code, detail)| {
             // Clients show their users nothing but these words.
             invalid(place, code, format!("input '{}': {detail}", shorten(&name)))
         })?;
@@ -39,7 +40,7 @@ pub(super) fn read(inputs: Vec<InputBody>, mut binary: &[u8]) -> Result<Vec<Name
     }
 }
 
-fn tensor(input: InputBody, binary: &mut &[u8]) -> Result<Tensor, Fault> {
+fn tensor(input: InputBody, binary: &mut &[u8], most: usize) -> Result<Tensor, Fault> {
     if let Some(name) = input.parameters.unsupported {
         return Err(("unsupported_parameter", format!("'{name}' is not supported here")));
     }
@@ -54,16 +55,16 @@ fn tensor(input: InputBody, binary: &mut &[u8]) -> Result<Tensor, Fault> {
                 ("wrong_length", detail)
             })?;
             *binary = rest;
-            binary::decode(input.datatype, &input.shape, own).map_err(BinaryFault::into)
+            binary::decode(input.datatype, &input.shape, own, most).map_err(BinaryFault::into)
         }
-        (Some(data), None) => from_json(input.datatype, &input.shape, data),
+        (Some(data), None) => from_json(input.datatype, &input.shape, data, most),
         (Some(_), Some(_)) => Err(("not_exactly_one", "the input has both 'data' and a 'binary_data_size'".to_owned())),
         (None, None) => Err(("not_exactly_one", "the input has neither 'data' nor a 'binary_data_size'".to_owned())),
     }
 }
 
 /// `data` is nested like the shape, or flat.
-fn from_json(datatype: Datatype, shape: &[i64], data: Nested) -> Result<Tensor, Fault> {
+fn from_json(datatype: Datatype, shape: &[i64], data: Nested, most: usize) -> Result<Tensor, Fault> {
     if matches!(datatype, Datatype::Fp16 | Datatype::Bf16) {
         return Err(("wrong_datatype", format!("{datatype} has no form in JSON: send it as binary data")));
     }
@@ -71,7 +72,7 @@ fn from_json(datatype: Datatype, shape: &[i64], data: Nested) -> Result<Tensor, 
         let place: String = fault.path.iter().map(|index| format!("/{index}")).collect();
         return Err((fault.code, format!("{}, at data{place}", fault.detail)));
     }
-    let (shape, count) = binary::elements(shape)?;
+    let (shape, count) = binary::elements(shape, most)?;
     let nested = &data.shape[..];
     // What lies inside of an empty list cannot be written.
     let empty = count == 0 && nested.last() == Some(&0) && shape.starts_with(nested);
@@ -89,7 +90,7 @@ fn from_json(datatype: Datatype, shape: &[i64], data: Nested) -> Result<Tensor, 
 ///
 /// # Errors
 /// `invalid_input` for a model with other inputs, or several dynamic dimensions; and for bytes that do not fit.
-pub(super) fn raw(interface: &Signature, bytes: &[u8]) -> Result<NamedTensor, Error> {
+pub(super) fn raw(interface: &Signature, bytes: &[u8], most: usize) -> Result<NamedTensor, Error> {
     let [input] = &interface.inputs[..] else {
         return Err(invalid(0, "inputs_not_named", "only a model with one input takes a body without JSON".to_owned()));
     };
@@ -106,7 +107,7 @@ pub(super) fn raw(interface: &Signature, bytes: &[u8]) -> Result<NamedTensor, Er
                 let detail = format!("{} bytes fill no shape of {input} that is the only one", bytes.len());
                 invalid(0, "wrong_shape", detail)
             })?;
-            binary::decode(input.datatype, &shape, bytes).map_err(|fault| invalid(0, fault.code, fault.detail))?
+            binary::decode(input.datatype, &shape, bytes, most).map_err(|fault| invalid(0, fault.code, fault.detail))?
         }
     };
     Ok(NamedTensor { name, tensor })

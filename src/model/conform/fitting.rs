@@ -6,11 +6,15 @@ use super::elements;
 use crate::{
     error::Violation,
     model::{
+        binary::shape_fault,
         nested::{Leaves, Nested},
         signature::{Dim, TensorSpec},
         tensor::{Data, Tensor},
     },
 };
+
+/// What a shape may hide inside of an empty list: dimensions that a caller cannot write come from the declaration alone.
+const MAX_HIDDEN_ELEMENTS: usize = 8 * 1024 * 1024;
 
 /// A value that fits.
 pub(super) struct Fitted {
@@ -37,11 +41,23 @@ impl Fitting<'_> {
             return Err(self.violation(&fault.path, fault.code, fault.detail.as_str()));
         }
         let (shape, whole) = self.shape(&nested.shape)?;
+        if let Some((code, detail)) = shape_fault(&shape, MAX_HIDDEN_ELEMENTS) {
+            return Err(self.violation(&[], code, detail));
+        }
         self.check_texts(&nested)?;
         let data = self.data(nested.leaves, &nested.shape)?;
         let tensor = Tensor::new(shape, data)
             .ok_or_else(|| self.violation(&[], "wrong_shape", "the value does not fill its shape"))?;
         Ok(Fitted { tensor, whole })
+    }
+
+    /// The violation of a tensor that has the size 0 in `dimension`, which no list of its caller can be pointed to that lies
+    /// in an empty one.
+    pub(super) fn zero(&self, fitted: &Fitted, dimension: usize) -> Violation {
+        let written = if fitted.whole { dimension } else { dimension.saturating_sub(1) };
+        let outer = fitted.tensor.shape().iter().skip(usize::from(!fitted.whole)).take_while(|size| **size > 0).count();
+        let detail = format!("{}: the model declares {}", zero_words(dimension), self.spec);
+        self.violation(&vec![0; written.min(outer)], "wrong_length", detail)
     }
 
     /// The tensor's full shape, and whether the caller gave all of it.
@@ -115,6 +131,11 @@ fn completed(given: &[usize], declared: &[Dim]) -> Option<Vec<usize>> {
     let fits = declared.iter().zip(given).all(|(dim, size)| dim.admits(*size));
     let size = |dim: &Dim| if let Dim::Fixed(size) = dim { *size } else { 0 };
     fits.then(|| given.iter().copied().chain(hidden.iter().map(size)).collect())
+}
+
+/// What is wrong with a dimension of 0.
+pub(super) fn zero_words(dimension: usize) -> String {
+    format!("dimension {dimension} has the size 0, which no sample of the model has shown that its graph takes")
 }
 
 /// What every text must be, wherever it comes from: not blank, not longer than `max_chars` characters.

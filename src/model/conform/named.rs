@@ -1,6 +1,9 @@
 //! Tensors that come with their names and their whole shapes: nothing is added to them, and nothing is guessed.
 
-use super::{Item, Rules, TextIntake, fitting::text_rule};
+use super::{
+    Item, Rules, TextIntake,
+    fitting::{text_rule, zero_words},
+};
 use crate::{
     error::{MOST_VIOLATIONS, Violation},
     model::{
@@ -45,7 +48,11 @@ impl Rules {
                 continue;
             };
             let limit = (self.text == Some(TextIntake::Input(index))).then_some(self.max_text_chars);
-            match fits(spec, &tensor).and_then(|()| texts_fit(&tensor, limit)) {
+            let zero = || match self.forbidden_zero(index, &tensor) {
+                Some(dimension) => Err(Fault::whole("wrong_shape", self.zero_detail(dimension, spec))),
+                None => Ok(()),
+            };
+            match fits(spec, &tensor).and_then(|()| zero()).and_then(|()| texts_fit(&tensor, limit)) {
                 Ok(()) => fitted.push(tensor),
                 Err(fault) => violations.push(fault.at(place)),
             }
@@ -56,6 +63,13 @@ impl Rules {
         }
         let rows = self.common_rows(&fitted).map_err(|violation| vec![violation])?;
         Ok(vec![Item { tensors: fitted, rows, whole: true, raw: true, length: None }])
+    }
+
+    fn zero_detail(&self, dimension: usize, spec: &TensorSpec) -> String {
+        match dimension {
+            0 if self.batched => "there is no row, and the rows of this model depend on each other".to_owned(),
+            _ => format!("{}: the model declares {spec}", zero_words(dimension)),
+        }
     }
 
     /// How many items [`conform_tensors`](Self::conform_tensors) makes of `tensors` that fit.
