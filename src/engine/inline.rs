@@ -28,9 +28,9 @@ pub(super) struct Inline {
 }
 
 impl Inline {
-    /// Takes inputs that are as large as what was tried. Time is linear in size, and so twice as much of it is no surprise.
+    /// Takes inputs that are as large as what was tried.
     pub(super) fn new(sessions: Arc<Sessions>, sharing: Sharing, tried: &Tried) -> Self {
-        Self { sessions, sharing, most_bytes: tried.short_bytes.max(2 * tried.bytes) }
+        Self { sessions, sharing, most_bytes: tried.inline_bytes() }
     }
 
     /// Whether all of it is little enough.
@@ -79,4 +79,25 @@ fn size(lot: &Lot) -> usize {
         }
     }
     bytes.saturating_add(texts * (longest + size_of::<String>()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Tensor, conform::Item};
+
+    fn item(shape: &[usize], data: Data) -> Item {
+        let tensors = vec![Tensor::new(shape.to_vec(), data).unwrap()];
+        Item { tensors, rows: 1, whole: false, raw: false, length: None }
+    }
+
+    #[test]
+    fn every_text_of_a_run_counts_as_the_longest_of_them() {
+        let text = |text: &str| item(&[1, 1], Data::Bytes(vec![text.to_owned()]));
+        let lot = |items| Lot { items, ..Lot::default() };
+        let own = size_of::<String>();
+        assert_eq!(size(&lot(vec![text("a"), text("long text"), text("")])), 3 * (9 + own));
+        assert_eq!(size(&lot(vec![item(&[2], Data::Fp64(vec![0.0, 1.0]))])), 16);
+        assert_eq!(size(&lot(Vec::new())), 0);
+    }
 }

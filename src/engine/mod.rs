@@ -230,7 +230,8 @@ impl Model {
             }
             Backend::Runner(runner) => {
                 let mut lots = self.sharing.plan(items);
-                if lots.iter().any(|(_, lot)| lot.load.rows == 0) {
+                // Where rows depend on each other, the graph gives something for none too.
+                if self.sharing.max_batch_size.is_some() && lots.iter().any(|(_, lot)| lot.load.rows == 0) {
                     lots = self.answer_no_rows(lots, &told);
                 }
                 if let Some(inline) = runner.inline(&lots) {

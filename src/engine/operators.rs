@@ -18,10 +18,16 @@ use anyhow::Context;
 use bytes::Bytes;
 use prost::Message;
 
-use self::{linear::Linear, proto::ModelProto};
+use self::{
+    linear::Linear,
+    proto::{ModelProto, NodeProto},
+};
 
 /// Longer names are cut: they come from a file.
 const MAX_NAME: usize = 64;
+
+/// A graph of arithmetic alone is small.
+const MAX_SIMPLE_GRAPH: u64 = 1024 * 1024;
 
 /// What keeps a run from being bounded by the size of its input.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -62,6 +68,16 @@ pub(super) fn unbounded(path: &Path, same_rows: bool) -> anyhow::Result<Option<U
         return Ok(Some(Unbounded::graph("cannot be read")));
     };
     Ok(of(&model, same_rows))
+}
+
+/// Whether the graph at `path` can be tried with dimensions of 0. A larger file is one of other operators, and is not read for
+/// this.
+pub(super) fn takes_nothing(path: &Path) -> bool {
+    let small = path.metadata().is_ok_and(|metadata| metadata.len() <= MAX_SIMPLE_GRAPH);
+    let bytes = if small { std::fs::read(path).unwrap_or_default() } else { return false };
+    let Ok(ModelProto { graph: Some(graph), functions }) = ModelProto::decode(Bytes::from(bytes)) else { return false };
+    let is_known = |node: &NodeProto| list::takes_nothing(&node.domain, &node.op_type) && !node.has_subgraph();
+    functions.is_empty() && graph.node.iter().all(is_known)
 }
 
 fn of(model: &ModelProto, same_rows: bool) -> Option<Unbounded> {

@@ -46,6 +46,12 @@ pub struct Choice {
 const LONGEST_OWN_DELAY: Duration = Duration::from_millis(2);
 
 impl Tried {
+    /// The size of the largest inputs that a thread that holds requests may run. Time is linear in size where it may run any,
+    /// and so twice as much as was measured is no surprise.
+    pub(super) fn inline_bytes(&self) -> usize {
+        self.short_bytes.max(2 * self.bytes)
+    }
+
     /// How long a run that is not full waits for more while another one goes on, where the manifest does not say: as long as
     /// a row alone would take. Without it, a session that becomes free takes the first who comes, alone, and all others
     /// of those who were just answered wait for the next one.
@@ -100,7 +106,12 @@ fn automatic(
     };
     if single <= SHORT {
         return match unbounded()? {
-            None => chosen(Strategy::Inline, format!("measured: a run takes {single:.1?}")),
+            None => {
+                let (most, longest) = (tried.inline_bytes(), LONGEST_INLINE);
+                let reason =
+                    format!("measured: a run takes {single:.1?}, and of up to {most} bytes {longest:?} at most");
+                chosen(Strategy::Inline, reason)
+            }
             Some(unbounded) => chosen(Strategy::Pool, format!("measured: a run takes {single:.1?}, but {unbounded}")),
         };
     }

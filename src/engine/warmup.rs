@@ -2,11 +2,13 @@
 //! independent of each other, which no graph states.
 
 use std::{
+    path::Path,
     sync::mpsc::{RecvTimeoutError, channel},
     time::{Duration, Instant},
 };
 
 use super::{
+    operators,
     session::{Cancel, Session},
     strategy::{self, Tried},
     text::inputs::Part,
@@ -137,6 +139,18 @@ pub fn run_once(session: &mut Session, cancel: &Cancel) -> Option<Warm> {
             Some(Warm { length: length.0, outputs, values })
         })
     })
+}
+
+/// The inputs without elements that the graph at `path` took: with all dynamic dimensions of 0, the number of rows among them
+/// or not. Tried only where no operator can end the process for that.
+pub fn without_elements(session: &mut Session, cancel: &Cancel, path: &Path) -> Vec<Vec<Tensor>> {
+    let signature = session.signature().clone();
+    if signature.inputs.is_empty() || !operators::takes_nothing(path) {
+        return Vec::new();
+    }
+    let rows: [&[usize]; 2] = [&[0], &[]];
+    let tried = rows.into_iter().filter_map(|rows| inputs(&signature, Values::Small, rows, (0, MOST_ELEMENTS)));
+    tried.filter(|inputs| session.run(inputs, cancel).is_ok()).collect()
 }
 
 /// Whether a run of several rows gives each row what it gets alone, and in what words that was found out: only then may

@@ -270,7 +270,7 @@ mod tests {
         }
         assert_eq!(conform(&fixed, "[]").unwrap().tensors[0].shape(), [1, 0]);
         let mut zeros = ZeroSizes::new(true);
-        zeros.learn(&conform(&Rules { zeros: None, ..open.clone() }, "[[]]").unwrap());
+        zeros.learn(&conform(&Rules { zeros: None, ..open.clone() }, "[[]]").unwrap().tensors);
         let shown = Rules { zeros: Some(zeros), ..open.clone() };
         assert_eq!(conform(&shown, "[[],[]]").unwrap().tensors[0].shape(), [2, 0, 3]);
         let rows = |rules: &Rules, shape: &[usize]| {

@@ -219,6 +219,7 @@ impl Loader {
         let (digest, size) = digest(&version.source, &manifest)?;
         let mut golden_samples = 0;
         let mut zeros = ZeroSizes::new(parts.max_batch_size.is_some());
+        parts.without_elements.iter().for_each(|tensors| zeros.learn(tensors));
         if let Some(text) = companion(&version.source, "golden.json")? {
             let golden = Golden::parse(&text)?;
             golden_samples = golden.len();

@@ -14,7 +14,7 @@ use crate::{
         session::{Cancel, Library, Options, Session, SharedWeights},
         warmup, weights,
     },
-    model::{Manifest, ModelId, Signature, Strategy, Value},
+    model::{Manifest, ModelId, Signature, Strategy, Tensor, Value},
     telemetry::millis,
 };
 
@@ -38,6 +38,8 @@ pub(super) struct Opened {
     pub example_length: Option<usize>,
     /// What it gave for that.
     pub first_outputs: Vec<Value>,
+    /// Inputs with dimensions of 0 that it took.
+    pub without_elements: Vec<Vec<Tensor>>,
 }
 
 /// What will compute the outputs.
@@ -91,12 +93,13 @@ pub(super) fn graph(library: &Library, threads: usize, manifest: &Manifest, path
     let signature = Arc::clone(sessions.first().context("a model needs a session")?.signature());
 
     let started = Instant::now();
-    let ((max_batch_size, batching_reason), warm, tried) = warmup::within(WARMUP_LIMIT, |cancel| {
+    let ((max_batch_size, batching_reason), warm, tried, without_elements) = warmup::within(WARMUP_LIMIT, |cancel| {
         let batching = batching(manifest, &mut sessions[0], cancel)?;
         let warm: Vec<_> = sessions.iter_mut().map(|session| warmup::run_once(session, cancel)).collect();
         let first = warm.iter().flatten().next();
         let tried = first.map(|warm| warmup::measure(&mut sessions[0], cancel, warm)).unwrap_or_default();
-        anyhow::Ok((batching, warm, tried))
+        let without_elements = warmup::without_elements(&mut sessions[0], cancel, &path);
+        anyhow::Ok((batching, warm, tried, without_elements))
     })??;
     let all_warm = warm.iter().all(Option::is_some);
     let warmup_ms = millis(started.elapsed());
@@ -114,6 +117,7 @@ pub(super) fn graph(library: &Library, threads: usize, manifest: &Manifest, path
         intra_threads,
         example_length: first_run.as_ref().map(|run| run.length),
         first_outputs: first_run.map(|run| run.outputs).unwrap_or_default(),
+        without_elements,
     })
 }
 
@@ -134,6 +138,7 @@ pub(super) fn stub(manifest: &Manifest) -> anyhow::Result<Opened> {
         intra_threads: 1,
         example_length: Some(1),
         first_outputs: Vec::new(),
+        without_elements: Vec::new(),
     })
 }
 

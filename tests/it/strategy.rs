@@ -59,6 +59,20 @@ async fn short_graphs_of_bounded_work_are_run_inline() {
     }
 }
 
+/// A thousand rows of this graph are at least a hundred megabytes on their way, which no machine does in two milliseconds.
+#[tokio::test(flavor = "multi_thread")]
+async fn inputs_whose_runs_would_be_long_are_not_run_inline() {
+    let graphs = graphs();
+    let told = executions(files(&graphs.path().join("wide"))).await;
+    let (_, execution) = &told[0];
+    let reason = execution["reason"].as_str().unwrap();
+    if execution["strategy"] == "inline" {
+        let (_, most) = reason.split_once("of up to ").unwrap();
+        let most: usize = most.split(' ').next().unwrap().parse().unwrap();
+        assert!(most < 4096, "{execution}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_manifest_cannot_have_a_graph_run_inline_whose_work_is_not_bounded() {
     let graphs = graphs();

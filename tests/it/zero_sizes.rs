@@ -47,8 +47,8 @@ fn a_size_of_zero_that_no_sample_had_is_refused_and_ends_nothing() {
         ("norm", json!([1, 3, 0, 8])),
         ("unique", json!([0, 4])),
         ("unique", json!([4, 0])),
-        ("columns", json!([0, 2])),
-        ("images", json!([1, 3, 0, 8])),
+        ("largest", json!([0, 2])),
+        ("hidden", json!([1, 0, 2])),
     ] {
         let answer = infer(&mut caller, model, &shape);
         assert_eq!(answer.status, 400, "{model} {shape}: {}", answer.body);
@@ -62,6 +62,7 @@ fn a_size_of_zero_that_no_sample_had_is_refused_and_ends_nothing() {
         ("norm", json!([[[]], [[]], [[]]]), "/input/0/0"),
         ("unique", json!([]), "/input"),
         ("unique", json!([[], []]), "/input/0"),
+        ("hidden", json!([]), "/input"),
     ] {
         let answer = caller.post("/v1/predict", &json!({"model": model, "input": input}));
         assert_eq!((answer.status, &answer.body["code"]), (422, &json!("invalid_input")), "{model} {input}");
@@ -82,6 +83,23 @@ fn a_size_of_zero_that_a_golden_sample_had_reaches_the_graph() {
     assert_eq!((answer.status, &answer.body["prediction"]), (200, &json!([[], [], []])), "{}", answer.body);
     let answer = infer(&mut caller, "shown", &json!([4, 0, 2]));
     assert_eq!((answer.status, &answer.body["outputs"][0]["shape"]), (200, &json!([4, 0, 2])), "{}", answer.body);
+}
+
+/// Also where rows depend on each other: the sum of none is 0.
+#[test]
+fn a_size_of_zero_reaches_graphs_of_operators_that_are_known_to_take_it() {
+    let folder = repository();
+    let server = serve(&folder);
+    let mut caller = Caller::connect(server.addr);
+    for (model, shape, output, data) in [
+        ("images", json!([1, 3, 0, 8]), json!([1, 3, 0, 8]), json!([])),
+        ("named", json!([2, 0]), json!([2, 0]), json!([])),
+        ("columns", json!([0, 2]), json!([1, 2]), json!([0.0, 0.0])),
+    ] {
+        let answer = infer(&mut caller, model, &shape);
+        let given = &answer.body["outputs"][0];
+        assert_eq!((answer.status, &given["shape"], &given["data"]), (200, &output, &data), "{model}: {}", answer.body);
+    }
 }
 
 #[test]

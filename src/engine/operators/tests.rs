@@ -138,3 +138,19 @@ fn what_cannot_be_read_is_not_known_to_be_bounded() {
     assert_eq!(read(vec![0xff; 9]).unwrap(), "the graph cannot be read");
     assert!(unbounded(&folder.path().join("nothing"), true).is_err());
 }
+
+#[test]
+fn only_graphs_of_known_arithmetic_are_tried_with_sizes_of_0() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model.onnx");
+    let takes = |nodes: Vec<NodeProto>| {
+        let graph = Some(GraphProto { node: nodes, ..GraphProto::default() });
+        std::fs::write(&path, ModelProto { graph, functions: Vec::new() }.encode_to_vec()).unwrap();
+        takes_nothing(&path)
+    };
+    let relu = || node("Relu", &["x"], "y");
+    assert!(takes(vec![relu(), node("Add", &["y", "x"], "z")]));
+    assert!(!takes(vec![relu(), node("Conv", &["y", "x"], "z")]));
+    assert!(!takes(vec![of_domain("com.example", relu())]));
+    assert!(!takes_nothing(&folder.path().join("nothing")));
+}

@@ -135,7 +135,7 @@ fn completed(given: &[usize], declared: &[Dim]) -> Option<Vec<usize>> {
 
 /// What is wrong with a dimension of 0.
 pub(super) fn zero_words(dimension: usize) -> String {
-    format!("dimension {dimension} has the size 0, which no sample of the model has shown that its graph takes")
+    format!("dimension {dimension} has the size 0, and no sample of the model has shown that its graph takes it")
 }
 
 /// What every text must be, wherever it comes from: not blank, not longer than `max_chars` characters.

@@ -1,5 +1,5 @@
 //! Sizes of 0. Some kernels of ONNX Runtime end the process for a dimension of 0 in their input, and no graph says whether it
-//! has one of them. So a size of 0 reaches a graph only where one of its own samples has shown that it can.
+//! has one of them. So a size of 0 reaches a graph only where one of its own samples, or a first run, has shown that it can.
 
 use std::collections::BTreeSet;
 
@@ -26,9 +26,9 @@ impl ZeroSizes {
         Self { no_rows: independent, dimensions: BTreeSet::new() }
     }
 
-    /// The graph has taken `item`.
-    pub fn learn(&mut self, item: &Item) {
-        let places = item.tensors.iter().enumerate().flat_map(|(input, tensor)| {
+    /// The graph has taken `tensors`, which are in the order of its inputs.
+    pub fn learn(&mut self, tensors: &[Tensor]) {
+        let places = tensors.iter().enumerate().flat_map(|(input, tensor)| {
             let zeros = tensor.shape().iter().enumerate().filter(|(_, size)| **size == 0);
             zeros.map(move |(dimension, _)| (input, dimension))
         });

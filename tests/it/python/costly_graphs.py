@@ -48,3 +48,8 @@ rows = [spec("x", "FP32", ["n", 4])]
 weights = [constant("w", [[0.25] * 3] * 4, "FP32"), constant("b", [1, 2, 3], "FP32")]
 nodes = [node("MatMul", ["x", "w"], ["m"]), node("Add", ["m", "b"], ["a"]), node("Softmax", ["a"], ["y"], axis=-1)]
 save("plain", "perceptron", nodes, rows, [spec("y", "FP32", ["n", 3])], weights)
+
+# Linear, and each row costs as much as a large constant.
+nodes = [node("MatMul", ["x", "w"], ["m"]), node("ReduceMax", ["m", "last"], ["y"], keepdims=1)]
+weights = [constant("w", [[0.5] * 50_000], "FP32"), constant("last", [1], "INT64")]
+save("wide", "wide", nodes, [spec("x", "FP32", ["n", 1])], [spec("y", "FP32", ["n", 1])], weights)

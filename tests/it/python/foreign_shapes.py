@@ -73,12 +73,19 @@ def any_rank():
 
 
 def empty():
-    """No elements at all, as declared: lists end where the first empty dimension is."""
+    """No elements at all: lists end where the first empty dimension is."""
+    proto = model([node("Identity", ["x"], ["y"])], [spec("x", "FP32", ["n", "m", 2])], [spec("y", "FP32", None)])
+    proto.graph.output[0].CopyFrom(spec("y", "FP32", ["n", "m", 2]))
+    made = Model("empty", proto, batched=True).item(floats(1, 0, 2)).item(floats(2, 0, 2)).item(floats(1, 1, 2))
     inputs = [spec("x", "INT64", [2, 0, 3]), spec("k", "INT64", [])]
     fixed = model([node("Add", ["x", "k"], ["y"])], inputs, [spec("y", "INT64", [2, 0, 3])])
     none = model([node("Identity", ["x"], ["y"])], [spec("x", "BYTES", [0, 3])], [spec("y", "BYTES", [0, 3])])
+    inputs, outputs = [spec("x", "FP32", ["n", "m"])], [spec("y", "FP32", ["n"])]
+    total = model([node("ReduceSum", ["x", "a"], ["y"], keepdims=0)], inputs, outputs, [constant("a", [1], "INT64")])
+    yield made
     yield Model("empty_fixed", fixed).item(np.zeros((2, 0, 3), np.int64), np.array(4))
     yield Model("empty_outside", none).item(np.zeros((0, 3), object))
+    yield Model("empty_sum", total, batched=True).item(floats(1, 0)).item(floats(1, 3))
 
 
 def wrongly_declared():

@@ -77,8 +77,8 @@ async def lists_of_numbers(client):
 
 async def zero_sized_tensors(client):
     for binary in [True, False]:
-        answer = await infer(client, "same_fp32", [tensor("x", "FP32", np.zeros([0, 2], np.float32), binary)])
-        assert answer.outputs[0].shape == [0, 2], answer
+        answer = await infer(client, "same_fp32", [tensor("x", "FP32", np.zeros([2, 0], np.float32), binary)])
+        assert answer.outputs[0].shape == [2, 0], answer
 
 
 async def errors(client):

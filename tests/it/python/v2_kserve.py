@@ -66,9 +66,9 @@ async def every_datatype(client):
 async def zero_sized_tensors(client):
     # Its client says of an empty binary tensor that it has 0 bytes, and sends neither bytes nor the header.
     for binary in [True, False]:
-        x = tensor("x", "FP32", np.zeros([0, 2], np.float32), binary)
+        x = tensor("x", "FP32", np.zeros([2, 0], np.float32), binary)
         answer = await infer(client, "same_fp32", [x])
-        assert answer.outputs[0].shape == [0, 2], answer
+        assert answer.outputs[0].shape == [2, 0], answer
 
 
 async def several_tensors(client):

@@ -1,5 +1,6 @@
 """Writes a model repository to the folder that is named. Most of its graphs end their process for a dimension of 0: it is
-ONNX Runtime's kernels that do. `shown` and `images` do not, and `shown` has a golden sample that says so."""
+ONNX Runtime's kernels that do. Those behind them do not: `shown` has a golden sample that says so, `hidden` has none, and
+`images` and `named` are of operators that are known for it."""
 
 import json
 import pathlib
@@ -40,8 +41,12 @@ save("unique", [node("Unique", ["x"], ["y"], axis=0)], [spec("x", "FP32", ["n", 
 rows = [spec("x", "FP32", ["batch", "time", 2])]
 save("images", [node("Relu", ["x"], ["y"])], image, [spec("y", "FP32", ["n", 3, "h", "w"])])
 relu = [node("Relu", ["x"], ["y"])]
-golden = [{"input": [[1, -1]], "prediction": [[1, 0]]}, {"input": [], "prediction": []}]
-save("shown", relu, rows, [spec("y", "FP32", ["batch", "time", 2])], golden=golden)
-nodes = [node("ReduceSum", ["x", "axes"], ["y"], keepdims=1)]
-save("columns", nodes, [spec("x", "FP32", ["rows", 2])], [spec("y", "FP32", ["one", 2])], [constant("axes", [0], "INT64")])
+softmax = [node("Softmax", ["x"], ["y"])]
+golden = [{"input": [[1, 1]], "prediction": [[0.5, 0.5]]}, {"input": [], "prediction": []}]
+save("shown", softmax, rows, [spec("y", "FP32", ["batch", "time", 2])], golden=golden)
+save("hidden", softmax, rows, [spec("y", "FP32", ["batch", "time", 2])])
+for name, operator in {"columns": "ReduceSum", "largest": "ReduceMax"}.items():
+    nodes = [node(operator, ["x", "axes"], ["y"], keepdims=1)]
+    outputs = [spec("y", "FP32", ["one", 2])]
+    save(name, nodes, [spec("x", "FP32", ["rows", 2])], outputs, [constant("axes", [0], "INT64")])
 save("named", relu, [spec("x", "FP32", ["batch", "features"])], [spec("y", "FP32", ["batch", "features"])])
