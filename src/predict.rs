@@ -159,9 +159,9 @@ impl Predictor {
 
     async fn answer(&self, loaded: &Arc<Loaded>, request: PredictRequest<'_>) -> Result<Answers, Error> {
         let PredictRequest { asked, deadline, cache: policy, record, admit, .. } = request;
-        let form = match &asked {
-            Asked::Items(_) => &loaded.form,
-            Asked::Tensors { .. } => &loaded.tensor_form,
+        let (form, as_lists) = match &asked {
+            Asked::Items(_) => (&loaded.form, true),
+            Asked::Tensors { .. } => (&loaded.tensor_form, false),
         };
         let inputs = self.inputs(&asked);
         let checking = record.watch(Stage::Preprocess);
@@ -183,6 +183,9 @@ impl Predictor {
         let question = Question { fingerprint, form, items, keys: &noted.keys, policy, record: &record };
         let found = self.cache.fetch(question, || self.runs(loaded, deadline, &record)).await;
         let found = all_or_nothing(found, &pointers)?;
+        if as_lists {
+            check_shapes(&found, &pointers)?;
+        }
         let summary = self.cache.summary(bypassed, found.iter());
         record.note(|facts| facts.cache = summary.map(|summary| summary.word()));
         Ok(Answers { found, cache: summary, rows, noted })
@@ -290,6 +293,17 @@ fn check_items(loaded: &Loaded, inputs: Vec<(Pointer, Input)>) -> Result<Vec<Ite
     }
     violations.truncate(MOST_VIOLATIONS);
     if violations.is_empty() { Ok(items) } else { Err(Error::Invalid(violations)) }
+}
+
+/// Refuses answers that have no form as JSON: a graph can give a shape of more lists than memory, with nothing in them.
+fn check_shapes(found: &[Found], pointers: &[Pointer]) -> Result<(), Error> {
+    let violation = |(found, pointer): (&Found, &Pointer)| {
+        let shape = found.stored.prediction.endless_shape()?;
+        let detail = format!("the model answers this with shape {shape:?}, which is too many lists of nothing");
+        Some(Violation::new(pointer.clone(), "too_many_lists", detail))
+    };
+    let violations: Vec<_> = found.iter().zip(pointers).filter_map(violation).take(MOST_VIOLATIONS).collect();
+    if violations.is_empty() { Ok(()) } else { Err(Error::Invalid(violations)) }
 }
 
 /// The answers to all items; or every fault that was found in them, each at its item; or the failure that was none of

@@ -1,6 +1,9 @@
 //! What was answered, until the writer makes JSON of it.
 
-use std::sync::Arc;
+use std::{
+    io::{self, Write},
+    sync::Arc,
+};
 
 use serde::Serialize;
 
@@ -71,11 +74,54 @@ fn best(prediction: &Prediction) -> Option<(&str, f32)> {
     }
 }
 
-/// JSON, unless that is longer than `limit`.
+/// JSON, unless that is longer than `limit`. It is written no further than to there: a few numbers can have a shape of any
+/// number of lists.
 pub(super) fn json(elements: usize, value: &impl Serialize, limit: usize) -> Option<String> {
     // Each takes a digit and a comma.
     if elements.saturating_mul(2) > limit {
         return None;
     }
-    serde_json::to_string(value).ok().filter(|json| json.len() <= limit)
+    let mut json = Bounded { bytes: Vec::new(), limit };
+    serde_json::to_writer(&mut json, value).ok()?;
+    String::from_utf8(json.bytes).ok()
+}
+
+/// Bytes that take no more than `limit`.
+struct Bounded {
+    bytes: Vec<u8>,
+    limit: usize,
+}
+
+impl Write for Bounded {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if bytes.len() > self.limit - self.bytes.len() {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        self.bytes.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn json_ends_where_it_becomes_too_long() {
+        assert_eq!(json(3, &[1, 2, 3], 7), Some("[1,2,3]".to_owned()));
+        assert_eq!(json(3, &[1, 2, 3], 6), None);
+        // Its end would come after the universe's.
+        let endless = std::iter::repeat_n([0; 0], usize::MAX);
+        struct Lists<I>(I);
+        impl<I: Iterator<Item = [u8; 0]> + Clone> Serialize for Lists<I> {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.collect_seq(self.0.clone())
+            }
+        }
+        assert_eq!(json(0, &Lists(endless), 64 * 1024), None);
+    }
 }

@@ -4,10 +4,14 @@ use std::sync::Arc;
 
 use serde::{
     Serialize, Serializer,
-    ser::{SerializeMap, SerializeSeq},
+    ser::{Error as _, SerializeMap, SerializeSeq},
 };
 
 use super::tensor::{Data, Tensor};
+
+/// A shape costs no bytes, however large it is, where it holds nothing. As JSON it is lists in lists: at most this many of
+/// them are written without an element.
+pub(super) const MAX_EMPTY_LISTS: usize = 4096;
 
 /// The answer to one item.
 #[derive(Debug, Clone, PartialEq)]
@@ -34,6 +38,18 @@ impl Prediction {
 }
 
 impl Prediction {
+    /// The shape that has no form as JSON, if there is one: more lists than [`MAX_EMPTY_LISTS`] and nothing in them.
+    pub fn endless_shape(&self) -> Option<&[usize]> {
+        let endless = |value: &Value| !has_few_lists(value.tensor.shape(), value.tensor.data().len());
+        match self {
+            Self::Classification(_) | Self::MultiLabel(_) => None,
+            Self::Value(value) => endless(value).then(|| value.tensor.shape()),
+            Self::Named(values) => {
+                values.iter().find(|(_, value)| endless(value)).map(|(_, value)| value.tensor.shape())
+            }
+        }
+    }
+
     /// Whether it holds no NaN and no infinity, which JSON has no word for.
     pub fn is_finite(&self) -> bool {
         match self {
@@ -168,6 +184,22 @@ impl Serialize for Value {
     }
 }
 
+/// Whether a tensor of this shape is not many more lists than elements.
+fn has_few_lists(shape: &[usize], elements: usize) -> bool {
+    elements > 0 || lists(shape).is_some_and(|lists| lists <= MAX_EMPTY_LISTS)
+}
+
+/// How many lists a tensor of this shape is as JSON: one, and for each dimension but the last one per element so far.
+pub(super) fn lists(shape: &[usize]) -> Option<usize> {
+    let mut lists = 1_usize;
+    let mut product = 1_usize;
+    for size in shape.split_last().map_or(&[][..], |(_, outer)| outer) {
+        product = product.checked_mul(*size)?;
+        lists = lists.checked_add(product)?;
+    }
+    Some(lists)
+}
+
 /// `values` as lists nested like `shape`. NaN and infinity become `null`, as JSON has no word for them.
 pub(super) struct Block<'a, T> {
     pub shape: &'a [usize],
@@ -177,6 +209,9 @@ pub(super) struct Block<'a, T> {
 
 impl<T: Serialize> Serialize for Block<'_, T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        if !has_few_lists(self.shape, self.values.len()) {
+            return Err(S::Error::custom("its shape is too many lists of nothing"));
+        }
         match (self.shape, self.keys) {
             ([], _) => self.values.first().serialize(serializer),
             ([_], Some(keys)) => Keyed { keys, values: self.values }.serialize(serializer),
@@ -228,6 +263,20 @@ mod tests {
         ];
         for (value, expected) in cases {
             assert_eq!(serde_json::to_value(&value).unwrap(), expected);
+        }
+    }
+
+    #[test]
+    fn a_shape_without_elements_is_written_as_far_as_its_lists_are_few() {
+        for shape in [&[4000, 0][..], &[1, 0, 1 << 40], &[0, 1 << 40]] {
+            let value = value(shape, Data::Fp32(vec![]));
+            assert!(serde_json::to_string(&value).is_ok() && Prediction::Value(value).endless_shape().is_none());
+        }
+        for shape in [&[1, 3, 1 << 31, 0][..], &[5000, 0], &[1 << 40, 1 << 20, 0]] {
+            let value = value(shape, Data::Fp32(vec![]));
+            assert!(serde_json::to_string(&value).is_err(), "{shape:?}");
+            let named = Prediction::Named(vec![("y".into(), value)]);
+            assert_eq!(named.endless_shape(), Some(shape));
         }
     }
 

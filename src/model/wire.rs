@@ -6,7 +6,10 @@ use std::{sync::Arc, time::Duration};
 use half::{bf16, f16};
 
 use super::{
-    Classes, Data, Datatype, MultiLabel, Prediction, Tensor, Value, binary::shape_fault, conform::Item,
+    Classes, Data, Datatype, MultiLabel, Prediction, Tensor, Value,
+    binary::shape_fault,
+    conform::Item,
+    prediction::{MAX_EMPTY_LISTS, lists},
     tensor::MAX_DIMENSIONS,
 };
 
@@ -15,9 +18,7 @@ const VALUE: u8 = 2;
 const NAMED: u8 = 3;
 const MULTI_LABEL: u8 = 4;
 
-/// A shape costs no bytes however large it is where it holds nothing. As JSON it is lists in lists: so many of them are
-/// believed without an element, and so many more for each.
-const MOST_EMPTY_LISTS: usize = 4096;
+/// Lists for each element that a shape is believed, beside those without one.
 const MOST_LISTS_PER_ELEMENT: usize = 4;
 
 /// Stable numbers for datatypes: they stand in keys and in stored answers.
@@ -235,7 +236,7 @@ impl<'a> Reader<'a> {
             _ => return None,
         };
         let tensor = self.tensor()?;
-        let most_lists = tensor.data().len().checked_mul(MOST_LISTS_PER_ELEMENT)?.checked_add(MOST_EMPTY_LISTS)?;
+        let most_lists = tensor.data().len().checked_mul(MOST_LISTS_PER_ELEMENT)?.checked_add(MAX_EMPTY_LISTS)?;
         lists(tensor.shape()).filter(|lists| *lists <= most_lists)?;
         Some(Value { tensor, keys })
     }
@@ -323,17 +324,6 @@ impl<'a> Reader<'a> {
         self.0 = rest;
         Some(taken)
     }
-}
-
-/// How many lists a tensor of this shape is as JSON: one, and for each dimension but the last one per element so far.
-fn lists(shape: &[usize]) -> Option<usize> {
-    let mut lists = 1_usize;
-    let mut product = 1_usize;
-    for size in shape.split_last().map_or(&[][..], |(_, outer)| outer) {
-        product = product.checked_mul(*size)?;
-        lists = lists.checked_add(product)?;
-    }
-    Some(lists)
 }
 
 fn boolean(byte: &u8) -> Option<bool> {

@@ -6,6 +6,7 @@ mod forget;
 mod outage;
 mod pages;
 mod rows;
+mod shapes;
 
 use std::path::PathBuf;
 
