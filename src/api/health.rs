@@ -91,7 +91,7 @@ pub(super) async fn ready(State(state): State<ApiState>, operator: Option<Extens
     } else if let [first, ..] = &required[..] {
         Error::ModelNotReady { model: first.model.clone(), reason: first.reason.clone() }
     } else {
-        let lost = lost_parts(&state);
+        let lost = lost_parts(&state, state.keys.is_none() || operator.is_some());
         let faulty = !lost.is_empty() || degraded.iter().any(NotReady::is_fault);
         let status = if faulty { "degraded" } else { "ready" };
         let reasons = degraded.into_iter().map(Reason::of).chain(lost).collect();
@@ -117,13 +117,17 @@ fn without_name(item: &mut NotReady) {
 }
 
 /// Parts without which predictions go on.
-fn lost_parts(state: &ApiState) -> Vec<Reason> {
-    let history = || Some(state.history.as_ref()?.trouble()?.to_string());
-    let parts = [("redis", state.cache.trouble()), ("history", history())].into_iter();
-    let lost = |(part, reason): (&'static str, Option<String>)| {
-        reason.map(|reason| Reason { model: None, part: Some(part), state: "lost", reason, required: false })
+fn lost_parts(state: &ApiState, is_operator: bool) -> Vec<Reason> {
+    let lost = |part: &'static str, state: &'static str, reason: String| Reason {
+        model: None,
+        part: Some(part),
+        state,
+        reason,
+        required: false,
     };
-    parts.filter_map(lost).collect()
+    let redis = state.cache.trouble().map(|reason| lost("redis", "lost", reason));
+    let history = state.history.iter().flat_map(|history| history.faults(is_operator));
+    redis.into_iter().chain(history.map(|fault| lost("history", fault.state, fault.reason))).collect()
 }
 
 impl Reason {

@@ -5,6 +5,8 @@
 //! which it is written, in order and exactly once, when the database is back.
 
 mod answered;
+mod condition;
+mod fault;
 mod files;
 mod migrations;
 mod page;
@@ -34,6 +36,7 @@ use tokio::{
 
 pub use self::{
     answered::{Answered, AnsweredItem, Asker},
+    fault::Fault,
     page::Page,
     query::{Filter, Window},
     row::Row,
@@ -91,6 +94,7 @@ impl History {
         lifecycle.spawn(Arc::clone(&self.writer).write(asked));
         lifecycle.spawn(Arc::clone(&self.writer).replay());
         lifecycle.spawn(Arc::clone(&self.writer).sync());
+        lifecycle.spawn(Arc::clone(&self.writer).look_aside());
         lifecycle.spawn(self.retention.keep(Arc::clone(&self.writer)));
     }
 
@@ -123,9 +127,18 @@ impl History {
         self.writer.store.close().await;
     }
 
-    /// Why rows go to the spool, when they do.
-    pub fn trouble(&self) -> Option<Trouble> {
-        self.writer.trouble()
+    /// What is out of order, for a probe. The names of files are for operators only.
+    pub fn faults(&self, is_operator: bool) -> Vec<Fault> {
+        let Writer { condition, spool, store, .. } = &*self.writer;
+        let (aside, unreadable) = spool.waiting();
+        let faults = [
+            condition.trouble().map(Fault::away),
+            condition.losing().map(|reason| Fault::losing(&reason)),
+            store.was_replaced().then(Fault::replaced),
+            (unreadable > 0).then(|| Fault::unreadable(unreadable)),
+            (!aside.names.is_empty()).then(|| Fault::damaged(&aside, is_operator)),
+        ];
+        faults.into_iter().flatten().collect()
     }
 
     /// Brings the gauges up to date.
@@ -135,6 +148,9 @@ impl History {
         let age = oldest.map(|oldest| now.saturating_sub(Duration::from_millis(oldest.max(0).cast_unsigned())));
         let waiting = self.writer.queue.rows() as u64;
         self.metrics.history.pending(waiting + spooled, bytes, age.unwrap_or_default());
+        let (aside, unreadable) = self.writer.spool.waiting();
+        self.metrics.history.damaged(aside.names.len() + unreadable);
+        self.metrics.history.losing_rows(self.writer.condition.losing().is_some());
     }
 
     /// One page of the rows that fit. What was predicted within the last `history.flush_interval` may not be there yet.
@@ -171,8 +187,11 @@ impl History {
         // They would come back otherwise.
         self.flush(Duration::MAX).await;
         while self.writer.spool.size().0 > 0 {
-            if let Some(trouble) = self.trouble() {
+            if let Some(trouble) = self.writer.condition.trouble() {
                 return Err(trouble);
+            }
+            if self.writer.spool.waiting().1 > 0 {
+                return Err(Trouble::SpoolUnreadable);
             }
             sleep(LOOK).await;
         }

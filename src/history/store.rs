@@ -110,6 +110,22 @@ impl Store {
         on_either!(self, writer(), |Database, connection| Database::delete(connection, filter, DELETED_AT_ONCE))
     }
 
+    /// Whether another file has come in the place of the database's since this was asked the last time.
+    pub(super) async fn is_replaced(&self) -> bool {
+        match &self.kind {
+            Kind::Sqlite(store) => timeout(self.statement_timeout, store.is_replaced()).await.unwrap_or(false),
+            Kind::Postgres(_) => false,
+        }
+    }
+
+    /// Whether that happened within the last minute.
+    pub(super) fn was_replaced(&self) -> bool {
+        match &self.kind {
+            Kind::Sqlite(store) => store.was_replaced(),
+            Kind::Postgres(_) => false,
+        }
+    }
+
     /// Ends all connections.
     pub async fn close(&self) {
         let close = async {

@@ -22,6 +22,10 @@ pub enum Trouble {
     Locked,
     /// The tables are not there.
     NotMigrated,
+    /// Its file was deleted, or another one has taken its place.
+    Replaced,
+    /// Rows that it does not have yet lie in a part of the spool that cannot be read.
+    SpoolUnreadable,
     /// It answers with some other error.
     Failing,
 }
@@ -37,6 +41,8 @@ impl fmt::Display for Trouble {
             Self::ReadOnly => "the database is read-only",
             Self::Locked => "the database is locked by another process",
             Self::NotMigrated => "the database has no tables yet: run 'glassbox migrate'",
+            Self::Replaced => "the database's file was deleted or replaced",
+            Self::SpoolUnreadable => "a part of the spool cannot be read at the moment",
             Self::Failing => "the database answers with errors",
         })
     }

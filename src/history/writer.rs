@@ -17,9 +17,10 @@ use tokio::{
 };
 
 use super::{
+    condition::Condition,
     queue::Queue,
     rows::Rows,
-    spool::Spool,
+    spool::{Damage, Spool, What},
     store::Store,
     trouble::{NotWritten, Trouble},
     work::Work,
@@ -34,7 +35,14 @@ const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
 /// Between two lines that say the same.
-const BETWEEN_WORDS: Duration = Duration::from_secs(10);
+const BETWEEN_LINES: Duration = Duration::from_secs(10);
+
+/// Between two looks whether the database's file is still in its place, and whether a database that answers also takes rows.
+const LOOK: Duration = Duration::from_secs(1);
+const SHORT_LOOK: Duration = Duration::from_millis(200);
+
+/// Between two looks whether an operator has seen to the spool's damage.
+const LOOK_ASIDE: Duration = Duration::from_secs(5);
 
 /// Where rows are on their way to.
 #[derive(Debug)]
@@ -50,9 +58,10 @@ pub(super) struct Writer {
     /// Rows went to the spool: for who writes them to the database, and for who syncs them.
     spooled: Notify,
     unsynced: Notify,
-    trouble: Mutex<Option<Trouble>>,
-    /// When it was last said that rows are lost.
-    said: Mutex<Option<Instant>>,
+    pub condition: Condition,
+    /// When it was told that the spool cannot be used, and that it cannot be synced.
+    unusable_told: Mutex<Option<Instant>>,
+    unsynced_told: Mutex<Option<Instant>>,
 }
 
 /// Who wants to be told when all that waits now has left the queue.
@@ -64,6 +73,7 @@ impl Writer {
             queue: Queue::new(config.queue_capacity),
             store,
             spool: Arc::new(Spool::new(config.spool_path.clone(), config.spool_limit.as_u64())),
+            condition: Condition::new(Arc::clone(&metrics)),
             metrics,
             migrate: config.migrate,
             flush_interval: config.flush_interval,
@@ -71,14 +81,9 @@ impl Writer {
             value_limit: usize::try_from(config.value_limit.as_u64()).unwrap_or(usize::MAX),
             spooled: Notify::new(),
             unsynced: Notify::new(),
-            trouble: Mutex::new(None),
-            said: Mutex::new(None),
+            unusable_told: Mutex::new(None),
+            unsynced_told: Mutex::new(None),
         }
-    }
-
-    /// Why rows go to the spool, when they do.
-    pub(super) fn trouble(&self) -> Option<Trouble> {
-        *self.trouble.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Empties the queue again and again.
@@ -127,7 +132,8 @@ impl Writer {
                 }
             }
             let Some(trouble) = trouble else { return };
-            self.away(trouble);
+            self.condition.failed();
+            self.condition.away(trouble);
         }
         self.spool_rows(rows.after(written)).await;
         self.spooled.notify_one();
@@ -153,38 +159,57 @@ impl Writer {
     async fn sync_spool(&self) {
         let spool = Arc::clone(&self.spool);
         if let Ok(Err(error)) = spawn_blocking(move || spool.sync()).await
-            && self.is_news()
+            && is_news(&self.unsynced_told)
         {
             tracing::error!(%error, "the spool cannot be synced: a power cut may lose its last rows");
         }
     }
 
-    /// So many rows are nowhere. Each is counted; the log tells it now and then.
+    /// These rows are nowhere. Each is counted.
     pub(super) fn lost(&self, rows: usize, reason: &str) {
         self.metrics.history.rows(HistoryRows::Dropped, rows);
-        if rows > 0 && self.is_news() {
-            tracing::error!(
-                rows,
-                reason,
-                "rows of the history are lost: neither the database nor the spool takes them"
-            );
+        if rows > 0 {
+            self.condition.dropped(rows, reason);
         }
     }
 
-    fn is_news(&self) -> bool {
-        let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
-        let news = said.is_none_or(|said| said.elapsed() > BETWEEN_WORDS);
-        if news {
-            *said = Some(Instant::now());
+    /// Counts and tells what was found damaged in the spool.
+    fn tell_damage(&self) {
+        for damage in self.spool.take_damage() {
+            let words = damage.words();
+            let Damage { what, rows, bytes, segment } = damage;
+            match what {
+                What::Torn => tracing::warn!(rows, bytes, segment, "{words}"),
+                What::Kept | What::NotKept | What::Gone => tracing::error!(rows, bytes, segment, "{words}"),
+            }
+            self.metrics.history.rows(HistoryRows::Dropped, usize::try_from(rows).unwrap_or(usize::MAX));
+            if rows > 0 {
+                self.condition.lost(words);
+            }
         }
-        news
+    }
+
+    /// Looks again and again whether an operator has seen to the spool's damage.
+    pub(super) async fn look_aside(self: Arc<Self>) {
+        loop {
+            sleep(LOOK_ASIDE).await;
+            let spool = Arc::clone(&self.spool);
+            let is_more = spawn_blocking(move || spool.look()).await.unwrap_or(false);
+            self.tell_damage();
+            if is_more {
+                self.spooled.notify_one();
+            }
+        }
     }
 
     /// Writes rows, without those that the database will never take.
     async fn insert(&self, rows: &Rows) -> Result<(), Trouble> {
         match self.store.insert(rows).await {
             Ok(()) => {
-                self.metrics.history.rows(HistoryRows::Stored, rows.len());
+                if !rows.is_empty() {
+                    self.metrics.history.rows(HistoryRows::Stored, rows.len());
+                    self.condition.written();
+                }
                 Ok(())
             }
             Err(NotWritten::Away(trouble)) => Err(trouble),
@@ -195,7 +220,10 @@ impl Writer {
     async fn insert_each(&self, rows: &Rows) -> Result<(), Trouble> {
         for one in rows.in_chunks(1) {
             match self.store.insert(&one).await {
-                Ok(()) => self.metrics.history.rows(HistoryRows::Stored, 1),
+                Ok(()) => {
+                    self.metrics.history.rows(HistoryRows::Stored, 1);
+                    self.condition.written();
+                }
                 Err(NotWritten::Away(trouble)) => return Err(trouble),
                 Err(NotWritten::Rejected) => {
                     self.metrics.history.rows(HistoryRows::Rejected, 1);
@@ -216,14 +244,16 @@ impl Writer {
             match self.catch_up(&mut ready, &mut size).await {
                 Ok(()) => {
                     pause = FIRST_PAUSE;
-                    self.back();
-                    self.spooled.notified().await;
+                    self.rest(&mut ready).await;
                 }
                 Err(trouble) => {
-                    self.away(trouble);
-                    if trouble == Trouble::Slow {
+                    self.condition.away(trouble);
+                    match trouble {
                         // It may have time for fewer.
-                        size = (size / 4).max(1);
+                        Trouble::Slow => size = (size / 4).max(1),
+                        // Another database has come in its place.
+                        Trouble::NotMigrated | Trouble::Replaced => ready = !self.migrate,
+                        _ => {}
                     }
                     sleep(pause).await;
                     pause = (pause * 2).min(LONGEST_PAUSE);
@@ -232,13 +262,30 @@ impl Writer {
         }
     }
 
+    /// Waits until there is something to do: rows in the spool, or another file in the place of the database's.
+    async fn rest(&self, ready: &mut bool) {
+        loop {
+            self.condition.answers();
+            let look = if self.condition.trouble().is_some() { SHORT_LOOK } else { LOOK };
+            if timeout_at(Instant::now() + look, self.spooled.notified()).await.is_ok() {
+                return;
+            }
+            if self.store.is_replaced().await {
+                self.condition.away(Trouble::Replaced);
+                *ready = !self.migrate;
+                return;
+            }
+        }
+    }
+
     async fn open_spool(&self) {
         let spool = Arc::clone(&self.spool);
         if let Ok(Err(error)) = spawn_blocking(move || spool.open()).await
-            && self.is_news()
+            && is_news(&self.unusable_told)
         {
             tracing::warn!(%error, "the spool cannot be used: rows are lost while the database is away");
         }
+        self.tell_damage();
     }
 
     /// Returns when rows need not stop at the spool any more. `size` rows are written at once, and then a few more.
@@ -251,42 +298,34 @@ impl Writer {
         }
         loop {
             let (spool, rows) = (Arc::clone(&self.spool), *size);
-            let chunk = spawn_blocking(move || spool.next(rows)).await.unwrap_or(Ok(None));
-            match chunk {
-                Ok(Some(chunk)) => {
-                    self.insert(&chunk.rows).await?;
-                    *size = (*size + *size / 8 + 1).min(self.batch_size);
-                    let spool = Arc::clone(&self.spool);
-                    let _ = spawn_blocking(move || spool.done(&chunk)).await;
+            let chunk = spawn_blocking(move || spool.next(rows)).await.unwrap_or(None);
+            self.tell_damage();
+            if let Some(chunk) = chunk {
+                if let Err(trouble) = self.insert(&chunk.rows).await {
+                    self.condition.failed();
+                    return Err(trouble);
                 }
+                *size = (*size + *size / 8 + 1).min(self.batch_size);
+                let spool = Arc::clone(&self.spool);
+                let _ = spawn_blocking(move || spool.done(&chunk)).await;
+                self.tell_damage();
+            } else {
                 // Nothing is written by this; but it shows that something could be.
-                Ok(None) => {
-                    self.store.probe().await?;
-                    if self.spool.open_the_way() {
-                        return Ok(());
-                    }
-                }
-                Err(error) => {
-                    tracing::error!(%error, "the spool cannot be read");
-                    return Err(Trouble::Failing);
+                self.store.probe().await?;
+                if self.spool.open_the_way() {
+                    return Ok(());
                 }
             }
         }
     }
+}
 
-    fn away(&self, trouble: Trouble) {
-        let before = self.trouble.lock().unwrap_or_else(PoisonError::into_inner).replace(trouble);
-        self.metrics.history.database_away(true);
-        if before.is_none() {
-            tracing::warn!(reason = %trouble, "rows of the history go to the spool until the database is back");
-        }
+/// Whether something may be told again.
+fn is_news(told: &Mutex<Option<Instant>>) -> bool {
+    let mut told = told.lock().unwrap_or_else(PoisonError::into_inner);
+    let news = told.is_none_or(|told| told.elapsed() > BETWEEN_LINES);
+    if news {
+        *told = Some(Instant::now());
     }
-
-    fn back(&self) {
-        let before = self.trouble.lock().unwrap_or_else(PoisonError::into_inner).take();
-        self.metrics.history.database_away(false);
-        if before.is_some() {
-            tracing::info!("the database takes rows of the history again");
-        }
-    }
+    news
 }

@@ -97,7 +97,7 @@ labels! {
         Spooled = "spooled",
         /// The database does not take such a row.
         Rejected = "rejected",
-        /// There was no room for it.
+        /// It is nowhere: there was no room for it, or its part of the spool was damaged.
         Dropped = "dropped",
     }
 

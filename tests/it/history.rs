@@ -2,9 +2,12 @@
 
 mod commands;
 mod crash;
+mod damage;
 mod forget;
+mod loss;
 mod outage;
 mod pages;
+mod replaced;
 mod rows;
 mod shapes;
 

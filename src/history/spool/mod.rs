@@ -1,23 +1,34 @@
 //! Rows that the database does not take at the moment, on disk: written in their order, synced, read back in it.
 //!
 //! A folder of segments, each appended to by one run of the server and deleted when all of it is in the database. A crash
-//! may leave a segment of which the beginning is in the database already: ids tell, and nothing is written twice.
+//! may leave a segment of which the beginning is in the database already: ids tell, and nothing is written twice. Damage
+//! costs the rows that it touches, and is kept aside.
 
+mod aside;
+mod damage;
 mod folder;
+mod record;
 mod segment;
 
 use std::{
-    fs, io, mem,
-    path::PathBuf,
+    fs::File,
+    io, mem,
+    path::{Path, PathBuf},
     sync::{
         Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering},
     },
 };
 
-pub(super) use self::segment::Chunk;
+pub(super) use self::{
+    aside::Aside,
+    damage::{Damage, What},
+    segment::Chunk,
+};
 use self::{
-    folder::Files,
+    aside::Kept,
+    folder::{Files, SEGMENT, Stuck},
+    record::Stretch,
     segment::{Reading, Segment},
 };
 use super::row::Row;
@@ -68,13 +79,55 @@ impl Spool {
         if unread.is_empty() {
             return Ok(());
         }
-        let read = unread.into_iter().map(read).collect::<io::Result<Vec<_>>>()?;
+        for path in unread {
+            let read = self.read(&path);
+            self.put(path, read);
+        }
         let mut files = self.files();
         (files.unread, files.unread_bytes) = (Vec::new(), 0);
-        let newer = mem::replace(&mut files.segments, read.into_iter().flatten().collect());
-        files.segments.extend(newer);
         self.tell(&files);
         Ok(())
+    }
+
+    /// Looks again at what waits for an operator: damage that is kept aside, and segments that the disk does not give. Returns
+    /// whether some of these can be read again.
+    pub(super) fn look(&self) -> bool {
+        let found = Aside::look(&self.folder);
+        let stuck = {
+            let mut files = self.files();
+            match found {
+                Ok(aside) => files.aside = aside,
+                Err(error) if error.kind() == io::ErrorKind::NotFound => files.aside = Aside::default(),
+                Err(_) => {}
+            }
+            self.tell(&files);
+            files.stuck.clone()
+        };
+        let mut is_more = false;
+        for Stuck { path, segment } in stuck {
+            let read = match segment {
+                Some(segment) => segment.next(1).map(|_| Some(segment)),
+                None => self.read(&path),
+            };
+            if read.as_ref().is_err_and(|error| error.kind() != io::ErrorKind::NotFound) {
+                continue;
+            }
+            is_more |= matches!(read, Ok(Some(_)));
+            self.files().stuck.retain(|other| other.path != path);
+            self.put(path, read);
+        }
+        is_more
+    }
+
+    /// Damage that is kept aside, and the number of segments that the disk does not give.
+    pub(super) fn waiting(&self) -> (Aside, usize) {
+        let files = self.files();
+        (files.aside.clone(), files.stuck.len())
+    }
+
+    /// What was found since it was asked the last time.
+    pub(super) fn take_damage(&self) -> Vec<Damage> {
+        self.files().take_untold()
     }
 
     /// Appends rows, as many as there is room for.
@@ -82,20 +135,31 @@ impl Spool {
         let mut files = self.files();
         // What comes after these is not to overtake them.
         self.direct.store(false, Ordering::Release);
-        let lost = |kept: usize, reason: String| Appended { kept, lost: rows.len() - kept, reason: Some(reason) };
-        if files.take(&self.folder).is_err() {
-            return lost(0, "the folder is not ours".to_owned());
-        }
-        let room = self.limit.saturating_sub(files.bytes());
-        let (bytes, kept) = segment::encode(rows, usize::try_from(room).unwrap_or(usize::MAX));
-        if kept > 0
-            && let Err(error) = files.append(&self.folder, &bytes, &rows[..kept])
-        {
-            self.tell(&files);
-            return lost(0, error.to_string());
-        }
+        let appended = self.append_to(&mut files, rows);
         self.tell(&files);
-        if kept < rows.len() { lost(kept, "it is full".to_owned()) } else { Appended { kept, lost: 0, reason: None } }
+        appended
+    }
+
+    fn append_to(&self, files: &mut Files, rows: &[Row]) -> Appended {
+        let mut kept = 0;
+        let lost = |kept: usize, reason: String| Appended { kept, lost: rows.len() - kept, reason: Some(reason) };
+        if let Err(error) = files.take(&self.folder) {
+            return lost(0, format!("the spool's folder cannot be used: {error}"));
+        }
+        let mut bytes = Vec::new();
+        while kept < rows.len() {
+            let room = self.limit.saturating_sub(files.bytes());
+            bytes.clear();
+            let count = record::encode(&rows[kept..], &mut bytes, SEGMENT, usize::try_from(room).unwrap_or(usize::MAX));
+            if count == 0 {
+                return lost(kept, "the spool is full".to_owned());
+            }
+            if let Err(error) = files.append(&self.folder, &bytes, &rows[kept..kept + count]) {
+                return lost(kept, format!("the spool cannot be written: {error}"));
+            }
+            kept += count;
+        }
+        Appended { kept, lost: 0, reason: None }
     }
 
     /// Waits until the disk has all that was appended before.
@@ -113,27 +177,46 @@ impl Spool {
         synced
     }
 
-    /// The oldest rows; none when there are none.
-    ///
-    /// # Errors
-    /// When the disk does not give them.
-    pub(super) fn next(&self, rows: usize) -> io::Result<Option<Chunk>> {
-        let oldest = self.files().segments.front().cloned();
-        // Read without the lock: who appends does not wait for it.
-        oldest.map(|segment| segment.next(rows)).transpose()
+    /// The oldest rows that can be read; none when there are none.
+    pub(super) fn next(&self, rows: usize) -> Option<Chunk> {
+        loop {
+            // Read without the lock: who appends does not wait for it.
+            let oldest = self.files().segments.front().cloned()?;
+            match oldest.next(rows) {
+                Ok(chunk) => {
+                    if !chunk.damage.is_empty() {
+                        self.found(&oldest, &chunk.damage);
+                    }
+                    return Some(chunk);
+                }
+                Err(error) => {
+                    let segment = self.files().remove(&oldest.path).unwrap_or(oldest);
+                    let path = segment.path.clone();
+                    let mut files = self.files();
+                    if error.kind() == io::ErrorKind::NotFound {
+                        files.report(Damage::new(What::Gone, &path, segment.rows, 0));
+                    } else {
+                        tell_stuck(&path, &error);
+                        files.stuck.push(Stuck { path, segment: Some(segment) });
+                    }
+                    self.tell(&files);
+                }
+            }
+        }
     }
 
     /// The rows of this chunk are in the database.
     pub(super) fn done(&self, chunk: &Chunk) {
         let mut files = self.files();
-        if let Some(segment) = files.segments.front_mut() {
+        let segment = files.segments.iter_mut().find(|segment| segment.path == chunk.path);
+        let is_done = segment.is_some_and(|segment| {
             segment.advance(chunk);
-            if segment.is_done() {
-                let _ = segment.delete();
-                files.segments.pop_front();
-                if files.segments.is_empty() {
-                    files.open = None;
-                }
+            segment.is_done()
+        });
+        if is_done && let Some(segment) = files.remove(&chunk.path) {
+            files.delete(&segment);
+            if segment.rows > 0 {
+                files.report(Damage::new(What::Gone, &segment.path, segment.rows, 0));
             }
         }
         self.tell(&files);
@@ -159,10 +242,86 @@ impl Spool {
         (rows, self.bytes.load(Ordering::Relaxed), oldest)
     }
 
+    /// Looks at a segment of an earlier run; none when there is no row in it.
+    fn read(&self, path: &Path) -> io::Result<Option<Segment>> {
+        let Reading { mut segment, damage, torn } = Segment::read(path.to_owned())?;
+        if let Some(torn) = torn {
+            let bytes = torn.place.end - torn.place.start;
+            self.files().report(Damage::new(What::Torn, path, torn.rows, bytes));
+            // It is not to be told again.
+            if segment.rows > 0 {
+                let _ = File::options().write(true).open(path).and_then(|file| file.set_len(torn.place.start));
+            }
+        }
+        if !damage.is_empty() {
+            let aside = self.files().aside.clone();
+            let kept = aside.keep_all(path, &damage, segment.rows == 0, self.limit);
+            self.kept(&mut segment, &damage, kept);
+        }
+        if segment.rows == 0 {
+            self.files().delete(&segment);
+            return Ok(None);
+        }
+        Ok(Some(segment))
+    }
+
+    /// Keeps damage aside that was found while a segment was read for the database.
+    fn found(&self, segment: &Segment, damage: &[Stretch]) {
+        let aside = self.files().aside.clone();
+        let kept = aside.keep_more(&segment.path, damage, self.limit);
+        let mut segment = segment.clone();
+        let rows = damage.iter().map(|stretch| stretch.rows).sum();
+        self.kept(&mut segment, damage, kept);
+        let mut files = self.files();
+        if let Some(own) = files.segments.iter_mut().find(|own| own.path == segment.path) {
+            own.know(damage);
+            own.rows = own.rows.saturating_sub(rows);
+            own.is_kept = segment.is_kept;
+        }
+        self.tell(&files);
+    }
+
+    /// Counts and reports damage, unless an earlier run did.
+    fn kept(&self, segment: &mut Segment, damage: &[Stretch], kept: io::Result<Kept>) {
+        segment.know(damage);
+        let what = match kept {
+            Ok(Kept::Before) => return,
+            Ok(Kept::NoRoom) => What::NotKept,
+            Ok(Kept::Here) => What::Kept,
+            // The file itself is kept, in the end.
+            Err(_) => {
+                segment.is_kept = true;
+                What::Kept
+            }
+        };
+        let rows = damage.iter().map(|stretch| stretch.rows).sum();
+        let mut files = self.files();
+        files.report(Damage::new(what, &segment.path, rows, aside::size(damage)));
+        if let Ok(aside) = Aside::look(&self.folder) {
+            files.aside = aside;
+        }
+        self.tell(&files);
+    }
+
+    /// Puts a segment that was looked at in its place.
+    fn put(&self, path: PathBuf, read: io::Result<Option<Segment>>) {
+        let mut files = self.files();
+        match read {
+            Ok(Some(segment)) => files.insert(segment),
+            Ok(None) => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                files.report(Damage::new(What::Gone, &path, 0, 0));
+            }
+            Err(error) => {
+                tell_stuck(&path, &error);
+                files.stuck.push(Stuck { path, segment: None });
+            }
+        }
+        self.tell(&files);
+    }
+
     fn tell(&self, files: &Files) {
-        // Nobody has counted those of an unread file; there is one at least.
-        let rows = files.segments.iter().map(|segment| segment.rows).sum::<u64>() + files.unread.len() as u64;
-        self.rows.store(rows, Ordering::Relaxed);
+        self.rows.store(files.rows(), Ordering::Relaxed);
         self.bytes.store(files.bytes(), Ordering::Relaxed);
         self.oldest.store(files.segments.front().map_or(0, |segment| segment.oldest), Ordering::Relaxed);
     }
@@ -172,23 +331,9 @@ impl Spool {
     }
 }
 
-/// Looks at a segment of an earlier run; none when there is no row in it.
-fn read(path: PathBuf) -> io::Result<Option<Segment>> {
-    let segment = match Segment::read(path.clone())? {
-        Reading::Whole(segment) => segment,
-        Reading::Torn(segment, bytes) => {
-            tracing::warn!(rows = segment.rows, bytes, "the last rows of the spool were not whole");
-            segment
-        }
-        Reading::Damaged(segment) => {
-            let aside = path.with_extension("damaged");
-            fs::copy(&path, &aside)?;
-            let file = aside.display();
-            tracing::error!(rows = segment.rows, %file, "a part of the spool cannot be read and is kept aside");
-            segment
-        }
-    };
-    Ok(Some(segment).filter(|segment| segment.rows > 0 || segment.delete().is_err()))
+fn tell_stuck(path: &Path, error: &io::Error) {
+    let segment = path.file_name().unwrap_or_default().to_string_lossy();
+    tracing::error!(%segment, %error, "a part of the spool cannot be read: it is tried again, and the others go on");
 }
 
 #[cfg(test)]
@@ -211,7 +356,7 @@ mod tests {
         spool.open().unwrap();
         assert_eq!(spool.size().0, 3);
         let mut read = Vec::new();
-        while let Some(chunk) = spool.next(10).unwrap() {
+        while let Some(chunk) = spool.next(10) {
             read.extend(chunk.rows.iter().map(Row::time));
             spool.done(&chunk);
         }

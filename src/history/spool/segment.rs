@@ -1,21 +1,23 @@
-//! One file of the spool: a mark, then records of a length, a checksum and a row.
+//! One file of the spool: a header, then records.
 
 use std::{
     fs::{self, File},
-    io::{self, BufReader, Read, Seek, SeekFrom, Write},
-    path::PathBuf,
+    io::{self, Write},
+    ops::Range,
+    os::unix::fs::MetadataExt,
+    path::{Path, PathBuf},
 };
 
-use super::super::{files, row::Row, rows::Rows};
+use super::{
+    super::{files, row::Row, rows::Rows},
+    record::{Found, Scanner, Stretch},
+};
 
 /// Begins every segment, and names the form of what follows.
-const MARK: &[u8; 8] = b"GBROWS\x00\x01";
+const HEADER: &[u8; 8] = b"GBROWS\x00\x01";
 
-/// Length and checksum of a record.
-const HEAD: usize = 8;
-
-/// No row is longer: see `history.value_limit`. A length beyond it is none.
-const LONGEST: usize = 256 * 1024 * 1024;
+/// Where the first record begins.
+const START: u64 = HEADER.len() as u64;
 
 /// A chunk ends before it takes more than this in memory.
 const CHUNK_BYTES: u64 = 4 * 1024 * 1024;
@@ -23,8 +25,8 @@ const CHUNK_BYTES: u64 = 4 * 1024 * 1024;
 /// A file, and how much of it is still to be written to the database.
 #[derive(Debug, Clone)]
 pub(super) struct Segment {
-    path: PathBuf,
-    /// Of whole records, with the mark.
+    pub path: PathBuf,
+    /// The end of the last record, damaged ones included.
     pub bytes: u64,
     /// Rows that are still to be written.
     pub rows: u64,
@@ -32,104 +34,87 @@ pub(super) struct Segment {
     pub oldest: i64,
     /// Where they begin.
     at: u64,
+    /// The damage that was told and kept aside.
+    known: Vec<Range<u64>>,
+    /// Damage could not be kept aside, so the file itself is to be kept.
+    pub is_kept: bool,
 }
 
 /// Rows of one segment in their order, and where the next ones begin.
 #[derive(Debug)]
 pub(in super::super) struct Chunk {
     pub rows: Rows,
+    pub(super) path: PathBuf,
     end: u64,
+    /// Damage among them that was not known before.
+    pub(super) damage: Vec<Stretch>,
 }
 
-/// What a file holds that an earlier run has left.
+/// What an earlier run has left in a file.
 #[derive(Debug)]
-pub(super) enum Reading {
-    /// Records to its end.
-    Whole(Segment),
-    /// At the end a record that was not written to its own, and the bytes of that.
-    Torn(Segment, u64),
-    /// Something else behind the first records.
-    Damaged(Segment),
-}
-
-/// The records of the first rows that fit into `room`, and how many these are.
-pub(super) fn encode(rows: &[Row], room: usize) -> (Vec<u8>, usize) {
-    let mut bytes = Vec::new();
-    for (count, row) in rows.iter().enumerate() {
-        let start = bytes.len();
-        bytes.extend_from_slice(&[0; HEAD]);
-        let written = serde_json::to_writer(&mut bytes, row).is_ok();
-        let length = bytes.len() - start - HEAD;
-        if !written || bytes.len() > room || length > LONGEST {
-            bytes.truncate(start);
-            return (bytes, count);
-        }
-        let head = head(&bytes[start + HEAD..]);
-        bytes[start..start + HEAD].copy_from_slice(&head);
-    }
-    (bytes, rows.len())
-}
-
-fn head(record: &[u8]) -> [u8; HEAD] {
-    let length = u32::try_from(record.len()).unwrap_or(u32::MAX).to_le_bytes();
-    let checksum = checksum(length, record).to_le_bytes();
-    let mut head = [0; HEAD];
-    head[..4].copy_from_slice(&length);
-    head[4..].copy_from_slice(&checksum);
-    head
-}
-
-/// Of the length too: zeros, which a crash can leave, are no record.
-fn checksum(length: [u8; 4], record: &[u8]) -> u32 {
-    let mut hasher = crc32fast::Hasher::new();
-    hasher.update(&length);
-    hasher.update(record);
-    !hasher.finalize()
+pub(super) struct Reading {
+    pub segment: Segment,
+    /// What lies between whole records.
+    pub damage: Vec<Stretch>,
+    /// The end, where the last write was interrupted.
+    pub torn: Option<Stretch>,
 }
 
 impl Segment {
-    /// A new file with nothing but its mark.
+    /// A new file with nothing but its header.
     pub(super) fn create(path: PathBuf) -> io::Result<(Self, File)> {
         let mut file = files::own(File::options().create_new(true).append(true)).open(&path)?;
-        file.write_all(MARK)?;
-        let bytes = MARK.len() as u64;
-        Ok((Self { path, bytes, rows: 0, oldest: 0, at: bytes }, file))
+        file.write_all(HEADER)?;
+        Ok((Self::new(path, START), file))
+    }
+
+    const fn new(path: PathBuf, at: u64) -> Self {
+        Self { path, bytes: at, rows: 0, oldest: 0, at, known: Vec::new(), is_kept: false }
     }
 
     /// Looks at all that an earlier run has left in a file.
     pub(super) fn read(path: PathBuf) -> io::Result<Reading> {
-        let length = fs::metadata(&path)?.len();
-        let mut reader = BufReader::new(File::open(&path)?);
-        let mut mark = [0; MARK.len()];
-        let start = MARK.len() as u64;
-        let mut segment = Self { path, bytes: start, rows: 0, oldest: 0, at: start };
-        if length < start {
-            return Ok(Reading::Torn(segment, length));
-        }
-        reader.read_exact(&mut mark)?;
-        if mark != *MARK {
-            return Ok(Reading::Damaged(segment));
-        }
-        while segment.bytes < length {
-            match record(&mut reader, length - segment.bytes)? {
-                Record::Row(row, size) => {
+        let file = open(&path)?;
+        let length = file.metadata()?.len();
+        let mut scanner = Scanner::new(file, length);
+        let mut header = Vec::new();
+        scanner.copy(&(0..length.min(START)), &mut header)?;
+        // Without a header nothing is believed but whole records.
+        let begins = if header == *HEADER { START } else { 0 };
+        let mut segment = Self { bytes: length, ..Self::new(path, begins) };
+        let (mut damage, mut torn, mut at) = (Vec::new(), None, begins);
+        while let Some(found) = scanner.look(at)? {
+            match found {
+                Found::Row(row, end) => {
                     if segment.rows == 0 {
                         segment.oldest = row.time();
                     }
                     segment.rows += 1;
-                    segment.bytes += size;
+                    at = end;
                 }
-                Record::Torn => {
-                    let torn = length - segment.bytes;
-                    return Ok(Reading::Torn(segment, torn));
+                Found::Damage(mut stretch) => {
+                    at = stretch.place.end;
+                    if at <= START {
+                        // The header alone.
+                        stretch.rows = 0;
+                    }
+                    // A write is interrupted within a record, and an unsynced file can be zeros altogether.
+                    if at == length
+                        && let Some(rows) = scanner.torn(&stretch)?
+                        && (rows == 0 || stretch.place.start >= START)
+                    {
+                        segment.bytes = stretch.place.start.max(begins);
+                        torn = Some(Stretch { rows, ..stretch });
+                    } else {
+                        damage.push(stretch);
+                    }
                 }
-                Record::Damaged => return Ok(Reading::Damaged(segment)),
             }
         }
-        Ok(Reading::Whole(segment))
+        Ok(Reading { segment, damage, torn })
     }
 
-    /// Appends the records of `rows`. All or nothing.
+    /// Appends records of `rows`. All or nothing.
     pub(super) fn append(&mut self, mut file: &File, bytes: &[u8], rows: &[Row]) -> io::Result<()> {
         if let Err(error) = file.write_all(bytes) {
             let _ = file.set_len(self.bytes);
@@ -143,22 +128,48 @@ impl Segment {
         Ok(())
     }
 
+    /// Whether `file`, to which this is appended, still has its name and ends where this ends.
+    pub(super) fn is_intact(&self, file: &File) -> bool {
+        file.metadata().is_ok_and(|file| file.nlink() > 0 && file.len() == self.bytes)
+    }
+
     /// The first rows that are still to be written.
     pub(super) fn next(&self, rows: usize) -> io::Result<Chunk> {
-        let mut reader = BufReader::new(File::open(&self.path)?);
-        reader.seek(SeekFrom::Start(self.at))?;
-        let (mut read, mut end) = (Vec::new(), self.at);
-        while read.len() < rows && end < self.bytes && end - self.at < CHUNK_BYTES {
-            match record(&mut reader, self.bytes - end)? {
-                Record::Row(row, size) => {
+        let file = open(&self.path)?;
+        let length = file.metadata()?.len();
+        let mut scanner = Scanner::new(file, self.bytes.min(length));
+        let (mut read, mut damage, mut end) = (Vec::new(), Vec::new(), self.at);
+        while read.len() < rows && end - self.at < CHUNK_BYTES {
+            match scanner.look(end)? {
+                Some(Found::Row(row, next)) => {
                     read.push(*row);
-                    end += size;
+                    end = next;
                 }
-                // It was whole when it was written or looked at.
-                Record::Torn | Record::Damaged => return Err(io::ErrorKind::InvalidData.into()),
+                Some(Found::Damage(stretch)) => {
+                    end = stretch.place.end;
+                    if !self.known.contains(&stretch.place) {
+                        damage.push(stretch);
+                    }
+                }
+                // The file may have become shorter than it was.
+                None => {
+                    end = self.bytes;
+                    break;
+                }
             }
         }
-        Ok(Chunk { rows: read.into(), end })
+        Ok(Chunk { rows: read.into(), path: self.path.clone(), end, damage })
+    }
+
+    /// This damage was told.
+    pub(super) fn know(&mut self, damage: &[Stretch]) {
+        self.known.extend(damage.iter().map(|stretch| stretch.place.clone()));
+    }
+
+    /// The bytes that count for the spool's limit: damage counts where it is kept aside.
+    pub(super) fn weight(&self) -> u64 {
+        let damaged: u64 = self.known.iter().map(|place| place.end - place.start).sum();
+        self.bytes.saturating_sub(damaged)
     }
 
     /// These rows are in the database.
@@ -177,30 +188,16 @@ impl Segment {
     }
 }
 
-enum Record {
-    Row(Box<Row>, u64),
-    Torn,
-    Damaged,
-}
-
-/// Reads one record of at most `left` bytes.
-fn record(reader: &mut impl Read, left: u64) -> io::Result<Record> {
-    let mut found = [0; HEAD];
-    if left < HEAD as u64 {
-        return Ok(Record::Torn);
+/// Opens a regular file: a link is not followed, and a pipe is not waited for.
+pub(super) fn open(path: &Path) -> io::Result<File> {
+    let identity = |file: &fs::Metadata| (file.dev(), file.ino());
+    let named = fs::symlink_metadata(path)?;
+    if !named.is_file() {
+        return Err(io::Error::other("it is no regular file"));
     }
-    reader.read_exact(&mut found)?;
-    let [a, b, c, d, ..] = found;
-    let length = u32::from_le_bytes([a, b, c, d]) as usize;
-    let size = (HEAD + length) as u64;
-    if found == [0; HEAD] || size > left {
-        return Ok(Record::Torn);
+    let file = File::open(path)?;
+    if identity(&file.metadata()?) != identity(&named) {
+        return Err(io::Error::other("it was replaced while it was opened"));
     }
-    let mut bytes = vec![0; length.min(LONGEST)];
-    reader.read_exact(&mut bytes)?;
-    match serde_json::from_slice(&bytes) {
-        Ok(row) if head(&bytes) == found => Ok(Record::Row(Box::new(row), size)),
-        _ if size == left => Ok(Record::Torn),
-        _ => Ok(Record::Damaged),
-    }
+    Ok(file)
 }

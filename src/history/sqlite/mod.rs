@@ -1,12 +1,14 @@
 //! SQLite: one file, a connection that writes rows, one that deletes them, and a few that read beside these.
 
+mod place;
 mod writer;
 
 use std::{
     fs::File,
     io,
     path::{Path, PathBuf},
-    time::Instant,
+    sync::Arc,
+    time::{Duration, Instant},
 };
 
 use futures_util::StreamExt;
@@ -15,15 +17,19 @@ use sqlx::{
     pool::PoolConnection,
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
+use tokio::sync::Mutex;
 use uuid::Uuid;
 
-use self::writer::RowWriter;
+use self::{
+    place::{Place, Replacement},
+    writer::RowWriter,
+};
 use super::{
     files, migrations,
     page::Page,
     query::{self, Filter, Window},
     rows::Rows,
-    trouble::NotWritten,
+    trouble::{NotWritten, Trouble},
 };
 use crate::config::HistoryConfig;
 
@@ -43,7 +49,18 @@ const STEPS: i32 = 100_000;
 #[derive(Debug)]
 pub(super) struct SqliteStore {
     path: PathBuf,
+    options: SqliteConnectOptions,
+    acquire_timeout: Duration,
     rows: RowWriter,
+    /// None before it is needed for the first time.
+    opened: Mutex<Option<Arc<Opened>>>,
+    replacement: Replacement,
+}
+
+/// The connections to one file.
+#[derive(Debug)]
+pub(super) struct Opened {
+    place: Place,
     writer: SqlitePool,
     readers: SqlitePool,
 }
@@ -53,7 +70,6 @@ impl SqliteStore {
     pub(super) fn new(config: &HistoryConfig) -> Self {
         let options = SqliteConnectOptions::new()
             .filename(&config.sqlite_path)
-            .create_if_missing(true)
             .page_size(PAGE)
             // Readers do not hold up the writer; what was committed outlives the process, though not a power cut.
             .journal_mode(SqliteJournalMode::Wal)
@@ -64,27 +80,20 @@ impl SqliteStore {
             .busy_timeout(config.flush_interval)
             .thread_name(|_| "glassbox-sqlite".to_owned())
             .disable_statement_logging();
-        let pool = |size| {
-            SqlitePoolOptions::new()
-                .max_connections(size)
-                .acquire_timeout(config.statement_timeout)
-                .idle_timeout(None)
-                .max_lifetime(None)
-                .test_before_acquire(false)
-        };
         Self {
             path: config.sqlite_path.clone(),
-            rows: RowWriter::new(config.sqlite_path.clone(), config.flush_interval),
-            writer: pool(1).connect_lazy_with(options.clone()),
-            readers: pool(READERS).connect_lazy_with(options.pragma("query_only", "ON")),
+            options,
+            acquire_timeout: config.statement_timeout,
+            rows: RowWriter::new(config.flush_interval),
+            opened: Mutex::default(),
+            replacement: Replacement::default(),
         }
     }
 
     /// Makes the folder, the file and its tables.
     pub(super) async fn migrate(&self) -> Result<(), sqlx::Error> {
-        make_file(&self.path)?;
         let migrator = migrations::SQLITE.migrator().await?;
-        let mut connection = self.writer.acquire().await?;
+        let mut connection = self.writer().await?;
         // Held from before it is looked what is there: several servers may start at once.
         let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
         migrator.run_direct(&mut *transaction).await.map_err(migrations::failed)?;
@@ -94,12 +103,68 @@ impl SqliteStore {
     /// A connection to change rows with.
     pub(super) async fn writer(&self) -> Result<PoolConnection<Sqlite>, sqlx::Error> {
         make_file(&self.path)?;
-        self.writer.acquire().await
+        let opened = self.opened().await?;
+        opened.connection(&opened.writer).await
     }
 
     /// Writes all rows that are not there yet, or none.
     pub(super) async fn insert(&self, rows: Rows) -> Result<(), NotWritten> {
-        self.rows.insert(rows).await
+        make_file(&self.path).map_err(|_| Trouble::Unreachable)?;
+        let opened = self.opened().await.map_err(Trouble::from)?;
+        self.rows.insert(opened, rows).await
+    }
+
+    /// Whether another file has come in the place of the one that was in use, since this was asked the last time.
+    pub(super) async fn is_replaced(&self) -> bool {
+        let mut held = self.opened.lock().await;
+        if let Some(opened) = &*held
+            && !opened.place.is_unchanged()
+        {
+            self.let_go(opened).await;
+            *held = None;
+        }
+        self.replacement.is_news()
+    }
+
+    /// Whether that happened within the last minute.
+    pub(super) fn was_replaced(&self) -> bool {
+        self.replacement.is_recent()
+    }
+
+    /// The connections to the file that is there now. Those to one that was deleted or replaced are closed first: they would
+    /// take rows that nobody finds again.
+    async fn opened(&self) -> Result<Arc<Opened>, sqlx::Error> {
+        let mut held = self.opened.lock().await;
+        if let Some(opened) = &*held {
+            if opened.place.is_unchanged() {
+                return Ok(Arc::clone(opened));
+            }
+            self.let_go(opened).await;
+        }
+        *held = None;
+        let pool = |size| {
+            SqlitePoolOptions::new()
+                .max_connections(size)
+                .acquire_timeout(self.acquire_timeout)
+                .idle_timeout(None)
+                .max_lifetime(None)
+                .test_before_acquire(false)
+        };
+        let opened = Arc::new(Opened {
+            place: Place::of(&self.path)?,
+            writer: pool(1).connect_lazy_with(self.options.clone()),
+            readers: pool(READERS).connect_lazy_with(self.options.clone().pragma("query_only", "ON")),
+        });
+        *held = Some(Arc::clone(&opened));
+        Ok(opened)
+    }
+
+    /// Ends the connections to a file that has lost its place.
+    async fn let_go(&self, opened: &Opened) {
+        opened.readers.close().await;
+        opened.writer.close().await;
+        self.rows.let_go(opened.place.clone()).await;
+        self.replacement.note();
     }
 
     /// One page.
@@ -139,17 +204,29 @@ impl SqliteStore {
 
     /// Moves what was written into the one file, and ends.
     pub(super) async fn close(&self) {
-        self.readers.close().await;
-        self.writer.close().await;
+        if let Some(opened) = self.opened.lock().await.take() {
+            opened.readers.close().await;
+            opened.writer.close().await;
+        }
         self.rows.close().await;
     }
 
     /// A connection to read with; what takes it longer than to `deadline` is interrupted.
     pub(super) async fn reader(&self, deadline: Instant) -> Result<PoolConnection<Sqlite>, sqlx::Error> {
-        let mut connection = self.readers.acquire().await?;
+        let opened = self.opened().await?;
+        let mut connection = opened.connection(&opened.readers).await?;
         // Nobody else stops a statement that finds nothing for a long time.
         connection.lock_handle().await?.set_progress_handler(STEPS, move || Instant::now() < deadline);
         Ok(connection)
+    }
+}
+
+impl Opened {
+    /// A connection of one of its pools, which is to this file.
+    async fn connection(&self, pool: &SqlitePool) -> Result<PoolConnection<Sqlite>, sqlx::Error> {
+        let connection = pool.acquire().await?;
+        // It may have been opened just now.
+        if self.place.is_unchanged() { Ok(connection) } else { Err(io::Error::other("the file was replaced").into()) }
     }
 }
 

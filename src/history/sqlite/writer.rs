@@ -4,12 +4,11 @@
 //! row cost. It is the same SQLite, and rows are bound from where they lie.
 
 use std::{
-    path::{Path, PathBuf},
     sync::{Arc, LazyLock},
     time::Duration,
 };
 
-use rusqlite::{Connection, Statement, TransactionBehavior};
+use rusqlite::{Connection, OpenFlags, Statement, TransactionBehavior, config::DbConfig};
 use tokio::{
     sync::{Mutex, oneshot},
     task::spawn_blocking,
@@ -21,7 +20,7 @@ use super::{
         rows::Rows,
         trouble::{NotWritten, Trouble},
     },
-    CHECKPOINT_PAGES, make_file,
+    CHECKPOINT_PAGES, Opened, Place,
 };
 
 /// Rows of one statement; what is left over is written one by one. More of them make one no cheaper.
@@ -36,7 +35,6 @@ static ONE: LazyLock<String> = LazyLock::new(|| insert_sql(1));
 /// Writes rows.
 #[derive(Debug)]
 pub(super) struct RowWriter {
-    path: PathBuf,
     busy_timeout: Duration,
     /// None before the first row, and after what went wrong.
     connection: Arc<Mutex<Option<Connection>>>,
@@ -44,23 +42,26 @@ pub(super) struct RowWriter {
 
 impl RowWriter {
     /// Opens nothing yet.
-    pub(super) fn new(path: PathBuf, busy_timeout: Duration) -> Self {
-        Self { path, busy_timeout, connection: Arc::default() }
+    pub(super) fn new(busy_timeout: Duration) -> Self {
+        Self { busy_timeout, connection: Arc::default() }
     }
 
     /// Writes all rows that are not there yet, or none. Who does not wait for the end may find them written nevertheless.
-    pub(super) async fn insert(&self, rows: Rows) -> Result<(), NotWritten> {
+    pub(super) async fn insert(&self, opened: Arc<Opened>, rows: Rows) -> Result<(), NotWritten> {
         let mut held = Arc::clone(&self.connection).lock_owned().await;
-        let (path, busy_timeout) = (self.path.clone(), self.busy_timeout);
+        let busy_timeout = self.busy_timeout;
         let (answer, answered) = oneshot::channel();
         // It may wait for the disk.
         spawn_blocking(move || {
-            let done = open(held.take(), &path, busy_timeout).and_then(|mut connection| {
+            let done = open(held.take(), &opened.place, busy_timeout).and_then(|mut connection| {
                 let written = write(&mut connection, &rows, || !answer.is_closed());
                 if !matches!(written, Err(NotWritten::Away(_))) {
                     *held = Some(connection);
                 }
-                written
+                written?;
+                opened.place.has_log();
+                // Rows in a file that has lost its name are stored nowhere.
+                if opened.place.is_unchanged() { Ok(()) } else { Err(Trouble::Replaced.into()) }
             });
             // Before the answer: who asks next finds the connection, who has them all finds the rows' memory.
             drop((held, rows));
@@ -76,14 +77,33 @@ impl RowWriter {
         // The last one to close the file moves what was written into it.
         let _ = spawn_blocking(|| drop(connection)).await;
     }
+
+    /// Ends the connection to a file that has lost its place. What is in the log goes into that file, wherever it is now; and the
+    /// log goes, which is none of the file that has come instead.
+    pub(super) async fn let_go(&self, place: Place) {
+        let mut held = Arc::clone(&self.connection).lock_owned().await;
+        let _ = spawn_blocking(move || {
+            if let Some(connection) = held.take() {
+                let _ = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
+                // SQLite would delete a log by its name, and that may be another one by now.
+                let _ = connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true);
+                drop(connection);
+                place.delete_log();
+            }
+        })
+        .await;
+    }
 }
 
-fn open(kept: Option<Connection>, path: &Path, busy_timeout: Duration) -> Result<Connection, NotWritten> {
+fn open(kept: Option<Connection>, place: &Place, busy_timeout: Duration) -> Result<Connection, NotWritten> {
     if let Some(connection) = kept {
         return Ok(connection);
     }
-    make_file(path).map_err(|_| Trouble::Unreachable)?;
-    let connection = Connection::open(path)?;
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(&place.path, flags)?;
+    if !place.is_unchanged() {
+        return Err(Trouble::Replaced.into());
+    }
     connection.busy_timeout(busy_timeout)?;
     connection.pragma_update(None, "synchronous", "NORMAL")?;
     connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;

@@ -18,6 +18,8 @@ pub struct HistoryMetrics {
     spool_bytes: IntGauge,
     oldest: IntGauge,
     away: IntGauge,
+    losing: IntGauge,
+    damaged: IntGauge,
 }
 
 impl HistoryMetrics {
@@ -31,7 +33,12 @@ impl HistoryMetrics {
             pending: families.gauge("history_pending_rows", "Rows that wait in memory and in the spool.")?,
             spool_bytes: families.gauge("history_spool_bytes", "What the spool takes on the disk.")?,
             oldest: families.gauge("history_oldest_pending_seconds", "Age of the oldest row in the spool.")?,
-            away: families.gauge("history_database_away", "1 while rows go to the spool, and not to the database.")?,
+            away: families.gauge("history_database_away", "1 while the database does not take rows.")?,
+            losing: families.gauge("history_losing_rows", "1 while rows are lost, and for a minute after the last one.")?,
+            damaged: families.gauge(
+                "history_spool_damaged_files",
+                "Files of the spool that are damaged and kept aside until an operator deletes or moves them, or that cannot be read.",
+            )?,
         };
         each::<HistoryRows>(|result| drop(new.rows.with_label_values(&[result])));
         Ok(new)
@@ -52,8 +59,18 @@ impl HistoryMetrics {
         self.oldest.set(signed(oldest.as_secs()));
     }
 
-    /// Whether rows go to the spool.
+    /// Whether the database does not take rows.
     pub fn database_away(&self, away: bool) {
         self.away.set(away.into());
+    }
+
+    /// Whether rows are lost, or were a moment ago.
+    pub fn losing_rows(&self, losing: bool) {
+        self.losing.set(losing.into());
+    }
+
+    /// Files of the spool that an operator is to look at.
+    pub fn damaged(&self, files: usize) {
+        self.damaged.set(i64::try_from(files).unwrap_or(i64::MAX));
     }
 }

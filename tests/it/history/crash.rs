@@ -137,31 +137,6 @@ async fn a_torn_tail_of_the_spool_is_recognised_and_what_stands_before_it_is_wri
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_damaged_spool_is_kept_aside_and_what_can_be_read_of_it_is_written() {
-    let mut database = Database::postgres().await;
-    database.server().kill();
-    let mut server = Server::start(&mut serve(&database));
-    let mut caller = Caller::connect(server.addr);
-    for number in 0..20 {
-        assert!(predict(&mut caller, &format!("{number}")));
-    }
-    until("all rows are in the spool", || spooled(&server) == 20);
-    server.signal("KILL");
-    server.wait(Duration::from_secs(10)).expect("it is killed");
-    let segment = segments(&database).remove(0);
-    let mut bytes = fs::read(&segment).unwrap();
-    let middle = bytes.len() / 2;
-    bytes[middle] ^= 1;
-    fs::write(&segment, &bytes).unwrap();
-    database.server().restart().await;
-    let server = Server::start(&mut serve(&database));
-    until_nothing_waits(&server);
-    let stored = request_ids(&database).len();
-    assert!((5..20).contains(&stored), "{stored}");
-    assert_eq!(fs::read(segment.with_extension("damaged")).unwrap(), bytes, "nothing that may be of use is deleted");
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_is_stopped_has_written_its_last_rows() {
     for database in Database::both().await {
         let mut server = Server::start(&mut serve(&database));
@@ -200,7 +175,7 @@ async fn servers_that_start_at_once_make_the_tables_once() {
 }
 
 /// A server over one small model.
-fn serve(database: &Database) -> Command {
+pub(super) fn serve(database: &Database) -> Command {
     let mut command = glassbox(&["serve", "--model", "model/doubler/1/model.onnx", "--listen", "127.0.0.1:0"]);
     command.env(variable("rate_limit.enabled"), "false").envs(database.variables());
     command.env(variable("history.flush_interval"), format!("{}ms", FLUSH_INTERVAL.as_millis()));
@@ -222,7 +197,7 @@ fn slow_to_sync(database: &Database) -> Command {
 }
 
 /// Whether it was answered, and not cut off.
-fn predict(caller: &mut Caller, request_id: &str) -> bool {
+pub(super) fn predict(caller: &mut Caller, request_id: &str) -> bool {
     let body = json!({"input": [1]}).to_string();
     let head = "POST /v1/predict HTTP/1.1\r\nHost: test\r\nContent-Type: application/json\r\n";
     let head = format!("{head}X-Request-Id: {request_id}\r\nContent-Length: {}\r\n\r\n{body}", body.len());
@@ -230,29 +205,29 @@ fn predict(caller: &mut Caller, request_id: &str) -> bool {
 }
 
 /// The files of the spool.
-fn segments(database: &Database) -> Vec<PathBuf> {
+pub(super) fn segments(database: &Database) -> Vec<PathBuf> {
     let entries = fs::read_dir(database.spool()).into_iter().flatten();
     entries.map(|entry| entry.unwrap().path()).filter(|path| path.extension().is_some_and(|it| it == "rows")).collect()
 }
 
-fn metric(server: &Server, series: &str) -> usize {
+pub(super) fn metric(server: &Server, series: &str) -> usize {
     let text = run(Command::new("curl").args(["-s", &format!("http://{}/metrics", server.addr)])).stdout;
     let value = text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
     value.unwrap_or_else(|| panic!("{series} is not in /metrics")).parse().unwrap()
 }
 
-fn spooled(server: &Server) -> usize {
+pub(super) fn spooled(server: &Server) -> usize {
     metric(server, "history_rows_total{result=\"spooled\"}")
 }
 
 /// Waits until all that the server knows of is in the database.
-fn until_nothing_waits(server: &Server) {
+pub(super) fn until_nothing_waits(server: &Server) {
     until("the database is used", || metric(server, "history_database_away") == 0);
     until("nothing waits", || metric(server, "history_pending_rows") == 0);
 }
 
 /// How often each request is there, as the command tells without a server.
-fn request_ids(database: &Database) -> HashMap<String, usize> {
+pub(super) fn request_ids(database: &Database) -> HashMap<String, usize> {
     let finished = run(glassbox(&["history", "export"]).envs(database.variables()));
     assert_eq!(finished.code, Some(0), "{}", finished.stderr);
     let mut ids = HashMap::new();
