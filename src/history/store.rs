@@ -31,7 +31,7 @@ pub struct Store {
 
 #[derive(Debug)]
 enum Kind {
-    Sqlite(SqliteStore),
+    Sqlite(Box<SqliteStore>),
     Postgres(PostgresStore),
 }
 
@@ -75,7 +75,7 @@ impl Store {
     pub fn new(config: &HistoryConfig) -> anyhow::Result<Option<Self>> {
         let kind = match config.mode {
             HistoryMode::Off => return Ok(None),
-            HistoryMode::Sqlite => Kind::Sqlite(SqliteStore::new(config)),
+            HistoryMode::Sqlite => Kind::Sqlite(Box::new(SqliteStore::new(config))),
             HistoryMode::Postgres => Kind::Postgres(PostgresStore::new(config)?),
         };
         let HistoryConfig { connect_timeout, statement_timeout, .. } = *config;

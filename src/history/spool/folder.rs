@@ -2,7 +2,7 @@
 
 use std::{
     collections::VecDeque,
-    fs::{self, File},
+    fs::{self, File, TryLockError},
     io,
     path::{Path, PathBuf},
     sync::Arc,
@@ -186,8 +186,11 @@ fn lock(folder: &Path) -> io::Result<File> {
         return Err(io::Error::other("its 'lock' is no regular file"));
     }
     let lock = files::own(File::options().create(true).truncate(false).write(true)).open(path)?;
-    lock.try_lock()?;
-    Ok(lock)
+    match lock.try_lock() {
+        Ok(()) => Ok(lock),
+        Err(TryLockError::WouldBlock) => Err(io::Error::other("another server uses it")),
+        Err(TryLockError::Error(error)) => Err(error),
+    }
 }
 
 /// The number of a segment, by the name of its file or of what is kept aside of it.
