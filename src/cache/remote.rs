@@ -30,6 +30,12 @@ use crate::{
 /// Keys in one command: Redis does nothing else while it answers one.
 const KEYS_AT_ONCE: usize = 512;
 
+/// One answer, which is what GETRANGE is asked for, or some words.
+const MAX_REPLY_BYTES: usize = MOST_BYTES + 64 * 1024;
+
+/// Of all answers to one request that are read. The more keys it has, the smaller is what is read under each.
+const MAX_LOOKUP_BYTES: usize = 64 * 1024 * 1024;
+
 /// Answers that may wait to be written, by number and by bytes. What does not fit is not stored.
 const MOST_WAITING: usize = 8192;
 const MOST_WAITING_BYTES: usize = 32 * 1024 * 1024;
@@ -64,7 +70,7 @@ impl Remote {
     /// # Errors
     /// When the URL is none.
     pub(super) fn new(config: &RedisConfig, ttl: Duration, metrics: Arc<Metrics>) -> anyhow::Result<Self> {
-        let redis = Arc::new(Redis::new(config)?);
+        let redis = Arc::new(Redis::new(config, MAX_REPLY_BYTES)?);
         let (waiting, queue) = channel(MOST_WAITING);
         Ok(Self {
             reads: Link::new(Arc::clone(&redis), Purpose::Reads),
@@ -106,21 +112,31 @@ impl Remote {
             self.metrics.cache.looked_up(Tier::Redis, Lookup::Bypass, keys.len());
             return vec![None; keys.len()];
         };
-        let chunks = keys.chunks(KEYS_AT_ONCE).map(|keys| self.get_chunk(&connection, keys, terms));
+        // One more than is believed: what is too long is seen to be.
+        let most = (MOST_BYTES + 1).min(MAX_LOOKUP_BYTES / keys.len().max(1));
+        let chunks = keys.chunks(KEYS_AT_ONCE).map(|keys| self.get_chunk(&connection, keys, most, terms));
         join_all(chunks).await.into_iter().flatten().collect()
     }
 
-    async fn get_chunk(&self, connection: &Connection, keys: &[Key], terms: &Terms) -> Vec<Option<Stored>> {
+    async fn get_chunk(
+        &self,
+        connection: &Connection,
+        keys: &[Key],
+        most: usize,
+        terms: &Terms,
+    ) -> Vec<Option<Stored>> {
         let names: Vec<String> = keys.iter().map(|key| self.name(key)).collect();
         let started = Instant::now();
-        // One more than is believed: what is too long is seen to be.
-        let result = connection.get(&names, MOST_BYTES + 1).await;
+        let result = connection.get(&names, most).await;
         self.metrics.cache.operated(Tier::Redis, CacheOperation::Get, started.elapsed());
         self.reads.note(&result);
         let Ok(values) = result else {
             self.metrics.cache.looked_up(Tier::Redis, Lookup::Error, keys.len());
             return vec![None; keys.len()];
         };
+        // What was cut because this request has many keys may be right, and is not known.
+        let whole = |value: Option<Vec<u8>>| value.filter(|value| most > MOST_BYTES || value.len() < most);
+        let values = values.into_iter().map(whole).collect();
         let max_age = terms.max_age.min(self.ttl);
         let believed = |(lookup, stored)| {
             self.metrics.cache.looked_up(Tier::Redis, lookup, 1);

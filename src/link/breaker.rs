@@ -26,6 +26,8 @@ pub enum Trouble {
     Refused,
     /// It takes no more data.
     Full,
+    /// It sends larger replies than are taken, or some that were not asked for.
+    Excessive,
     /// It is still starting.
     Loading,
     /// It answers with some other error.
@@ -40,6 +42,7 @@ impl fmt::Display for Trouble {
             Self::Slow => "it does not answer in time",
             Self::Refused => "it refuses the user or the password",
             Self::Full => "it is full",
+            Self::Excessive => "it sends more than it was asked for",
             Self::Loading => "it is still loading its data",
             Self::Failing => "it answers with errors",
         })
@@ -180,7 +183,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_certain_failure_needs_no_probe() {
-        for trouble in [Trouble::Unreachable, Trouble::Refused, Trouble::Full, Trouble::Loading] {
+        for trouble in [Trouble::Unreachable, Trouble::Refused, Trouble::Full, Trouble::Excessive, Trouble::Loading] {
             let breaker = closed();
             breaker.failed(trouble);
             assert_eq!(breaker.tripped().await, Some(trouble));

@@ -1,7 +1,9 @@
 //! A connection to Redis that is kept up in the background: made, watched, given up and made again, while callers never wait for it.
 
 mod breaker;
+mod guarded;
 mod redis;
+mod scanner;
 
 use std::{sync::Arc, time::Duration};
 
@@ -80,10 +82,13 @@ impl Link {
         let mut pause = FIRST_PAUSE;
         loop {
             let trouble = match self.redis.connect().await {
-                Ok((connection, driver)) => tokio::select! {
-                    () = driver => Trouble::Unreachable,
-                    trouble = self.watch(connection, &changed) => trouble,
-                },
+                Ok((connection, driver)) => {
+                    let own = connection.clone();
+                    tokio::select! {
+                        () = driver => if own.is_broken() { Trouble::Excessive } else { Trouble::Unreachable },
+                        trouble = self.watch(connection, &changed) => trouble,
+                    }
+                }
                 Err(trouble) => trouble,
             };
             pause = if self.connection.swap(None).is_some() { FIRST_PAUSE } else { (pause * 2).min(LONGEST_PAUSE) };

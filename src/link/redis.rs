@@ -2,7 +2,14 @@
 //!
 //! Nothing here waits for ever, and no error keeps the server's words: they can hold keys, addresses and names.
 
-use std::{path::PathBuf, time::Duration};
+use std::{
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use anyhow::Context;
 use futures_util::{FutureExt, future::BoxFuture};
@@ -10,9 +17,12 @@ use redis::{
     AsyncConnectionConfig, ConnectionAddr, ErrorKind, IntoConnectionInfo, Pipeline, RedisConnectionInfo, RedisError,
     ServerErrorKind, Value, aio::ConnectionLike, aio::MultiplexedConnection, cmd, pipe,
 };
-use tokio::net::{TcpStream, UnixStream};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::{TcpStream, UnixStream},
+};
 
-use super::breaker::Trouble;
+use super::{breaker::Trouble, guarded::Guarded};
 use crate::config::RedisConfig;
 
 /// Where Redis is, and how to speak to it.
@@ -22,6 +32,7 @@ pub struct Redis {
     settings: RedisConnectionInfo,
     connect_timeout: Duration,
     timeout: Duration,
+    max_reply_bytes: usize,
 }
 
 #[derive(Debug)]
@@ -31,11 +42,11 @@ enum Place {
 }
 
 impl Redis {
-    /// Reads the URL; connects to nothing.
+    /// Reads the URL; connects to nothing. A server that sends a larger reply than `max_reply_bytes` is left alone.
     ///
     /// # Errors
     /// When the URL is none, without a word of it: it can hold a password.
-    pub fn new(config: &RedisConfig) -> anyhow::Result<Self> {
+    pub fn new(config: &RedisConfig, max_reply_bytes: usize) -> anyhow::Result<Self> {
         let info = config.url.as_str().into_connection_info();
         let info = info.ok().context("redis.url is no URL like redis://user:password@host:6379/0 or unix:///path")?;
         let place = match info.addr() {
@@ -44,7 +55,7 @@ impl Redis {
             _ => anyhow::bail!("redis.url asks for TLS, which is not spoken to Redis"),
         };
         let settings = info.redis_settings().clone();
-        Ok(Self { place, settings, connect_timeout: config.connect_timeout, timeout: config.timeout })
+        Ok(Self { place, settings, connect_timeout: config.connect_timeout, timeout: config.timeout, max_reply_bytes })
     }
 
     /// Connects and logs in. The connection works for as long as the future beside it is polled; when that ends, the
@@ -54,25 +65,30 @@ impl Redis {
     }
 
     async fn connect_at_last(&self) -> Result<(Connection, BoxFuture<'static, ()>), Trouble> {
-        // Every call here has a limit of its own.
-        let config = || AsyncConnectionConfig::new().set_connection_timeout(None).set_response_timeout(None);
         let unreachable = |_: std::io::Error| Trouble::Unreachable;
-        let (connection, driver) = match &self.place {
+        match &self.place {
             Place::Tcp(host, port) => {
                 let stream = TcpStream::connect((host.as_str(), *port)).await.map_err(unreachable)?;
                 stream.set_nodelay(true).map_err(unreachable)?;
-                let made = MultiplexedConnection::new_with_config(&self.settings, stream, config()).await;
-                let (connection, driver) = made.map_err(|error| trouble(&error))?;
-                (connection, driver.boxed())
+                self.speak_over(stream).await
             }
-            Place::Unix(path) => {
-                let stream = UnixStream::connect(path).await.map_err(unreachable)?;
-                let made = MultiplexedConnection::new_with_config(&self.settings, stream, config()).await;
-                let (connection, driver) = made.map_err(|error| trouble(&error))?;
-                (connection, driver.boxed())
-            }
-        };
-        Ok((Connection { connection, timeout: self.timeout }, driver))
+            Place::Unix(path) => self.speak_over(UnixStream::connect(path).await.map_err(unreachable)?).await,
+        }
+    }
+
+    async fn speak_over(
+        &self,
+        stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    ) -> Result<(Connection, BoxFuture<'static, ()>), Trouble> {
+        // Every call here has a limit of its own.
+        let config = AsyncConnectionConfig::new().set_connection_timeout(None).set_response_timeout(None);
+        let broken = Arc::new(AtomicBool::new(false));
+        let stream = Guarded::new(stream, self.max_reply_bytes, Arc::clone(&broken));
+        match MultiplexedConnection::new_with_config(&self.settings, stream, config).await {
+            Ok((connection, driver)) => Ok((Connection { connection, timeout: self.timeout, broken }, driver.boxed())),
+            Err(_) if broken.load(Ordering::Relaxed) => Err(Trouble::Excessive),
+            Err(error) => Err(trouble(&error)),
+        }
     }
 }
 
@@ -81,9 +97,16 @@ impl Redis {
 pub struct Connection {
     connection: MultiplexedConnection,
     timeout: Duration,
+    /// Set when the server has sent more than it was asked for.
+    broken: Arc<AtomicBool>,
 }
 
 impl Connection {
+    /// Whether it was given up because the server has sent more than it was asked for.
+    pub fn is_broken(&self) -> bool {
+        self.broken.load(Ordering::Relaxed)
+    }
+
     /// Whether anybody answers.
     pub async fn ping(&self) -> Result<(), Trouble> {
         self.within(self.timeout, async |mut connection| cmd("PING").query_async::<()>(&mut connection).await).await
@@ -150,7 +173,9 @@ impl Connection {
         ask: impl AsyncFnOnce(MultiplexedConnection) -> Result<T, RedisError>,
     ) -> Result<T, Trouble> {
         match tokio::time::timeout(limit, ask(self.connection.clone())).await {
-            Ok(answer) => answer.map_err(|error| trouble(&error)),
+            Ok(Ok(answer)) => Ok(answer),
+            Ok(Err(_)) if self.is_broken() => Err(Trouble::Excessive),
+            Ok(Err(error)) => Err(trouble(&error)),
             Err(_elapsed) => Err(Trouble::Slow),
         }
     }

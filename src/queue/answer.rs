@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::bounds::MAX_MESSAGE_BYTES;
 use crate::{
     error::{Error, MOST_VIOLATIONS, Violation},
     model::{
@@ -66,6 +67,17 @@ impl Answer {
             None => Given::Tokens(Err(Failure::Other(error.clone()))),
         };
         Self { preprocess: Duration::ZERO, inference: Duration::ZERO, postprocess: Duration::ZERO, given }
+    }
+
+    /// One that says instead that the answer cannot be sent.
+    pub(super) fn too_large(&self) -> Self {
+        let items = match &self.given {
+            Given::Predictions(results) => Some(results.len()),
+            Given::Tokens(_) => None,
+        };
+        let error = Error::internal(anyhow::anyhow!("the answer has more than {MAX_MESSAGE_BYTES} bytes"));
+        let Self { preprocess, inference, postprocess, .. } = *self;
+        Self { preprocess, inference, postprocess, ..Self::failed(items, &error) }
     }
 
     /// Its form in Redis, as the answer to question `number`.

@@ -3,15 +3,17 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::{Arc, PoisonError},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
-use redis::{Value, cmd, pipe};
+use redis::{Value, pipe};
 use tokio::sync::mpsc::Receiver;
 
 use super::{
-    Answer, Beat, Fleet, Queue,
-    broker::{accept, added_at, messages, millis, number, text},
+    Answer, Fleet, Queue,
+    bounds::{MAX_BATCH_BYTES, MAX_MESSAGE_BYTES, Remembered},
+    broker::{accept, added_at, listed, messages, millis, number, text},
+    census::Census,
     pending::Place,
     scripts,
 };
@@ -34,9 +36,6 @@ const UNEASY: Duration = Duration::from_secs(2);
 
 /// Entries that are looked after with one command.
 const LOOKED_AFTER: usize = 512;
-
-/// A larger heartbeat, or description, is no worker's.
-const MOST_BYTES: usize = 4 * 1024 * 1024;
 
 impl Queue {
     /// Begins what goes on in the background. `changed` is called when other workers live, or serve other versions.
@@ -75,15 +74,23 @@ impl Queue {
 
     async fn take_over(&self, connection: &Connection, name: &str, last: &mut String) -> Result<(), Trouble> {
         loop {
+            let numbers = [MAX_MESSAGE_BYTES, AT_ONCE, MAX_BATCH_BYTES].map(|number| number.to_string());
+            let [most_bytes, most, batch] = &numbers;
             let mut commands = pipe();
             // What was taken is done with.
-            commands.cmd("XTRIM").arg(name).arg("MINID").arg(after(last));
-            let read = commands.cmd("XREAD").arg("COUNT").arg(AT_ONCE).arg("BLOCK").arg(millis(LOOK));
+            commands.cmd("EVAL").arg(scripts::TRIM).arg(1).arg(name).arg(&**last).arg(most_bytes);
+            let read = commands.cmd("XREAD").arg("COUNT").arg(1).arg("BLOCK").arg(millis(LOOK));
             read.arg("STREAMS").arg(name).arg(&**last);
+            let further = commands.cmd("EVAL").arg(scripts::READ_ON).arg(1).arg(name).arg(&**last);
+            further.arg(most).arg(batch).arg(most_bytes).arg(1);
             let answers = connection.ask(&commands, LOOK + self.broker.config.timeout).await?;
             let answers = answers.into_iter().map(|answer| accept(answer, &[])).collect::<Result<Vec<_>, _>>()?;
-            let Some(read) = answers.into_iter().nth(1) else { return Err(Trouble::Failing) };
-            for (id, fields) in messages(read) {
+            let [_trimmed, first, further] = answers.try_into().map_err(|_| Trouble::Failing)?;
+            let Some((id, fields)) = messages(first).pop() else { continue };
+            let mut further = listed(further).into_iter();
+            // The first one comes from both.
+            let goes_on = further.next().is_some_and(|(same, _)| same == id);
+            for (id, fields) in std::iter::once((id, fields)).chain(further.filter(|_| goes_on)) {
                 *last = id;
                 for (_, bytes) in fields.into_iter().filter(|(name, _)| name == "a") {
                     let waited = Answer::number_of(&bytes).is_some_and(|number| self.pending.answer(number, bytes));
@@ -110,9 +117,9 @@ impl Queue {
 
     /// Looks again and again who is there, what waits, and what was lost.
     async fn look(&self, changed: impl Fn(&Fleet)) {
-        let (mut known, mut models, mut first) = (BTreeMap::new(), BTreeSet::new(), true);
+        let (mut census, mut models, mut first) = (Census::default(), Remembered::default(), true);
         loop {
-            if let Ok(seen) = self.who_lives(&mut known).await {
+            if let Ok(seen) = self.who_lives(&mut census).await {
                 self.measure(&seen, &mut models).await;
                 if first || *self.fleet() != seen {
                     first = false;
@@ -136,64 +143,19 @@ impl Queue {
         }
     }
 
-    /// Who lives. `known` holds the descriptions that were read before.
-    async fn who_lives(&self, known: &mut BTreeMap<String, String>) -> Result<Fleet, Trouble> {
-        let (broker, names) = (&self.broker, &self.broker.names);
-        let ids = broker.ask(pipe().cmd("SMEMBERS").arg(names.workers())).await?;
-        let ids: Vec<String> = match ids.first() {
-            Some(Value::Array(ids) | Value::Set(ids)) => ids.iter().filter_map(text).collect(),
-            _ => Vec::new(),
-        };
-        let (mut workers, mut gone) = (Vec::new(), Vec::new());
-        for (id, beat) in ids.iter().zip(self.read(ids.iter().map(|id| names.worker(id))).await?) {
-            match beat {
-                None => gone.push(id),
-                Some(text) => workers.extend(serde_json::from_str::<Beat>(&text).ok()),
-            }
-        }
-        if !gone.is_empty() {
-            // Who lives after all says so with the next beat.
-            broker.ask(pipe().cmd("SREM").arg(names.workers()).arg(gone)).await?;
-        }
-        let wanted: BTreeSet<String> = workers.iter().flat_map(Beat::descriptions).map(str::to_owned).collect();
-        known.retain(|hash, _| wanted.contains(hash));
-        let missing: Vec<&String> = wanted.iter().filter(|hash| !known.contains_key(*hash)).collect();
-        let texts = self.read(missing.iter().map(|hash| names.description(hash))).await?;
-        let found: Vec<_> =
-            missing.into_iter().zip(texts).filter_map(|(hash, text)| Some((hash.clone(), text?))).collect();
-        known.extend(found);
-        workers.sort_by(|one: &Beat, other| one.worker.cmp(&other.worker));
-        Ok(Fleet { workers, descriptions: known.clone() })
-    }
-
-    /// The texts that lie under some keys.
-    async fn read(&self, keys: impl Iterator<Item = String>) -> Result<Vec<Option<String>>, Trouble> {
-        let mut commands = pipe();
-        for key in keys {
-            commands.add_command(cmd("GETRANGE").arg(key).arg(0).arg(MOST_BYTES).to_owned());
-        }
-        if commands.is_empty() {
-            return Ok(Vec::new());
-        }
-        let values = self.broker.ask(&commands).await?;
-        Ok(values.iter().map(|value| text(value).filter(|text| !text.is_empty())).collect())
-    }
-
-    async fn measure(&self, fleet: &Fleet, models: &mut BTreeSet<String>) {
+    async fn measure(&self, fleet: &Fleet, models: &mut Remembered) {
         let (broker, metrics) = (&self.broker, &self.broker.metrics.queue);
         metrics.pending(self.pending.count());
         let workers = fleet.workers_by_model();
-        for model in workers.keys() {
-            if models.insert((*model).to_owned()) {
-                metrics.begin(model);
-            }
-        }
-        for model in &*models {
-            metrics.workers(model, workers.get(&**model).copied().unwrap_or_default());
+        let (new, forgotten) = models.see(workers.keys().copied(), Instant::now());
+        metrics.forget(forgotten);
+        new.iter().for_each(|model| metrics.begin(model));
+        for model in models.models() {
+            metrics.workers(model, workers.get(model).copied().unwrap_or_default());
         }
         let _ = broker.read_clock().await;
         let now = broker.now().unwrap_or_default();
-        let mut sums: BTreeMap<&str, (u64, u64)> = models.iter().map(|model| (&**model, (0, 0))).collect();
+        let mut sums: BTreeMap<&str, (u64, u64)> = models.models().map(|model| (model, (0, 0))).collect();
         for (fingerprint, model) in fleet.streams() {
             let stream = broker.names.entries(fingerprint);
             let Ok(Value::Array(parts)) = broker.script(scripts::LENGTH, &[&stream], &[]).await else { return };
@@ -224,13 +186,5 @@ impl Queue {
             }
         }
         Ok(())
-    }
-}
-
-/// The smallest id that is larger.
-fn after(id: &str) -> String {
-    match id.split_once('-').and_then(|(millis, count)| Some((millis, count.parse::<u64>().ok()?))) {
-        Some((millis, count)) => format!("{millis}-{}", count.saturating_add(1)),
-        None => id.to_owned(),
     }
 }

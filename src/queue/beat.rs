@@ -1,8 +1,10 @@
 //! What a worker says of itself, again and again for as long as it lives.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use serde::{Deserialize, Serialize};
+
+use super::bounds::MAX_REASON_BYTES;
 
 /// What a worker says.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
@@ -43,6 +45,24 @@ impl ModelBeat {
             }
         }
     }
+}
+
+impl ModelBeat {
+    /// Shortens the reasons why something is not served: they are for people.
+    pub(super) fn cut_reasons(&mut self) {
+        self.fault.iter_mut().for_each(cut);
+        for standing in self.versions.values_mut() {
+            if let Standing::Failed(reason) | Standing::NotBuilt(reason) = standing {
+                cut(reason);
+            }
+        }
+    }
+}
+
+fn cut(reason: &mut String) {
+    reason.truncate(reason.floor_char_boundary(MAX_REASON_BYTES));
+    // A text that was read keeps the room of all that it was.
+    reason.shrink_to_fit();
 }
 
 /// What it says of one model.
@@ -86,7 +106,7 @@ pub struct Fleet {
     /// One of each.
     pub workers: Vec<Beat>,
     /// What they describe, by its hash.
-    pub descriptions: BTreeMap<String, String>,
+    pub descriptions: BTreeMap<String, Arc<str>>,
 }
 
 impl Fleet {

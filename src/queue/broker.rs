@@ -8,7 +8,7 @@ use std::{
 use futures_util::future::BoxFuture;
 use redis::{Pipeline, Value, pipe};
 
-use super::names::Names;
+use super::{bounds::MAX_REPLY_BYTES, names::Names};
 use crate::{
     config::{QueueConfig, RedisConfig},
     error::Error,
@@ -37,7 +37,7 @@ impl Broker {
     pub fn new(config: &QueueConfig, redis: &RedisConfig, metrics: Arc<Metrics>) -> anyhow::Result<Self> {
         let names = Names::new(&redis.prefix);
         // An entry that is late by some milliseconds is worth more than one that is given up.
-        let redis = Arc::new(Redis::new(&RedisConfig { timeout: config.timeout, ..redis.clone() })?);
+        let redis = Arc::new(Redis::new(&RedisConfig { timeout: config.timeout, ..redis.clone() }, MAX_REPLY_BYTES)?);
         let link = Link::new(Arc::clone(&redis), Purpose::Queue(names.probe()));
         Ok(Self { redis, link, names, config: config.clone(), clock: Mutex::new(None), metrics })
     }
@@ -66,11 +66,15 @@ impl Broker {
         }
     }
 
-    /// Sends commands together; fails as soon as one of them does, but for groups that are there already, or not yet.
+    /// Sends commands together; fails as soon as one of them does, but for groups that are there already, or not yet, and for
+    /// keys of another kind: one of these says nothing about Redis.
     pub(super) async fn ask(&self, commands: &Pipeline) -> Result<Vec<Value>, Trouble> {
         let connection = self.link.connection().ok_or(Trouble::Unreachable)?;
         let answers = connection.ask(commands, self.config.timeout).await.and_then(|answers| {
-            answers.into_iter().map(|answer| accept(answer, &["NOGROUP", "BUSYGROUP"])).collect::<Result<Vec<_>, _>>()
+            answers
+                .into_iter()
+                .map(|answer| accept(answer, &["NOGROUP", "BUSYGROUP", "WRONGTYPE"]))
+                .collect::<Result<Vec<_>, _>>()
         });
         self.link.note(&answers);
         answers
@@ -160,6 +164,12 @@ pub(super) fn messages(answer: Value) -> Vec<Message> {
         _ => Vec::new(),
     });
     messages.filter_map(message).collect()
+}
+
+/// A list of messages, as XRANGE and scripts give it.
+pub(super) fn listed(answer: Value) -> Vec<Message> {
+    let Value::Array(messages) = answer else { return Vec::new() };
+    messages.into_iter().filter_map(message).collect()
 }
 
 pub(super) fn message(message: Value) -> Option<Message> {

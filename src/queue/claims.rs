@@ -10,7 +10,8 @@ use redis::{Value, pipe};
 
 use super::{
     Answer, Broker, Entry,
-    broker::{accept, added_at, is_without_group, messages, millis, text},
+    bounds::{MAX_BATCH_BYTES, MAX_MESSAGE_BYTES},
+    broker::{accept, added_at, is_without_group, listed, messages, millis, text},
     names::GROUP,
     scripts,
 };
@@ -84,16 +85,22 @@ impl Claims {
     /// What is wrong with Redis.
     pub async fn take(&self, connection: &Connection, most: usize) -> Result<Vec<Claimed>, Trouble> {
         let mut commands = pipe();
-        let read = commands.cmd("XREADGROUP").arg("GROUP").arg(GROUP).arg(&self.worker).arg("COUNT").arg(most);
+        let read = commands.cmd("XREADGROUP").arg("GROUP").arg(GROUP).arg(&self.worker).arg("COUNT").arg(1);
         read.arg("BLOCK").arg(millis(LOOK)).arg("STREAMS").arg(&self.stream).arg(">");
-        let answer = connection.ask(&commands, LOOK + self.broker.config.timeout).await?.pop();
-        let answer = accept(answer.unwrap_or(Value::Nil), &["NOGROUP", "UNBLOCKED"])?;
-        if is_without_group(&answer) {
+        // Further ones, as far as they are there: entries of many megabytes are not taken by the hundred.
+        let further =
+            commands.cmd("EVAL").arg(scripts::TAKE_MORE).arg(1).arg(&self.stream).arg(GROUP).arg(&self.worker);
+        further.arg(most.saturating_sub(1)).arg(MAX_BATCH_BYTES).arg(MAX_MESSAGE_BYTES);
+        let answers = connection.ask(&commands, LOOK + self.broker.config.timeout).await?;
+        let [first, further] = answers.try_into().map_err(|_| Trouble::Failing)?;
+        let first = accept(first, &["NOGROUP", "UNBLOCKED"])?;
+        if is_without_group(&first) {
             self.make_group().await?;
             return Ok(Vec::new());
         }
+        let further = listed(accept(further, &[])?);
         let mut claimed = Vec::new();
-        for (id, fields) in messages(answer) {
+        for (id, fields) in messages(first).into_iter().chain(further) {
             claimed.extend(self.claimed(id, fields, Entries::Claimed).await?);
         }
         Ok(claimed)
@@ -141,9 +148,11 @@ impl Claims {
     /// What is wrong with Redis.
     pub async fn take_over(&self) -> Result<Taken, Trouble> {
         let (config, names) = (&self.broker.config, &self.broker.names);
-        let numbers = [millis(config.claim_after), config.max_deliveries, config.dead_letters as u64];
-        let [silent, most, kept] = numbers.map(|number| number.to_string());
-        let arguments = [GROUP.as_bytes(), self.worker.as_bytes(), silent.as_bytes(), most.as_bytes(), kept.as_bytes()];
+        let bytes = MAX_MESSAGE_BYTES as u64;
+        let numbers = [millis(config.claim_after), config.max_deliveries, config.dead_letters as u64, bytes];
+        let [silent, most, kept, bytes] = numbers.map(|number| number.to_string());
+        let limits = [&silent, &most, &kept, &bytes].map(|limit| limit.as_bytes());
+        let arguments = [&[GROUP.as_bytes(), self.worker.as_bytes()][..], &limits].concat();
         let answer = self.broker.script(scripts::TAKE_OVER, &[&self.stream, &names.dead()], &arguments).await?;
         let Value::Array(parts) = answer else { return Ok(Taken::Nothing) };
         let mut parts = parts.into_iter();
@@ -181,7 +190,10 @@ impl Claims {
     /// Answers an entry; tries again until its deadline when Redis is away. An entry that was answered by another worker, or
     /// whose caller has left, is answered no more.
     pub async fn answer(&self, claimed: &Claimed, answer: &Answer) {
-        let (bytes, names) = (answer.encode(claimed.entry.number), &self.broker.names);
+        let (mut bytes, names) = (answer.encode(claimed.entry.number), &self.broker.names);
+        if bytes.len() > MAX_MESSAGE_BYTES {
+            bytes = answer.too_large().encode(claimed.entry.number);
+        }
         let answers = names.answers(&claimed.entry.replica);
         let [kept, most] = [millis(ANSWERS_KEPT), MOST_ANSWERS as u64].map(|number| number.to_string());
         let arguments = [GROUP.as_bytes(), claimed.id.as_bytes(), &bytes, kept.as_bytes(), most.as_bytes()];

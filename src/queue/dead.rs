@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use anyhow::Context;
-use redis::{Value, pipe};
+use redis::pipe;
 
 use super::{
     Broker, Entry, Wanted,
-    broker::{Message, message, millis},
+    bounds::{MAX_BATCH_BYTES, MAX_MESSAGE_BYTES},
+    broker::{Message, listed, millis},
     entry, scripts,
 };
 
@@ -45,17 +46,16 @@ impl DeadLetters {
     /// # Errors
     /// When Redis does not tell.
     pub async fn list(&self, most: usize) -> anyhow::Result<Vec<Dead>> {
-        let (mut found, mut from) = (Vec::new(), "-".to_owned());
+        let (mut found, mut last): (Vec<Dead>, _) = (Vec::new(), "0-0".to_owned());
         while found.len() < most {
-            let mut commands = pipe();
             let count = AT_ONCE.min(most - found.len());
-            commands.cmd("XRANGE").arg(self.0.names.dead()).arg(&from).arg("+").arg("COUNT").arg(count);
-            let answer = self.0.ask(&commands).await.map_err(|trouble| anyhow::anyhow!("Redis: {trouble}"))?.pop();
-            let Some(Value::Array(messages)) = answer else { break };
-            let page: Vec<Dead> = messages.into_iter().filter_map(message).map(Dead::of).collect();
-            let Some(last) = page.last() else { break };
-            from = format!("({}", last.id);
-            found.extend(page);
+            let numbers = [count, MAX_BATCH_BYTES, MAX_MESSAGE_BYTES].map(|number| number.to_string());
+            let arguments = [&[last.as_bytes()][..], &numbers.each_ref().map(|it| it.as_bytes()), &[b"0"]].concat();
+            let answer = self.0.script(scripts::READ_ON, &[&self.0.names.dead()], &arguments).await;
+            let page = listed(answer.map_err(|trouble| anyhow::anyhow!("Redis: {trouble}"))?);
+            let Some((id, _)) = page.last() else { break };
+            last.clone_from(id);
+            found.extend(page.into_iter().map(Dead::of));
         }
         Ok(found)
     }

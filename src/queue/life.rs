@@ -2,7 +2,10 @@
 
 use std::{
     collections::BTreeMap,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
@@ -10,6 +13,7 @@ use redis::{Value, pipe};
 
 use super::{
     Beat, Broker, ModelBeat,
+    bounds::{MAX_BEAT_BYTES, MAX_DESCRIPTION_BYTES},
     broker::{millis, number},
 };
 use crate::link::Trouble;
@@ -26,12 +30,14 @@ pub struct Life {
     broker: Arc<Broker>,
     worker: String,
     started_ms: u64,
+    /// Whether the log has it that this worker serves more than API servers take.
+    told: AtomicBool,
 }
 
 impl Life {
     /// Begins now; nobody knows of it before the first beat.
     pub fn new(broker: Arc<Broker>) -> Self {
-        Self { broker, worker: new_name(), started_ms: since_1970() }
+        Self { broker, worker: new_name(), started_ms: since_1970(), told: AtomicBool::new(false) }
     }
 
     /// Its id.
@@ -50,7 +56,7 @@ impl Life {
     /// What is wrong with Redis.
     pub async fn beat(
         &self,
-        models: BTreeMap<String, ModelBeat>,
+        mut models: BTreeMap<String, ModelBeat>,
         descriptions: &BTreeMap<String, String>,
     ) -> Result<(), Trouble> {
         let names = &self.broker.names;
@@ -66,8 +72,16 @@ impl Life {
                 description.arg("PX").arg(millis(DESCRIPTION_KEPT));
             }
         }
+        models.values_mut().for_each(ModelBeat::cut_reasons);
         let beat = Beat { worker: self.worker.clone(), started_ms: self.started_ms, models };
         let beat = serde_json::to_string(&beat).unwrap_or_default();
+        let too_large = descriptions.values().any(|text| text.len() > MAX_DESCRIPTION_BYTES);
+        if (beat.len() > MAX_BEAT_BYTES || too_large) && !self.told.swap(true, Ordering::Relaxed) {
+            tracing::error!(
+                bytes = beat.len(),
+                "API servers leave out what this worker serves: it is more than they take"
+            );
+        }
         let kept = self.broker.config.heartbeat * BEATS;
         commands.cmd("SET").arg(names.worker(&self.worker)).arg(beat).arg("PX").arg(millis(kept));
         commands.cmd("SADD").arg(names.workers()).arg(&self.worker);

@@ -7,7 +7,9 @@
 mod answer;
 mod attend;
 mod beat;
+mod bounds;
 mod broker;
+mod census;
 mod claims;
 mod dead;
 mod entry;
@@ -35,12 +37,13 @@ pub use self::{
     life::Life,
 };
 use self::{
+    bounds::MAX_MESSAGE_BYTES,
     broker::{away, millis, number, text},
     pace::Paces,
     pending::{Pending, Place, Told},
 };
 use crate::{
-    error::Error,
+    error::{Error, Violation},
     model::{Prediction, conform::Item},
     telemetry::{
         labels::{Asked, Stage},
@@ -188,6 +191,9 @@ impl Queue {
         let numbers = [millis(remaining).max(1), most as u64, millis(STREAM_KEPT)].map(|number| number.to_string());
         let [left, most, kept] = &numbers;
         let bytes = entry.encode();
+        if bytes.len() > MAX_MESSAGE_BYTES {
+            return Err(too_large());
+        }
         let arguments = [&bytes[..], left.as_bytes(), most.as_bytes(), kept.as_bytes()];
         let added = self.broker.script(scripts::ENQUEUE, &[&stream], &arguments).await;
         let Ok(Value::Array(parts)) = added else { return Err(away()) };
@@ -259,6 +265,13 @@ impl Drop for Question<'_> {
             let _ = self.queue.leaving.try_send(place);
         }
     }
+}
+
+fn too_large() -> Error {
+    let detail = format!(
+        "it takes more than {MAX_MESSAGE_BYTES} bytes on the way to a model worker: send fewer items at a time"
+    );
+    Error::Invalid(vec![Violation::new(String::new(), "too_large", detail)])
 }
 
 fn strange() -> Error {

@@ -110,6 +110,11 @@ impl Description {
         hex(&Sha256::digest(text))[..32].to_owned()
     }
 
+    /// Whether it describes this version.
+    pub(super) fn is_of(&self, name: &ModelName, version: &Version) -> bool {
+        self.model == name.as_str() && self.version == version.as_str()
+    }
+
     /// A version that is run elsewhere, as `elsewhere` says.
     ///
     /// # Errors

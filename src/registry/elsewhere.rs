@@ -13,11 +13,14 @@ use crate::{
     config::ModelsConfig,
     model::{ModelName, Version},
     queue::{Beat, Fleet, ModelBeat, Standing},
-    telemetry::metrics::Metrics,
+    telemetry::metrics::{Gone, Metrics},
 };
 
 /// How long it is told of a version that no worker serves any more that it is missing. Then it was never there.
 const REMEMBERED: Duration = Duration::from_secs(10 * 60);
+
+/// Versions of which that is told. They keep their series in the metrics for as long.
+const MAX_REMEMBERED: usize = 256;
 
 impl Registry {
     /// What other processes serve; nothing before they have said so: see [`follow`](Self::follow).
@@ -73,6 +76,7 @@ impl Registry {
                 let standings = told.iter().filter_map(|(_, model)| model.versions.get(version.as_str())).collect();
                 state(standings, fleet, known.and_then(|entry| entry.versions.get(version)), |elsewhere, text| {
                     let description: Description = from_str(text)?;
+                    anyhow::ensure!(description.is_of(&name, version), "its worker describes another version");
                     description.loaded(elsewhere, max_text_chars, metrics)
                 })
             };
@@ -90,7 +94,9 @@ impl Registry {
             }
         }
         remember(&old, &mut models);
-        self.snapshot.store(Arc::new(Snapshot { models }));
+        let new = Snapshot { models };
+        metrics.forget(&gone(&old, &new));
+        self.snapshot.store(Arc::new(new));
     }
 }
 
@@ -148,6 +154,7 @@ fn state(
 
 /// Keeps what was served a little while ago, and says that nobody serves it now.
 fn remember(old: &Snapshot, models: &mut BTreeMap<ModelName, ModelEntry>) {
+    let mut absent: Vec<(Instant, &ModelName, &Version)> = Vec::new();
     for (name, entry) in &old.models {
         for (version, state) in &entry.versions {
             let since = match state {
@@ -155,12 +162,102 @@ fn remember(old: &Snapshot, models: &mut BTreeMap<ModelName, ModelEntry>) {
                 State::Ready(_) => Instant::now(),
                 _ => continue,
             };
-            let kept = models.entry(name.clone()).or_insert_with(|| ModelEntry {
-                default_version: entry.default_version.clone(),
+            if !models.get(name).is_some_and(|entry| entry.versions.contains_key(version)) {
+                absent.push((since, name, version));
+            }
+        }
+    }
+    // The last ones first.
+    absent.sort_unstable_by(|one, other| other.cmp(one));
+    for (since, name, version) in absent.into_iter().take(MAX_REMEMBERED) {
+        let kept = models.entry(name.clone()).or_insert_with(|| ModelEntry {
+            default_version: old.models.get(name).and_then(|entry| entry.default_version.clone()),
+            versions: BTreeMap::new(),
+            fault: None,
+        });
+        kept.versions.insert(version.clone(), State::Absent(since));
+    }
+}
+
+/// What has series for `old`, and is to have none for `new`.
+fn gone(old: &Snapshot, new: &Snapshot) -> Gone {
+    let mut gone = Gone::default();
+    for (name, entry) in &old.models {
+        let Some(now) = new.models.get(name) else {
+            gone.models.insert(name.to_string());
+            continue;
+        };
+        for (version, state) in &entry.versions {
+            let id = || (name.to_string(), version.to_string());
+            match (state, now.versions.get(version)) {
+                (_, None) => drop(gone.versions.insert(id())),
+                (State::Ready(before), Some(State::Ready(after))) => {
+                    if before.metrics.labels() != after.metrics.labels() {
+                        gone.labels.insert(id(), labels(after));
+                    }
+                }
+                // How it was labelled is not remembered.
+                (_, Some(State::Ready(after))) => drop(gone.labels.insert(id(), labels(after))),
+                _ => {}
+            }
+        }
+    }
+    gone
+}
+
+fn labels(loaded: &Loaded) -> BTreeSet<String> {
+    loaded.metrics.labels().iter().cloned().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn absent(versions: impl Iterator<Item = (String, u32)>, start: Instant) -> BTreeMap<ModelName, ModelEntry> {
+        let mut models: BTreeMap<ModelName, ModelEntry> = BTreeMap::new();
+        for (n, (model, version)) in versions.enumerate() {
+            let entry = models.entry(ModelName::parse(&model).unwrap()).or_insert_with(|| ModelEntry {
+                default_version: None,
                 versions: BTreeMap::new(),
                 fault: None,
             });
-            kept.versions.entry(version.clone()).or_insert(State::Absent(since));
+            let since = start + Duration::from_millis(n as u64);
+            entry.versions.insert(Version::parse(&version.to_string()).unwrap(), State::Absent(since));
         }
+        models
+    }
+
+    fn count(models: &BTreeMap<ModelName, ModelEntry>) -> usize {
+        models.values().map(|entry| entry.versions.len()).sum()
+    }
+
+    #[test]
+    fn of_what_nobody_serves_any_more_the_last_versions_are_remembered_and_the_others_lose_their_series() {
+        let start = Instant::now();
+        // Two versions of each model, but for the last one.
+        let versions = (0..2 * MAX_REMEMBERED as u32 + 1).map(|n| (format!("m{}", n / 2), n % 2));
+        let old = Snapshot { models: absent(versions, start) };
+        let mut models = BTreeMap::new();
+        remember(&old, &mut models);
+        assert_eq!(count(&models), MAX_REMEMBERED);
+        let gone = gone(&old, &Snapshot { models });
+        assert_eq!(gone.models.len(), MAX_REMEMBERED / 2);
+        assert!(gone.models.contains("m0") && !gone.models.contains(&format!("m{MAX_REMEMBERED}")));
+        let half = (format!("m{}", MAX_REMEMBERED / 2), "0".to_owned());
+        assert_eq!(gone.versions, BTreeSet::from([half]));
+        assert!(gone.labels.is_empty());
+    }
+
+    #[test]
+    fn what_is_served_again_is_remembered_no_more() {
+        let start = Instant::now();
+        let old = Snapshot { models: absent([("m".to_owned(), 1), ("n".to_owned(), 1)].into_iter(), start) };
+        let mut models = absent([("m".to_owned(), 1)].into_iter(), start);
+        let version = Version::parse("1").unwrap();
+        models.get_mut(&ModelName::parse("m").unwrap()).unwrap().versions.insert(version.clone(), State::Loading);
+        remember(&old, &mut models);
+        assert_eq!(count(&models), 2);
+        assert!(matches!(models[&ModelName::parse("m").unwrap()].versions[&version], State::Loading));
+        assert!(gone(&old, &Snapshot { models }).is_empty());
     }
 }

@@ -171,6 +171,18 @@ labels! {
         Lost = "lost",
     }
 
+    /// What an API server leaves out of what Redis says of the workers: it is beyond the bounds, or cannot be read.
+    LeftOut {
+        /// A worker, with all that it serves.
+        Worker = "worker",
+        /// A model of a worker.
+        Model = "model",
+        /// A version of a worker.
+        Version = "version",
+        /// The description of a version, which is not served without it.
+        Description = "description",
+    }
+
     /// What a worker does with an entry.
     Entries {
         /// It took it.

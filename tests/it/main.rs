@@ -67,6 +67,8 @@ mod readiness;
 #[cfg(test)]
 mod readme;
 #[cfg(test)]
+mod redis_enemy;
+#[cfg(test)]
 mod redis_outage;
 #[cfg(test)]
 mod refusals;

@@ -4,6 +4,7 @@ mod answers;
 mod chaos;
 mod dead;
 mod death;
+mod flood;
 mod forged;
 mod metrics;
 mod redis;

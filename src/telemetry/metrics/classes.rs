@@ -1,5 +1,7 @@
 //! What classifiers answer: which class it is, and how sure they are.
 
+use std::sync::Arc;
+
 use prometheus::{Histogram, HistogramVec, IntCounter, IntCounterVec};
 
 use super::{
@@ -14,6 +16,9 @@ pub(super) const TENTHS: [f64; 10] = [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.
 /// A model's first labels have a series each; those that follow share [`OTHER`].
 const MOST_LABELS: usize = 100;
 
+/// Longer ones share it, too: a label is a word, and every reading of the metrics repeats it.
+const MAX_LABEL_BYTES: usize = 256;
+
 #[derive(Debug)]
 pub(super) struct ClassFamilies {
     pub confidence: SpreadVec<HistogramVec>,
@@ -24,6 +29,8 @@ pub(super) struct ClassFamilies {
 #[derive(Debug, Clone)]
 pub(super) struct ClassMetrics {
     confidence: Spread<Histogram>,
+    /// Those that have a series of their own.
+    labels: Arc<[String]>,
     /// In the order of the labels.
     predicted: Vec<Spread<IntCounter>>,
     others: Option<Spread<IntCounter>>,
@@ -51,15 +58,22 @@ impl ClassFamilies {
             return None;
         }
         let predicted = |label: &str| self.predicted.with_label_values(&[model, version, label]);
+        let word = |label: &String| if label.len() > MAX_LABEL_BYTES { OTHER.to_owned() } else { label.clone() };
+        let words: Arc<[String]> = labels.iter().take(MOST_LABELS).map(word).collect();
         Some(ClassMetrics {
             confidence: self.confidence.with_label_values(&[model, version]),
-            predicted: labels.iter().take(MOST_LABELS).map(|label| predicted(label)).collect(),
+            predicted: words.iter().map(|label| predicted(label)).collect(),
+            labels: words,
             others: (labels.len() > MOST_LABELS).then(|| predicted(OTHER)),
         })
     }
 }
 
 impl ClassMetrics {
+    pub(super) fn labels(&self) -> &[String] {
+        &self.labels
+    }
+
     pub(super) fn predicted(&self, class: usize) {
         if let Some(counter) = self.predicted.get(class).or(self.others.as_ref()) {
             counter.here().inc();

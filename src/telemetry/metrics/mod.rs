@@ -10,10 +10,12 @@ mod classes;
 mod drift;
 mod family;
 mod features;
+mod gone;
 mod history;
 mod http;
 mod machine;
 mod models;
+mod outcomes;
 mod queue;
 mod reading;
 mod server;
@@ -26,10 +28,12 @@ pub use self::{
     callers::CallerMetrics,
     drift::Reference,
     features::{Counting, Feature, FeatureMetrics, InputFeatures, MOST_FEATURES},
+    gone::Gone,
     history::HistoryMetrics,
     http::{HttpMetrics, RouteMetrics},
     machine::MachineMetrics,
-    models::{LoadedModel, ModelMetrics, Outcomes, WaitingRun},
+    models::{LoadedModel, ModelMetrics, WaitingRun},
+    outcomes::Outcomes,
     queue::QueueMetrics,
     reading::{Distribution, Reading},
     server::ServerMetrics,
@@ -117,6 +121,11 @@ impl Metrics {
     /// A version is not served any more.
     pub fn model_unloaded(&self, model: &str, version: &str, digest: &str, provider: &str) {
         self.models.unloaded([model, version, digest, provider]);
+    }
+
+    /// Ends all series of models and versions that are gone. None of them may be served while this goes on.
+    pub fn forget(&self, gone: &Gone) {
+        self.models.forget(gone);
     }
 
     /// A version is served from other files than before.

@@ -9,15 +9,14 @@ use super::{
     drift::{DriftMetrics, Reference},
     family::{Families, each},
     features::{Feature, FeatureFamilies, FeatureMetrics},
+    gone::{Forget, Gone},
+    outcomes::{FAILURES, Outcomes},
     spread::{Spread, SpreadVec},
 };
-use crate::{
-    error::ErrorCode,
-    telemetry::{
-        labels::{Attempt, Label, Protocol, Release, Source},
-        record::Served,
-        statistics::Statistics,
-    },
+use crate::telemetry::{
+    labels::{Attempt, Label, Protocol, Release, Source},
+    record::Served,
+    statistics::Statistics,
 };
 
 /// Rows in one run.
@@ -60,28 +59,6 @@ pub struct LoadedModel<'a> {
     /// Its sessions.
     pub instances: usize,
 }
-
-/// How requests for one version ended.
-#[derive(Debug, Clone)]
-pub struct Outcomes {
-    ok: Vec<Spread<IntCounter>>,
-    failed: Vec<(ErrorCode, Spread<IntCounter>)>,
-}
-
-/// How a request that reached the predictor can fail. What is refused before that names no model that is known to exist.
-const FAILURES: [ErrorCode; 11] = [
-    ErrorCode::MalformedRequest,
-    ErrorCode::InvalidInput,
-    ErrorCode::RateLimited,
-    ErrorCode::ModelNotFound,
-    ErrorCode::ModelNotReady,
-    ErrorCode::Overloaded,
-    ErrorCode::DependencyUnavailable,
-    ErrorCode::DeadlineExceeded,
-    ErrorCode::NotCached,
-    ErrorCode::CallerLeft,
-    ErrorCode::Internal,
-];
 
 /// The metrics of one version, looked up once when it is loaded.
 #[derive(Debug, Clone)]
@@ -238,6 +215,22 @@ impl ModelFamilies {
         let _ = self.instances.remove_label_values(&[model, version]);
     }
 
+    /// Ends all series of what is gone, but those of drift and features: they are begun for what this process loads alone.
+    pub(super) fn forget(&self, gone: &Gone) {
+        let counters = [&self.predictions, &self.requests, &self.nonfinite, &self.batches, &self.classes.predicted];
+        counters.into_iter().for_each(|family| family.forget(gone));
+        let histograms = [
+            &self.inference_latency,
+            &self.batch_size,
+            &self.batch_wait,
+            &self.queue_seconds,
+            &self.classes.confidence,
+        ];
+        histograms.into_iter().for_each(|family| family.forget(gone));
+        [&self.queue_depth, &self.info, &self.instances].into_iter().for_each(|family| family.forget(gone));
+        self.load_seconds.forget(gone);
+    }
+
     pub(super) fn failed_now(&self, versions: usize) {
         self.failed.set(i64::try_from(versions).unwrap_or(i64::MAX));
     }
@@ -263,24 +256,12 @@ impl ModelFamilies {
     }
 }
 
-impl Outcomes {
-    /// So many items were predicted.
-    pub fn predicted(&self, source: Source, items: usize) {
-        let index = Source::ALL.iter().position(|other| *other == source);
-        if let Some(counter) = index.and_then(|index| self.ok.get(index)) {
-            counter.here().inc_by(items as u64);
-        }
-    }
-
-    /// So many items were refused.
-    pub fn failed(&self, code: ErrorCode, items: usize) {
-        if let Some((_, counter)) = self.failed.iter().find(|(other, _)| *other == code) {
-            counter.here().inc_by(items as u64);
-        }
-    }
-}
-
 impl ModelMetrics {
+    /// The labels that have a series of their own.
+    pub fn labels(&self) -> &[String] {
+        self.classes.as_ref().map_or(&[], ClassMetrics::labels)
+    }
+
     /// A request came for its predictions.
     pub fn asked(&self, protocol: Protocol) {
         if let Some(counter) = self.requests.get(protocol as usize) {

@@ -6,9 +6,10 @@ use prometheus::{HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec}
 
 use super::{
     family::{Families, each},
+    gone::{Forget, Gone},
     spread::SpreadVec,
 };
-use crate::telemetry::labels::{Asked, Entries, Label};
+use crate::telemetry::labels::{Asked, Entries, Label, LeftOut};
 
 /// API servers whose entries shared a claim.
 const REPLICAS: [f64; 6] = [1.0, 2.0, 3.0, 4.0, 8.0, 16.0];
@@ -21,6 +22,7 @@ pub struct QueueMetrics {
     oldest: IntGaugeVec,
     pending: IntGauge,
     workers: IntGaugeVec,
+    left_out: IntGaugeVec,
     late: IntCounter,
     dead: IntGauge,
     away: IntGauge,
@@ -51,6 +53,11 @@ impl QueueMetrics {
             pending: families
                 .gauge("queue_pending_requests", "Questions of this server that wait for their answer.")?,
             workers: families.gauges("queue_workers", "Live workers that serve a model.", &["model"])?,
+            left_out: families.gauges(
+                "queue_left_out",
+                "What Redis says of workers and is not followed: it is beyond the bounds, or cannot be read.",
+                &["what"],
+            )?,
             late: families.counter("queue_late_answers_total", "Answers that nobody waited for any more.")?,
             dead: families.gauge("queue_dead_letters", "Entries that were given up and are kept.")?,
             away: families.gauge("queue_redis_away", "1 while the Redis of the queue is left alone.")?,
@@ -72,12 +79,28 @@ impl QueueMetrics {
                 &["model"],
             )?,
         };
+        each::<LeftOut>(|what| drop(new.left_out.with_label_values(&[what])));
         Ok(new)
     }
 
     /// A model is asked for through the queue: its series begin.
     pub fn begin(&self, model: &str) {
         each::<Asked>(|result| drop(self.asked.with_label_values(&[model, result])));
+    }
+
+    /// These models are neither served nor remembered any more: their series end.
+    pub fn forget(&self, models: impl IntoIterator<Item = String>) {
+        let gone = Gone { models: models.into_iter().collect(), ..Gone::default() };
+        if gone.is_empty() {
+            return;
+        }
+        self.asked.forget(&gone);
+        [&self.waiting, &self.oldest, &self.workers].into_iter().for_each(|family| family.forget(&gone));
+    }
+
+    /// So many of what Redis says are left out.
+    pub fn left_out(&self, what: LeftOut, count: usize) {
+        self.left_out.with_label_values(&[what.as_str()]).set(i64::try_from(count).unwrap_or(i64::MAX));
     }
 
     /// A model is served by this worker: its series begin.

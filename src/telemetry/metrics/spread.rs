@@ -8,6 +8,7 @@ use prometheus::{
     proto,
 };
 
+use super::gone::{Forget, Gone};
 use crate::telemetry::threads;
 
 /// Further threads share parts.
@@ -95,6 +96,12 @@ impl<V: Series> SpreadVec<V> {
     /// Ends a series.
     pub(super) fn remove(&self, labels: &[&str]) {
         self.0.iter().for_each(|part| part.remove(labels));
+    }
+}
+
+impl<V: Forget> Forget for SpreadVec<V> {
+    fn forget(&self, gone: &Gone) {
+        self.0.iter().for_each(|part| part.forget(gone));
     }
 }
 

@@ -6,6 +6,7 @@ mod browser;
 mod caller;
 mod close;
 mod collector;
+mod enemy;
 mod exposition;
 mod keys;
 #[cfg(target_os = "linux")]
@@ -25,6 +26,7 @@ pub use browser::{Browser, CONTROL_ENTER, TAB};
 pub use caller::{Answer, Caller};
 pub use close::assert_close;
 pub use collector::{Collector, attribute};
+pub use enemy::{Enemy, Trick};
 pub use exposition::Metrics;
 pub use keys::{Key, KeysFile};
 #[cfg(target_os = "linux")]
