@@ -130,7 +130,11 @@ mod tests {
     #[test]
     fn an_answer_that_has_lived_already_lives_for_the_rest_of_its_time_only() {
         let memory = memory(1 << 20, Duration::from_secs(60));
-        let lived = |seconds: u64| Stored { stored_at: unix_millis() - seconds * 1000, ..stored(1) };
+        let lived = |seconds: u64| {
+            let mut stored = stored(1);
+            stored.stored_at = unix_millis() - seconds * 1000;
+            stored
+        };
         memory.insert(key(1), lived(59));
         memory.insert(key(2), lived(61));
         assert!(memory.get(&key(1)).is_some());

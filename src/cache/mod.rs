@@ -147,7 +147,7 @@ impl Cache {
                 // The usual question, and what most are answered with.
                 if let [(key, _)] = &distinct.slots[..]
                     && distinct.slot_of.len() == 1
-                    && let Some(known) = self.tiers.recall_one(key, policy.max_age())
+                    && let Some(known) = self.tiers.recall_one(key, self.max_age(&policy))
                 {
                     return vec![Ok(known)];
                 }
@@ -157,6 +157,11 @@ impl Cache {
         let found = distinct::spread(&found, &distinct.slot_of);
         self.tiers.count_saved(found.iter().flatten());
         found
+    }
+
+    /// The greatest age of an answer that will do. A tier that has not yet forgotten what is older gives none.
+    fn max_age(&self, policy: &Policy) -> Duration {
+        policy.max_age().min(self.ttl)
     }
 
     /// Computes everything, for this caller alone. What has a key is kept under it.
@@ -174,7 +179,7 @@ impl Cache {
         (record, watch): (&Record, Watch<'_>),
         compute: &Compute,
     ) -> Vec<Answer> {
-        let max_age = policy.max_age();
+        let max_age = self.max_age(policy);
         let terms = Terms { max_age, form: Arc::clone(form) };
         let (keys, mut items): (Vec<Key>, Vec<_>) = slots.into_iter().map(|(key, item)| (key, Some(item))).unzip();
         let mut found: Vec<Option<Answer>> = vec![None; keys.len()];
@@ -247,7 +252,54 @@ fn follow(answer: Answer, max_age: Duration, first_round: bool) -> Option<Answer
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use std::time::Instant;
+
+    use bytesize::ByteSize;
+
+    use super::{stored::clock::SET_FORWARD, *};
+    use crate::{
+        config::CacheMode,
+        model::{Data, Tensor, Value},
+    };
+
+    const KEY: Key = Key::new([7; 32]);
+
+    #[test]
+    fn an_answer_that_is_older_than_its_ttl_by_either_clock_is_no_hit() {
+        let config = CacheConfig { mode: CacheMode::Memory, capacity: ByteSize::mib(1), ttl: Duration::from_secs(600) };
+        let metrics = Arc::new(Metrics::new().unwrap());
+        let second = Duration::from_secs(1);
+        let redis = RedisConfig { url: String::new(), timeout: second, connect_timeout: second, prefix: String::new() };
+        let cache = Cache::new(&config, &redis, metrics).unwrap();
+        let tensor = Tensor::new(vec![1], Data::Uint8(vec![1])).unwrap();
+        let stored = Stored::now(Prediction::Value(Value { tensor, keys: None }), Duration::ZERO);
+        let hits = |stored: &Stored, set_forward: Duration, max_age: Option<u64>| {
+            cache.tiers.store(KEY, stored);
+            SET_FORWARD.set(i64::try_from(set_forward.as_millis()).unwrap());
+            let policy = Policy { max_age: max_age.map(Duration::from_secs), ..Policy::default() };
+            let max_age = cache.max_age(&policy);
+            let one = cache.tiers.recall_one(&KEY, max_age).is_some();
+            let mut found = [None];
+            cache.tiers.recall(&[KEY], &mut found, max_age, true);
+            SET_FORWARD.set(0);
+            assert_eq!(one, found[0].is_some());
+            one
+        };
+        let minutes = |minutes: u64| Duration::from_secs(60 * minutes);
+        for (set_forward, max_age, hit) in [
+            (minutes(0), None, true),
+            (minutes(9), None, true),
+            (minutes(9), Some(60), false),
+            (minutes(60), None, false),
+            (minutes(60), Some(7200), false),
+        ] {
+            assert_eq!(hits(&stored, set_forward, max_age), hit, "{set_forward:?} {max_age:?}");
+        }
+        // The wall clock was set back since: only the other one knows.
+        let set_back = stored.clone().that_came(Instant::now().checked_sub(minutes(5)).unwrap());
+        assert!(hits(&set_back, minutes(0), None));
+        assert!(!hits(&set_back, minutes(0), Some(60)));
+    }
 
     #[test]
     fn what_only_the_first_caller_met_is_tried_again_and_what_all_meet_is_told() {

@@ -5,7 +5,7 @@
 
 use std::{
     sync::Arc,
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 use sha2::{Digest, Sha256};
@@ -32,7 +32,7 @@ const MOST_AHEAD: Duration = Duration::from_secs(60);
 const LONGEST_COMPUTING: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// An answer that is kept.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub struct Stored {
     /// The answer.
     pub prediction: Arc<Prediction>,
@@ -40,17 +40,23 @@ pub struct Stored {
     pub stored_at: u64,
     /// How long computing it took at most: its share of the time that its request waited for runs.
     pub compute_time: Duration,
+    /// When it came into this process, by the clock that nobody sets, and how old it was then.
+    came: Instant,
+    age_then: Duration,
 }
 
 impl Stored {
     /// An answer that was computed now.
     pub fn now(prediction: Prediction, compute_time: Duration) -> Self {
-        Self { prediction: Arc::new(prediction), stored_at: unix_millis(), compute_time }
+        let (came, age_then) = (Instant::now(), Duration::ZERO);
+        Self { prediction: Arc::new(prediction), stored_at: unix_millis(), compute_time, came, age_then }
     }
 
-    /// Since it was computed; since it was read when the clock of who computed it is ahead.
+    /// Since it was computed; since it was read when the clock of who computed it is ahead. Of two clocks that disagree, the
+    /// one that says it is older is believed: the wall clock can be set, and the other one can stand still with the machine.
     pub fn age(&self) -> Duration {
-        Duration::from_millis(unix_millis().saturating_sub(self.stored_at))
+        let by_wall_clock = Duration::from_millis(unix_millis().saturating_sub(self.stored_at));
+        by_wall_clock.max(self.age_then.saturating_add(self.came.elapsed()))
     }
 
     /// Roughly what it takes in memory, in bytes. Labels are counted although they are often shared.
@@ -111,6 +117,8 @@ impl Stored {
             prediction,
             stored_at: stored_at.min(now),
             compute_time: compute_time.min(LONGEST_COMPUTING),
+            came: Instant::now(),
+            age_then: Duration::from_millis(now.saturating_sub(stored_at)),
         })
     }
 }
@@ -138,7 +146,38 @@ fn bytes_of(value: &Value, texts: impl Fn(&[String]) -> usize) -> usize {
 
 pub(super) fn unix_millis() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+    let millis = u64::try_from(since.as_millis()).unwrap_or(u64::MAX);
+    #[cfg(test)]
+    let millis = millis.saturating_add_signed(clock::SET_FORWARD.get());
+    millis
+}
+
+/// A wall clock that tests set, each on its own thread.
+#[cfg(test)]
+pub(super) mod clock {
+    use std::cell::Cell;
+
+    thread_local! {
+        /// By so many milliseconds.
+        pub static SET_FORWARD: Cell<i64> = const { Cell::new(0) };
+    }
+}
+
+#[cfg(test)]
+impl Stored {
+    /// The same, as if it had come at another time.
+    pub(super) fn that_came(self, came: Instant) -> Self {
+        Self { came, ..self }
+    }
+}
+
+/// The same answer, whenever it came here.
+#[cfg(test)]
+impl PartialEq for Stored {
+    fn eq(&self, other: &Self) -> bool {
+        let parts = |it: &Self| (Arc::clone(&it.prediction), it.stored_at, it.compute_time);
+        parts(self) == parts(other)
+    }
 }
 
 #[cfg(test)]

@@ -201,7 +201,7 @@ impl Tiers {
         (0..count).for_each(|index| sink(index, Err(Error::internal(anyhow!(missing)))));
     }
 
-    fn store(&self, key: Key, stored: &Stored) -> bool {
+    pub(super) fn store(&self, key: Key, stored: &Stored) -> bool {
         if let Some(memory) = &self.memory {
             let started = Instant::now();
             memory.insert(key, stored.clone());
