@@ -60,9 +60,10 @@ pub(super) struct LeftOut {
     pub versions: usize,
 }
 
-/// The heartbeat under the name `id`; nothing when it is none, or another worker's.
+/// The heartbeat under the name `id`, which is bounded; what it says of its name itself is not.
 pub(super) fn beat(id: &str, text: &str) -> Option<Beat> {
-    serde_json::from_str::<Beat>(text).ok().filter(|beat| beat.worker == id)
+    let beat: Beat = serde_json::from_str(text).ok()?;
+    Some(Beat { worker: id.to_owned(), ..beat })
 }
 
 /// Leaves out what has no possible name, and what is beyond the bounds. What was served `before` goes first: nothing that

@@ -108,16 +108,15 @@ async fn messages_that_are_larger_than_any_are_dropped_and_those_behind_them_are
 fn dead_letters_of_any_size_are_listed() {
     let redis = Redis::start();
     let script = "local small = string.rep(string.rep('x', 1000000), 6)
-    for i = 1, 3 do
-        redis.call('XADD', KEYS[1], '*', 'e', string.rep(small, 8), 's', 'large', 'n', 3)
-        redis.call('XADD', KEYS[1], '*', 'e', small, 's', 'small', 'n', 3)
-    end";
+    redis.call('XADD', KEYS[1], '*', 'e', string.rep(small, 6), 's', 'large', 'n', 3)
+    redis.call('XADD', KEYS[1], '*', 'e', small, 's', 'small', 'n', 3)
+    redis.call('XADD', KEYS[1], '*', 'e', small, 's', 'small', 'n', 3)";
     redis.ask(&["EVAL", script, "1", "glassbox:queue1:dead"]);
     let mut list = glassbox(&["queue", "dead", "list"]);
     list.env(variable("redis.url"), redis.url()).env(variable("queue.timeout"), "30s");
     let listed = run(&mut list);
     assert_eq!(listed.code, Some(0), "{listed:?}");
-    assert_eq!(listed.stdout.matches("6000000").count(), 3, "{}", listed.stdout);
+    assert_eq!(listed.stdout.matches("6000000").count(), 2, "{}", listed.stdout);
 }
 
 /// Says for a while that a worker lives.
