@@ -1,9 +1,11 @@
 //! The composition root: every part built once, in dependency order; bind; run; drain.
 
 mod activity;
+pub mod any_certificate;
 mod bound;
 mod connections;
 mod doors;
+mod handshake;
 mod model_worker;
 mod observed;
 mod tls;

@@ -12,6 +12,7 @@ mod replace;
 mod secret;
 mod set;
 mod store;
+mod trust;
 mod watch;
 
 use std::sync::Arc;

@@ -21,10 +21,14 @@
 //! - Modules import downwards only, and never their neighbours; a test reads the `use` lines.
 //! - `ort` is named in `engine/session.rs`, `tokenizers` in `engine/text/tokenizer.rs`, moka in `cache/memory.rs`, `sqlx` in
 //!   `history/`, Redis is spoken to through `link/redis.rs`, and the environment is read in `config/load.rs`: there and nowhere else.
+//! - [`files`] reads files from the disk: regular ones only, each up to a bound.
 //! - Every task is born in [`lifecycle`]; inference runs on threads of its own, never on the async ones.
 //! - A failure is a value, [`error::Error`]: logged once, by the access log, and rendered once, by `api/reject.rs`.
 //! - Every route says who may call it, or it does not compile; a test walks the list without a key.
 //! - Inputs and keys never reach a log line, a metric or an error.
+
+// Below all else: how files are read.
+pub mod files;
 
 // Ground.
 pub mod config;

@@ -22,10 +22,18 @@ use rustls::{
 use tokio::net::TcpStream;
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 
+use super::handshake;
 use crate::{
     config::{Problem, Problems, ServerConfig},
+    files::{self, MIB},
     telemetry::{labels::Attempt, metrics::Metrics},
 };
+
+/// Eight times the longest chain that callers read, with words around it.
+const MAX_FILE: u64 = MIB;
+
+/// Chains have two to four certificates; Java's callers take ten.
+const MAX_CHAIN: usize = 32;
 
 /// How often the files are looked at.
 const LOOK: Duration = Duration::from_millis(500);
@@ -148,20 +156,32 @@ impl Files {
     }
 
     fn read(&self) -> Result<Pair, Problem> {
-        let chain = CertificateDer::pem_file_iter(&self.cert).and_then(Iterator::collect::<Result<Vec<_>, _>>);
-        let chain = chain.map_err(|error| problem("server.tls_cert", unreadable(&error)))?;
-        if chain.is_empty() {
-            return Err(problem("server.tls_cert", unreadable(&pem::Error::NoItemsFound)));
-        }
+        let chain = chain(&self.cert).map_err(|message| problem("server.tls_cert", message))?;
         let ends = chain.first().and_then(ends);
-        let key = PrivateKeyDer::from_pem_file(&self.key);
+        let key = files::read(&self.key, MAX_FILE).map_err(pem::Error::Io);
+        let key = key.and_then(|pem| PrivateKeyDer::from_pem_slice(&pem));
         let key = key.map_err(|error| problem("server.tls_key", unreadable(&error)))?;
         let builder = TlsConfig::builder_with_provider(Arc::new(ring::default_provider()));
         let builder = builder.with_safe_default_protocol_versions().map_err(|error| unusable(&error))?;
         let mut config =
             builder.with_no_client_auth().with_single_cert(chain, key).map_err(|error| unusable(&error))?;
         config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-        Ok(Pair { tls: Arc::new(config), ends })
+        let tls = Arc::new(config);
+        let refused =
+            |error| problem("server.tls_cert", format!("is of no use, no handshake comes to an end: {error}"));
+        handshake::attempt(&tls).map_err(refused)?;
+        Ok(Pair { tls, ends })
+    }
+}
+
+/// The certificates of a file, the server's own first.
+fn chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
+    let pem = files::read(path, MAX_FILE).map_err(|error| unreadable(&pem::Error::Io(error)))?;
+    let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).take(MAX_CHAIN + 1).collect();
+    match chain.map_err(|error| unreadable(&error))? {
+        chain if chain.is_empty() => Err(unreadable(&pem::Error::NoItemsFound)),
+        chain if chain.len() > MAX_CHAIN => Err(format!("holds more than {MAX_CHAIN} certificates")),
+        chain => Ok(chain),
     }
 }
 

@@ -6,6 +6,7 @@ mod healthcheck;
 mod history;
 mod keys;
 mod leaving;
+mod lines;
 mod migrate;
 mod models;
 mod predict;

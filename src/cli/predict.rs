@@ -1,7 +1,7 @@
 //! `glassbox predict`: the same path as over HTTP, from the terminal.
 
 use std::{
-    io::{BufRead, IsTerminal},
+    io::IsTerminal,
     path::{Path, PathBuf},
     process::ExitCode,
     sync::Arc,
@@ -13,6 +13,7 @@ use clap::Args;
 use futures_util::{StreamExt, stream};
 use indicatif::{ProgressBar, ProgressStyle};
 
+use super::lines::{self, Line};
 use crate::{
     cache::{Cache, Policy},
     config::{CacheMode, Config, Flag},
@@ -71,7 +72,10 @@ pub(super) fn run(mut config: Config, args: PredictArgs) -> anyhow::Result<ExitC
         match (&args.text, &args.input) {
             (Some(text), _) => one(&predictor, &wanted, Ok(Input::Text(text.clone()))).await,
             (None, Some(json)) => one(&predictor, &wanted, parse(json)).await,
-            (None, None) => lines(&predictor, &wanted, takes_text).await,
+            (None, None) => {
+                let max = usize::try_from(config.server.body_limit.as_u64())?;
+                lines(&predictor, &wanted, takes_text, max).await
+            }
         }
     });
     runtime.shutdown_timeout(Duration::from_millis(100));
@@ -84,8 +88,9 @@ async fn one(predictor: &Predictor, wanted: &ModelRef, input: anyhow::Result<Inp
     Ok(ExitCode::SUCCESS)
 }
 
-/// One prediction per line of standard input, in order. A line that cannot be answered gives a line `{"error": …}`.
-async fn lines(predictor: &Predictor, wanted: &ModelRef, takes_text: bool) -> anyhow::Result<ExitCode> {
+/// One prediction per line of standard input, in order. A line that cannot be answered gives a line `{"error": …}`; so does
+/// one of more than `max` bytes, which a server would not take either.
+async fn lines(predictor: &Predictor, wanted: &ModelRef, takes_text: bool, max: usize) -> anyhow::Result<ExitCode> {
     let stdin = std::io::stdin();
     if stdin.is_terminal() {
         eprintln!("reading one {} per line; end with Ctrl-D", if takes_text { "text" } else { "JSON input" });
@@ -93,11 +98,16 @@ async fn lines(predictor: &Predictor, wanted: &ModelRef, takes_text: bool) -> an
     let progress = progress();
     let mut failed = 0_usize;
     let at_once = std::thread::available_parallelism().map_or(1, usize::from) * 2;
-    let mut answers = stream::iter(stdin.lock().split(b'\n'))
+    let mut answers = stream::iter(lines::lines(stdin.lock(), max))
         .map(|line| async {
             let line = line.context("standard input cannot be read")?;
-            progress.inc(line.len() as u64 + 1);
-            let input = text(line).and_then(|line| if takes_text { Ok(Input::Text(line)) } else { parse(&line) });
+            let line = match line {
+                Line::Whole(line) => Ok(line),
+                Line::TooLong => Err(anyhow::anyhow!("the line is longer than {max} bytes")),
+            };
+            progress.inc(line.as_ref().map_or(max, Vec::len) as u64 + 1);
+            let input =
+                line.and_then(text).and_then(|line| if takes_text { Ok(Input::Text(line)) } else { parse(&line) });
             anyhow::Ok(match input {
                 Ok(input) => predict(predictor, wanted, input).await,
                 Err(error) => Err(error),

@@ -12,6 +12,10 @@ use config::{Environment, File, FileFormat, Source, Value, ValueKind};
 use validator::{Validate, ValidationErrors, ValidationErrorsKind};
 
 use super::{Config, DEFAULT_TOML, secret_files};
+use crate::files::{self, KIB};
+
+/// Eight times the manual, which has every key with its meaning.
+const MAX_FILE: u64 = 256 * KIB;
 
 /// One thing that is wrong, with the key and where the value came from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -147,7 +151,7 @@ fn deserialize(overrides: &[Override]) -> Result<Config, config::ConfigError> {
 fn read_file(path: &Path) -> Result<Vec<Override>, Problem> {
     let origin = path.display().to_string();
     let problem = |message: String| Problem { key: origin.clone(), origin: None, message };
-    let text = std::fs::read_to_string(path).map_err(|error| problem(format!("cannot be read: {error}")))?;
+    let text = files::read_to_string(path, MAX_FILE).map_err(|error| problem(format!("cannot be read: {error}")))?;
     let values = File::from_str(&text, FileFormat::Toml).collect().map_err(|_| problem(not_toml(&text)))?;
     Ok(flatten(values).into_iter().map(|(key, value)| Override { key, origin: origin.clone(), value }).collect())
 }
@@ -231,8 +235,8 @@ fn flatten(table: config::Map<String, Value>) -> BTreeMap<String, Value> {
 
 /// Names the known keys that end alike: a key in the wrong section is the usual slip.
 fn unknown_key<'a>(key: &str, known: impl Iterator<Item = &'a String>) -> String {
-    let last = |key: &str| key.rsplit('.').next().unwrap_or_default().to_owned();
-    let alike: Vec<_> = known.filter(|other| last(other) == last(key)).map(String::as_str).collect();
+    let last = key.rsplit('.').next();
+    let alike: Vec<_> = known.filter(|other| other.rsplit('.').next() == last).map(String::as_str).collect();
     if alike.is_empty() {
         "is not a known key".to_owned()
     } else {

@@ -1,18 +1,15 @@
 //! `GLASSBOX__REDIS__URL_FILE=/run/secrets/redis_url` sets `redis.url` to what the file holds: orchestrators hand out secrets
 //! as files.
 
-use std::{
-    collections::BTreeMap,
-    fs::File,
-    io::{self, Read},
-};
+use std::{collections::BTreeMap, path::Path};
 
 use config::{Value, ValueKind};
 
 use super::load::{Override, Problem};
+use crate::files::{self, KIB};
 
 /// More than any setting needs; what is longer is another file than was meant.
-const LONGEST: u64 = 64 * 1024;
+const MAX_FILE: u64 = 64 * KIB;
 
 /// Puts what files hold in the place of the variables that name them: a known key with `_file` behind it which is no key
 /// itself. A file and a value for the same key are a problem, and so is a file that is of no use.
@@ -34,7 +31,7 @@ pub(super) fn follow(
             problem(format!("is set by {} too", other.origin));
             continue;
         }
-        match read(path) {
+        match files::read_to_string(Path::new(path), MAX_FILE) {
             Ok(text) => {
                 let value = Value::new(None, ValueKind::String(text.trim_end_matches(['\r', '\n']).to_owned()));
                 values.push(Override { key, origin: item.origin, value });
@@ -47,13 +44,4 @@ pub(super) fn follow(
 
 fn key_behind(item: &Override, known: &BTreeMap<String, Value>) -> Option<String> {
     item.key.strip_suffix("_file").filter(|key| known.contains_key(*key)).map(str::to_owned)
-}
-
-fn read(path: &str) -> io::Result<String> {
-    let mut text = String::new();
-    File::open(path)?.take(LONGEST + 1).read_to_string(&mut text)?;
-    if text.len() as u64 > LONGEST {
-        return Err(io::Error::other("it is longer than 64 KiB"));
-    }
-    Ok(text)
 }

@@ -22,6 +22,8 @@ use self::{
     linear::Linear,
     proto::{ModelProto, NodeProto},
 };
+use super::weights::MAX_GRAPH;
+use crate::files;
 
 /// Longer names are cut: they come from a file.
 const MAX_NAME: usize = 64;
@@ -63,7 +65,7 @@ impl fmt::Display for Unbounded {
 /// # Errors
 /// When the file cannot be read. What is wrong inside of it is ONNX Runtime's to say.
 pub(super) fn unbounded(path: &Path, same_rows: bool) -> anyhow::Result<Option<Unbounded>> {
-    let bytes = std::fs::read(path).context("the graph cannot be read")?;
+    let bytes = files::read(path, MAX_GRAPH).context("the graph cannot be read")?;
     let Ok(model) = ModelProto::decode(Bytes::from(bytes)) else {
         return Ok(Some(Unbounded::graph("cannot be read")));
     };
@@ -73,8 +75,7 @@ pub(super) fn unbounded(path: &Path, same_rows: bool) -> anyhow::Result<Option<U
 /// Whether the graph at `path` can be tried with dimensions of 0. A larger file is one of other operators, and is not read for
 /// this.
 pub(super) fn takes_nothing(path: &Path) -> bool {
-    let small = path.metadata().is_ok_and(|metadata| metadata.len() <= MAX_SIMPLE_GRAPH);
-    let bytes = if small { std::fs::read(path).unwrap_or_default() } else { return false };
+    let Ok(bytes) = files::read(path, MAX_SIMPLE_GRAPH) else { return false };
     let Ok(ModelProto { graph: Some(graph), functions }) = ModelProto::decode(Bytes::from(bytes)) else { return false };
     let is_known = |node: &NodeProto| list::takes_nothing(&node.domain, &node.op_type) && !node.has_subgraph();
     functions.is_empty() && graph.node.iter().all(is_known)

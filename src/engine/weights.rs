@@ -5,7 +5,6 @@
 
 use std::{
     collections::HashSet,
-    fs::File,
     io::Read,
     path::{Path, PathBuf},
 };
@@ -15,7 +14,16 @@ use bytes::Bytes;
 use half::{bf16, f16};
 use prost::Message;
 
-use crate::model::{Data, Tensor};
+use crate::{
+    files::{self, GIB},
+    model::{Data, Tensor},
+};
+
+/// Protobuf has no longer messages. Weights beyond that lie in files beside the graph.
+pub const MAX_GRAPH: u64 = 2 * GIB;
+
+/// A file of weights that is larger than the memory of any machine is of no use to it.
+pub const MAX_FILE: u64 = 1024 * GIB;
 
 /// Smaller weights cost less than the handle to them.
 const SMALLEST: usize = 4096;
@@ -56,7 +64,7 @@ pub fn files(path: &Path) -> anyhow::Result<Vec<PathBuf>> {
 }
 
 fn graph(path: &Path) -> anyhow::Result<GraphProto> {
-    let bytes = std::fs::read(path).context("the graph cannot be read")?;
+    let bytes = files::read(path, MAX_GRAPH).context("the graph cannot be read")?;
     Ok(ModelProto::decode(Bytes::from(bytes)).ok().and_then(|model| model.graph).unwrap_or_default())
 }
 
@@ -110,10 +118,11 @@ const EXTERNAL: i32 = 1;
 impl TensorProto {
     fn read(self, folder: &Path) -> Option<Weight> {
         let shape = self.dims.iter().map(|dim| usize::try_from(*dim).ok()).collect::<Option<Vec<_>>>()?;
-        let bytes = if self.data_location == EXTERNAL { self.external(folder)? } else { self.raw_data };
-        if bytes.len() < SMALLEST {
+        let length = shape.iter().try_fold(element_size(self.data_type)?, |bytes, dim| bytes.checked_mul(*dim))?;
+        if length < SMALLEST {
             return None;
         }
+        let bytes = if self.data_location == EXTERNAL { self.external(folder, length)? } else { self.raw_data };
         let tensor = Tensor::new(shape, elements(self.data_type, &bytes)?)?;
         Some(Weight { name: self.name, tensor })
     }
@@ -129,19 +138,27 @@ impl TensorProto {
         self.external_data.iter().find(|entry| entry.key == key).map(|entry| &*entry.value)
     }
 
-    /// The bytes that lie in a file beside the graph. ONNX Runtime reports what is wrong with such a file.
-    fn external(&self, folder: &Path) -> Option<Bytes> {
-        let entry = |key| self.entry(key);
-        let mut file = File::open(self.file(folder)?).ok()?;
-        let offset = entry("offset").map_or(Some(0), |offset| offset.parse().ok())?;
+    /// The `length` bytes that lie in a file beside the graph. ONNX Runtime reports what is wrong with such a file.
+    fn external(&self, folder: &Path, length: usize) -> Option<Bytes> {
+        let declared = self.entry("length").map_or(Some(length), |declared| declared.parse().ok())?;
+        let mut file = files::open(&self.file(folder)?, MAX_FILE).ok().filter(|_| declared == length)?;
+        let offset = self.entry("offset").map_or(Some(0), |offset| offset.parse().ok())?;
         std::io::Seek::seek(&mut file, std::io::SeekFrom::Start(offset)).ok()?;
         let mut bytes = Vec::new();
-        match entry("length") {
-            Some(length) => file.take(length.parse().ok()?).read_to_end(&mut bytes).ok()?,
-            None => file.read_to_end(&mut bytes).ok()?,
-        };
+        file.take(length as u64).read_to_end(&mut bytes).ok()?;
         Some(bytes.into())
     }
+}
+
+/// The bytes of one element, by the number that `onnx.proto` gives its type.
+const fn element_size(data_type: i32) -> Option<usize> {
+    Some(match data_type {
+        2 | 3 => 1,
+        4 | 5 | 10 | 16 => 2,
+        1 | 6 | 12 => 4,
+        7 | 11 | 13 => 8,
+        _ => return None,
+    })
 }
 
 /// Little-endian elements by the number that `onnx.proto` gives their type.

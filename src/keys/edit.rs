@@ -6,11 +6,21 @@ use anyhow::Context;
 use jiff::Timestamp;
 use toml_edit::{Array, ArrayOfTables, DocumentMut, Item, Table, value};
 
-use super::{KeysError, NewKey, Plan, Scope, Validity, file, parse::parse, replace::Exclusive};
+use super::{
+    KeysError, NewKey, Plan, Scope, Validity,
+    file::{self, END},
+    parse::parse,
+    replace::Exclusive,
+};
 
 const HEADER: &str = "# Keys of Glassbox: whose they are and what they may do, with a hash of each secret.
 # Written by 'glassbox keys'. A running server sees changes within a second.
 ";
+
+/// A file without keys: its header, and the mark at its end.
+fn new_file() -> String {
+    format!("{HEADER}\n{END}\n")
+}
 
 /// What a new key is to be.
 #[derive(Debug)]
@@ -45,11 +55,12 @@ pub fn add(path: &Path, draft: &Draft, default: &Plan) -> anyhow::Result<NewKey>
     change(path, default, |document| {
         let key = NewKey::make()?;
         let mut table = entry(&key, draft);
-        // Behind everything that stands in the file, comments at its end included.
+        // Behind everything that stands in the file, comments at its end included, and before the end mark.
         table.set_position(Some(isize::MAX));
-        let end = document.trailing().as_str().unwrap_or_default().trim_end();
+        let trailing = document.trailing().as_str().unwrap_or_default().trim_end().to_owned();
+        let end = trailing.strip_suffix(END).unwrap_or(&trailing).trim_end();
         table.decor_mut().set_prefix(if end.is_empty() { "\n".to_owned() } else { format!("{end}\n\n") });
-        document.set_trailing("");
+        document.set_trailing(if trailing.ends_with(END) { format!("\n{END}\n") } else { String::new() });
         keys(document)?.push(table);
         Ok((key, true))
     })
@@ -83,10 +94,10 @@ fn change<T>(
     let file = Exclusive::lock(path)?;
     let text = match file::text(file.path()) {
         Ok(text) => text,
-        Err(error) if error.kind() == ErrorKind::NotFound => HEADER.to_owned(),
+        Err(error) if error.kind() == ErrorKind::NotFound => new_file(),
         Err(cause) => return Err(KeysError::Unreadable { path: path.to_owned(), cause }.into()),
     };
-    let text = if text.trim().is_empty() { HEADER.to_owned() } else { text };
+    let text = if text.trim().is_empty() { new_file() } else { text };
     let faulty = |faults| KeysError::Faulty { path: path.to_owned(), faults };
     parse(&text, default).map_err(faulty)?;
     let mut document: DocumentMut = text.parse().context("the keys file cannot be changed")?;

@@ -24,6 +24,15 @@ pub enum KeysError {
         /// All faults, in their order, up to 32.
         faults: Vec<Fault>,
     },
+    /// A running server would turn everybody away, who were let in before.
+    #[error(
+        "the keys file {} has no key that can be used; where nobody is to be let in, it says 'keys = []'",
+        path.display()
+    )]
+    LocksOut {
+        /// The file.
+        path: PathBuf,
+    },
     /// Nobody could call a server that everybody can reach.
     #[error(
         "the keys file {} has no key that can be used: make one with 'glassbox keys create', or listen on loopback",

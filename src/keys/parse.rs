@@ -69,6 +69,9 @@ fn sections<'i>(document: &DeTable<'i>, set: &mut KeySet, faults: &mut Faults<'_
     match document.get("keys").map(|value| (value.span().start, value.get_ref())) {
         None => {}
         Some((_, DeValue::Array(keys))) if keys.len() <= MOST_KEYS => {
+            if keys.is_empty() {
+                set.say_none();
+            }
             let mut ids = HashSet::new();
             for value in keys {
                 if let Some(entry) = key(value, set, &mut ids, faults) {

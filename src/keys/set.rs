@@ -11,17 +11,18 @@ use super::{
 use crate::telemetry::labels::AuthRejection;
 
 /// All keys and plans of one file.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct KeySet {
     /// In the file's order.
     entries: Vec<Entry>,
     places: HashMap<Arc<str>, usize>,
     default_plan: Arc<Plan>,
     plans: HashMap<Arc<str>, Arc<Plan>>,
+    says_none: bool,
 }
 
 /// One key of the file.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Entry {
     /// Who it stands for.
     pub principal: Arc<Principal>,
@@ -47,7 +48,7 @@ impl KeySet {
     pub(super) fn new(default_plan: Plan) -> Self {
         let default_plan = Arc::new(default_plan);
         let plans = HashMap::from([(Arc::clone(&default_plan.name), Arc::clone(&default_plan))]);
-        Self { entries: Vec::new(), places: HashMap::new(), default_plan, plans }
+        Self { entries: Vec::new(), places: HashMap::new(), default_plan, plans, says_none: false }
     }
 
     /// Takes the place of the plan that has the same name, the default one included.
@@ -57,6 +58,16 @@ impl KeySet {
             self.default_plan = Arc::clone(&plan);
         }
         self.plans.insert(Arc::clone(&plan.name), plan);
+    }
+
+    /// The file holds an empty list of keys: nobody is to be let in.
+    pub(super) const fn say_none(&mut self) {
+        self.says_none = true;
+    }
+
+    /// Whether the file says that nobody is to be let in, in contrast to saying nothing.
+    pub(super) const fn says_none(&self) -> bool {
+        self.says_none
     }
 
     pub(super) fn add(&mut self, entry: Entry) {
@@ -101,6 +112,16 @@ impl KeySet {
     /// The plan of keys that name none.
     pub const fn default_plan(&self) -> &Arc<Plan> {
         &self.default_plan
+    }
+
+    /// The same keys, and those are revoked that are revoked in `other`.
+    pub(super) fn with_revocations_of(&self, other: &Self) -> Self {
+        let mut set = self.clone();
+        for entry in &mut set.entries {
+            let revoked_at = other.get(&entry.principal.key_id).and_then(|entry| entry.validity.revoked_at);
+            entry.validity.revoked_at = entry.validity.revoked_at.or(revoked_at);
+        }
+        set
     }
 
     /// How many keys can be used, now or later.

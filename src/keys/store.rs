@@ -3,14 +3,17 @@
 use std::{
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
+    time::Instant,
 };
 
 use arc_swap::ArcSwap;
 use jiff::Timestamp;
 
 use super::{
-    KeySet, KeyState, KeysError, Plan, Principal, file,
+    KeySet, KeyState, KeysError, Plan, Principal,
+    file::{self, Content, Ending},
     secret::KeyText,
+    trust::{self, Verdict},
     watch::{self, Look},
 };
 use crate::{
@@ -19,6 +22,7 @@ use crate::{
     telemetry::{
         labels::{Attempt, AuthRejection},
         metrics::Metrics,
+        millis,
     },
 };
 
@@ -40,6 +44,18 @@ struct Reading {
     fault: Option<String>,
     /// Whether the system gave no content at all: it may do so later, without the file having changed.
     again: bool,
+    /// How the file ended whose keys count.
+    ending: Ending,
+    /// A reading that may be of half a file.
+    doubt: Option<Doubt>,
+}
+
+/// What was read of a file that may not be complete.
+#[derive(Debug, Clone, Copy)]
+struct Doubt {
+    content: u64,
+    /// When it counts all the same.
+    until: Instant,
 }
 
 /// Why the file is read.
@@ -47,7 +63,7 @@ struct Reading {
 enum Occasion {
     /// It is another one.
     Change,
-    /// The last time, the system would not give it.
+    /// The last time, the system would not give it, or it may not have been complete.
     Retry,
     /// Somebody asked for it, and wants an answer in the log.
     Request,
@@ -77,9 +93,9 @@ impl KeyStore {
         let default_plan = Plan::configured(limits);
         // Before it is read: what changes meanwhile is read again.
         let watch = watch::Watch::begin(path);
-        let set = file::read(path, &default_plan)?;
+        let Content { set, ending, .. } = file::content(path, &default_plan)?;
         let nothing = KeySet::new(default_plan.clone());
-        let reading = Mutex::new(Reading { watch, fault: None, again: false });
+        let reading = Mutex::new(Reading { watch, fault: None, again: false, ending, doubt: None });
         let store = Self { path: path.to_owned(), default_plan, set: ArcSwap::from_pointee(nothing), metrics, reading };
         store.adopt(set);
         Ok(Arc::new(store))
@@ -139,18 +155,29 @@ impl KeyStore {
     fn look(&self, reading: &mut Reading) {
         match reading.watch.look(&self.path) {
             Look::Changed => self.read(reading, Occasion::Change),
-            Look::Same if reading.again => self.read(reading, Occasion::Retry),
+            Look::Same if reading.again || reading.doubt.is_some_and(|doubt| doubt.until <= Instant::now()) => {
+                self.read(reading, Occasion::Retry);
+            }
             Look::Same | Look::Moving => {}
         }
     }
 
     fn read(&self, reading: &mut Reading, occasion: Occasion) {
-        match file::read(&self.path, &self.default_plan) {
-            Ok(set) => {
-                self.adopt(set);
-                (reading.fault, reading.again) = (None, false);
+        match self.judged(reading) {
+            Ok((content, Verdict::Doubted(rest))) if occasion != Occasion::Request => {
+                reading.again = false;
+                if reading.doubt.is_some_and(|doubt| doubt.content == content.hash && doubt.until <= Instant::now()) {
+                    return self.take(reading, content);
+                }
+                if reading.doubt.is_none_or(|doubt| doubt.content != content.hash) {
+                    reading.doubt = Some(Doubt { content: content.hash, until: Instant::now() + rest });
+                    let rest_ms = millis(rest);
+                    tracing::info!(rest_ms, "the keys file may not be complete yet: it counts when it stays as it is");
+                }
             }
+            Ok((content, _)) => self.take(reading, content),
             Err(error) => {
+                reading.doubt = None;
                 reading.again = matches!(error, KeysError::Unreadable { .. });
                 let fault = error.to_string();
                 let new = reading.fault.as_ref() != Some(&fault);
@@ -166,6 +193,25 @@ impl KeyStore {
                 reading.fault = Some(fault);
             }
         }
+    }
+
+    /// Reads the file, and judges whether its keys may take the place of those that count now.
+    fn judged(&self, reading: &Reading) -> Result<(Content, Verdict), KeysError> {
+        let content = file::content(&self.path, &self.default_plan)?;
+        let old = self.set.load();
+        let verdict = trust::judge(&old, reading.ending, &content, Timestamp::now());
+        if verdict == Verdict::LocksOut {
+            // A key that was taken back is refused, whatever is missing beside it.
+            self.set.store(Arc::new(old.with_revocations_of(&content.set)));
+            return Err(KeysError::LocksOut { path: self.path.clone() });
+        }
+        Ok((content, verdict))
+    }
+
+    fn take(&self, reading: &mut Reading, content: Content) {
+        (reading.fault, reading.again, reading.doubt) = (None, false, None);
+        reading.ending = content.ending;
+        self.adopt(content.set);
     }
 
     fn adopt(&self, set: KeySet) {

@@ -11,6 +11,7 @@ use sha2::{Digest, Sha256};
 use super::{Source, loader::companion};
 use crate::{
     engine::weights,
+    files,
     model::{Manifest, Provider},
 };
 
@@ -56,7 +57,7 @@ fn files_of(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
 }
 
 fn hash_file(path: &Path) -> std::io::Result<(String, u64)> {
-    let mut file = std::fs::File::open(path)?;
+    let mut file = files::open(path, weights::MAX_FILE)?;
     let (mut hash, mut buffer, mut length) = (Sha256::new(), vec![0; 256 * 1024], 0);
     loop {
         let read = file.read(&mut buffer)?;

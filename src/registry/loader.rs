@@ -19,6 +19,7 @@ use crate::{
     cache::{Fingerprint, Form},
     config::RuntimeConfig,
     engine::{Choice, Intake, Limits, Model, Postprocess, Sharing, TextEncoder, session::Library},
+    files::{self, MIB},
     model::{
         Manifest, Missing, ModelId, Provider, Signature, Task,
         conform::{Rules, ZeroSizes},
@@ -27,7 +28,7 @@ use crate::{
 };
 
 /// Files of people's own writing are bounded, as everything is.
-pub(super) const SMALL_FILE: u64 = 16 * 1024 * 1024;
+pub(super) const SMALL_FILE: u64 = 16 * MIB;
 
 /// How much of a run may be padding, where the manifest does not say.
 const DEFAULT_PADDING: f64 = 0.1;
@@ -312,7 +313,5 @@ pub(super) fn companion(source: &Source, name: &str) -> anyhow::Result<Option<St
 /// The same for a file of at most `limit` bytes.
 pub(super) fn companion_up_to(limit: u64, source: &Source, name: &str) -> anyhow::Result<Option<String>> {
     let Some(path) = source.companion(name).filter(|path| path.exists()) else { return Ok(None) };
-    let size = path.metadata().with_context(|| format!("'{name}' cannot be read"))?.len();
-    anyhow::ensure!(size <= limit, "'{name}' is larger than {limit} bytes");
-    std::fs::read_to_string(&path).map(Some).with_context(|| format!("'{name}' cannot be read"))
+    files::read_to_string(&path, limit).map(Some).with_context(|| format!("'{name}' cannot be read"))
 }

@@ -149,6 +149,7 @@ fn check_file(graph: &Path) -> anyhow::Result<()> {
     anyhow::ensure!(!metadata.is_dir(), "'{name}' is a directory");
     anyhow::ensure!(metadata.is_file(), "'{name}' is not a file");
     anyhow::ensure!(metadata.len() > 0, "'{name}' is empty");
+    anyhow::ensure!(metadata.len() <= weights::MAX_GRAPH, "'{name}' is larger than 2 GiB, which no graph can be");
     Ok(())
 }
 

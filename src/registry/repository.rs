@@ -6,11 +6,15 @@ use anyhow::Context;
 
 use crate::{
     config::ModelsConfig,
+    files::{self, MIB},
     model::{Manifest, ModelName, Provider, Version},
 };
 
 /// The graph's file name inside a version's folder.
 const GRAPH: &str = "model.onnx";
+
+/// The names of 100,000 classes take some 2 MB.
+const MAX_MANIFEST: u64 = 4 * MIB;
 
 /// One model as it lies in the repository.
 #[derive(Debug, Clone)]
@@ -220,7 +224,7 @@ fn model(folder: &Path) -> Option<ModelSource> {
     let manifest_path = folder.join("model.toml");
     let found = versions(folder);
     let manifest = if manifest_path.exists() {
-        let text = std::fs::read_to_string(&manifest_path).map_err(|error| error.to_string());
+        let text = files::read_to_string(&manifest_path, MAX_MANIFEST).map_err(|error| error.to_string());
         text.and_then(|text| Manifest::parse(&text)).map_err(|error| format!("model.toml: {error}"))
     } else if found.is_empty() {
         warn_of_misplaced_graphs(folder);

@@ -12,6 +12,7 @@ use super::{
 };
 use crate::{
     engine::{TextEncoder, TextFiles},
+    files::MIB,
     model::{
         Datatype, Manifest, Signature,
         conform::TextIntake,
@@ -20,7 +21,7 @@ use crate::{
 };
 
 /// Vocabularies of a hundred languages take 17 MB.
-const LARGEST_TOKENIZER: u64 = 64 * 1024 * 1024;
+const LARGEST_TOKENIZER: u64 = 64 * MIB;
 
 /// What becomes of texts, if the model takes any.
 ///
@@ -36,9 +37,6 @@ pub(super) fn intake(
         return Ok((kind(manifest, signature)?, None));
     };
     let name = text.tokenizer.as_deref().unwrap_or_default();
-    // Reading a pipe would wait for ever.
-    let is_file = source.companion(name).is_none_or(|path| path.is_file() || !path.exists());
-    anyhow::ensure!(is_file, "'{name}' is not a file");
     let tokenizer = companion_up_to(LARGEST_TOKENIZER, source, name)?;
     let tokenizer = tokenizer.with_context(|| format!("text.tokenizer '{name}' is not there, beside the graph"))?;
     let files = TextFiles { tokenizer, most_tokens: most_tokens(source)? };

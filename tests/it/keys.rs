@@ -5,6 +5,7 @@ mod rejections;
 mod reload;
 mod secrets;
 mod start;
+mod whole;
 
 use std::process::Command;
 

@@ -11,16 +11,19 @@ use std::{
 
 use serde_json::{Value, json};
 
+#[cfg(target_os = "linux")]
+use crate::support::HeldGolden;
 use crate::support::{Answer, Caller, Repository, Server, children, glassbox, python, run, until, variable};
 
 /// Far more than anything here takes, and far less than the limits that must not be waited for.
 const SOON: Duration = Duration::from_secs(5);
 
+#[cfg(target_os = "linux")]
 #[test]
 fn the_server_is_live_while_models_load_and_ready_when_they_are() {
     let repository = Repository::new();
-    let golden = slow_model(&repository);
-    let mut server = Server::spawn(&mut serve_repository(&repository));
+    let disk = slow_model(&repository);
+    let mut server = Server::spawn(disk.hold(&mut serve_repository(&repository)));
     let mut caller = Caller::connect(server.addr);
 
     assert_eq!(caller.get("/healthz").status, 200);
@@ -34,7 +37,7 @@ fn the_server_is_live_while_models_load_and_ready_when_they_are() {
     assert_eq!((answer.status, &answer.body["code"]), (503, &json!("model_not_ready")));
     assert!(!server.log.iter().any(|line| line["message"] == "ready"));
 
-    fs::write(golden, r#"{"samples": []}"#).unwrap();
+    disk.release();
     until("the server is ready", || caller.get("/readyz").status == 200);
     assert_eq!(caller.get("/readyz").body, json!({"status": "ready", "reasons": []}));
     assert_eq!(predict(&mut caller, "slow", 1).status, 200);
@@ -42,11 +45,12 @@ fn the_server_is_live_while_models_load_and_ready_when_they_are() {
     assert!(children(server.pid()).is_empty(), "a child process is left");
 }
 
+#[cfg(target_os = "linux")]
 #[test]
 fn a_stop_signal_ends_a_server_whose_models_are_still_loading() {
     let repository = Repository::new();
-    slow_model(&repository);
-    let mut server = Server::spawn(&mut serve_repository(&repository));
+    let disk = slow_model(&repository);
+    let mut server = Server::spawn(disk.hold(&mut serve_repository(&repository)));
     let mut caller = Caller::connect(server.addr);
     until("the quick model is ready", || caller.get("/v1/models/quick").body["state"] == "ready");
     server.signal("TERM");
@@ -361,16 +365,15 @@ fn serve_repository(repository: &Repository) -> Command {
     command
 }
 
-/// Adds the models `quick` and `slow`. The latter's golden samples come through a pipe: it loads until the test writes
-/// them, as from a disk that takes its time. Returns the pipe.
-fn slow_model(repository: &Repository) -> std::path::PathBuf {
+/// Adds the models `quick` and `slow`. The latter loads until the disk gives its golden samples.
+#[cfg(target_os = "linux")]
+fn slow_model(repository: &Repository) -> HeldGolden {
     let graph = crate::support::project().join("model/doubler/1/model.onnx");
     for name in ["quick", "slow"] {
         repository.write(&format!("{name}/1/model.onnx"), fs::read(&graph).unwrap());
     }
-    let golden = repository.path().join("slow/1/golden.json");
-    assert!(Command::new("mkfifo").arg(&golden).status().unwrap().success());
-    golden
+    repository.write("slow/1/golden.json", r#"{"samples": []}"#);
+    HeldGolden::new()
 }
 
 fn predict(caller: &mut Caller, model: &str, n: i32) -> Answer {

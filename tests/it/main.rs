@@ -34,6 +34,8 @@ mod drift;
 #[cfg(test)]
 mod endless;
 #[cfg(test)]
+mod files;
+#[cfg(test)]
 mod foreign_models;
 #[cfg(test)]
 mod grpc;

@@ -9,7 +9,7 @@ use std::{
 use crate::support::project;
 
 /// From the wiring down to the ground. Imports point down; modules of one row are strangers to each other.
-const ROWS: [&[&str]; 9] = [
+const ROWS: [&[&str]; 10] = [
     &["main"],
     &["cli"],
     &["app"],
@@ -19,6 +19,7 @@ const ROWS: [&[&str]; 9] = [
     &["engine", "cache", "history", "queue", "keys"],
     &["model", "link"],
     &["error", "config", "lifecycle", "telemetry"],
+    &["files"],
 ];
 
 /// The ground is flat but for this: what is logged, and how, is configured; failures are counted by their code.
@@ -74,6 +75,18 @@ fn what_has_one_place_has_no_other() {
         let folder = format!("{}/", place.trim_end_matches(".rs"));
         let elsewhere: Vec<_> = files.iter().filter(|file| *file != place && !file.starts_with(&folder)).collect();
         assert!(elsewhere.is_empty() && !files.is_empty(), "{path:?}: {elsewhere:?}");
+    }
+}
+
+#[test]
+fn files_are_read_within_a_bound_and_by_one_reader() {
+    // The system's own files about this machine, which no one else writes.
+    const KERNEL: &str = "telemetry/metrics/machine.rs";
+    for reader in ["fs::read", "fs::read_to_string", "pem_file_iter", "from_pem_file"] {
+        let reader = tokens(reader);
+        let reads = |file: &Source| tokens(&file.text).windows(reader.len()).any(|window| window == reader);
+        let elsewhere = sources().into_iter().filter(|file| file.name != KERNEL && reads(file)).map(|file| file.name);
+        assert_eq!(elsewhere.collect::<Vec<_>>(), Vec::<String>::new(), "{reader:?}: see src/files.rs");
     }
 }
 

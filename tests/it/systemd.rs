@@ -13,7 +13,9 @@ use std::{
 use serde_json::json;
 use tempfile::TempDir;
 
-use crate::support::{Caller, Finished, Redis, Repository, Server, glassbox, project, run, until, variable};
+use crate::support::{
+    Caller, Finished, HeldGolden, Redis, Repository, Server, glassbox, project, run, until, variable,
+};
 
 /// Its watchdog's time in these tests; signs of life come three times as often.
 const WATCHDOG: Duration = Duration::from_millis(900);
@@ -78,17 +80,15 @@ fn the_manager_is_told_ready_reloading_and_stopping_each_when_it_is_so() {
     for manager in [Manager::new(), Manager::without_file()] {
         let repository = Repository::new();
         repository.copy("doubler", "doubler");
-        // It loads until the test says what its samples are.
-        let golden = repository.path().join("doubler/1/golden.json");
-        fs::remove_file(&golden).unwrap();
-        assert!(Command::new("mkfifo").arg(&golden).status().unwrap().success());
+        // It loads until the disk gives its samples.
+        let disk = HeldGolden::new();
         let mut command = glassbox(&["serve", "--listen", "127.0.0.1:0"]);
-        let mut server = manager.start(command.env(variable("models.repository"), repository.path()));
+        let mut server = manager.start(disk.hold(&mut command).env(variable("models.repository"), repository.path()));
         assert_eq!(Caller::connect(server.addr).get("/healthz").status, 200);
         server.signal("HUP");
         server.until(|line| line["message"] == "reload requested");
         assert_eq!(manager.hears_within(Duration::from_millis(100)), None, "it is not ready yet");
-        fs::write(&golden, r#"{"samples": []}"#).unwrap();
+        disk.release();
         assert_eq!(manager.hears(), "READY=1\nSTATUS=ready");
         server.signal("HUP");
         assert_eq!([manager.hears(), manager.hears()], ["RELOADING=1", "READY=1"]);

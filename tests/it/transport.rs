@@ -1,6 +1,7 @@
 //! What callers speak, and for how long they may keep silent: HTTP/1.1 and HTTP/2, in the clear and over TLS.
 
 pub mod certificates;
+mod chains;
 pub mod client;
 mod drain;
 mod patience;

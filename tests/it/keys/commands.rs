@@ -180,7 +180,7 @@ fn all_faults_of_a_file_are_told_with_their_place_and_without_a_value() {
             with("name = ", "not_before = 2030-01-01T00:00:00Z\nexpires_at = 2029-01-01T00:00:00Z\nname = "),
             vec!["expires_at is not after not_before"],
         ),
-        (format!("{good}{good}"), vec!["line 12, key", "another key has this id"]),
+        (format!("{good}{good}"), vec!["line 14, key", "another key has this id"]),
         (
             format!("{good}[plans.slow]\nrate = 0\nburst = 1\n"),
             vec!["rate: expected a whole number", "concurrent is missing"],
@@ -189,7 +189,7 @@ fn all_faults_of_a_file_are_told_with_their_place_and_without_a_value() {
         (format!("{good}[{hash}]\n"), vec!["there is no such section"]),
         (with(&format!("\"{hash}\""), &hash), vec!["line 7: is not valid TOML"]),
         (with(&format!("{hash}\""), &hash), vec!["line 7: is not valid TOML"]),
-        (format!("{good}# {}", "x".repeat(17 << 20)), vec!["larger than 16MiB"]),
+        (format!("{good}# {}", "x".repeat(17 << 20)), vec!["larger than 16 MiB"]),
         (good.repeat(40), vec!["at least 32 problems"]),
         (String::new(), vec!["the file is empty"]),
     ];

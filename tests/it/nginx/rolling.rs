@@ -2,7 +2,6 @@
 
 use std::{
     net::SocketAddr,
-    process::Command,
     sync::{
         Arc, Mutex,
         atomic::{AtomicBool, AtomicUsize, Ordering},
@@ -17,7 +16,7 @@ use tokio::task::JoinSet;
 use super::{Front, serve};
 use crate::{
     grpc::call::{Caller as GrpcCaller, frame},
-    support::{Repository, Server, eventually},
+    support::{HeldGolden, Repository, Server, eventually},
     transport::client::{Client, Trust, handshake},
 };
 
@@ -192,21 +191,20 @@ async fn a_new_version_of_a_model_comes_to_one_server_after_the_other_and_goes_a
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_whose_models_are_still_loading_is_left_alone() {
     let (front, repository) = (Front::new(), Repository::new());
-    let golden = repository.copy("doubler", "doubler").join("1/golden.json");
-    std::fs::remove_file(&golden).unwrap();
-    // It loads until the test says what its samples are.
-    assert!(Command::new("mkfifo").arg(&golden).status().unwrap().success());
+    repository.copy("doubler", "doubler");
+    // It loads until the disk gives its samples.
+    let disk = HeldGolden::new();
     let _old = front.start(0, &[]);
     let load = Load::start(&front);
     let path = repository.path().display().to_string();
     let new = [("models.files", ""), ("models.repository", &*path), ("server.metrics_listen", "127.0.0.1:0")];
-    let new = Server::spawn(&mut serve(front.servers[1], &new));
+    let new = Server::spawn(disk.hold(&mut serve(front.servers[1], &new)));
     let probes = new.log.iter().find_map(|line| line["metrics_addr"].as_str()).unwrap().parse().unwrap();
     assert_eq!(Client::http1(probes).await.get("/readyz").await.status, 503);
     load.goes_on(500).await;
     let refused = std::net::TcpStream::connect(new.addr).unwrap_err();
     assert_eq!(refused.kind(), std::io::ErrorKind::ConnectionRefused);
-    std::fs::write(&golden, r#"{"samples": []}"#).unwrap();
+    disk.release();
     eventually("it is ready", async || Client::http1(probes).await.get("/readyz").await.status == 200).await;
     eventually("it is called", async || predictions(probes).await > 20).await;
     load.stop().await;

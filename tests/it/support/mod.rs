@@ -8,6 +8,8 @@ mod close;
 mod collector;
 mod enemy;
 mod exposition;
+#[cfg(target_os = "linux")]
+mod held;
 mod keys;
 #[cfg(target_os = "linux")]
 mod nginx;
@@ -28,6 +30,8 @@ pub use close::assert_close;
 pub use collector::{Collector, attribute};
 pub use enemy::{Enemy, Trick};
 pub use exposition::Metrics;
+#[cfg(target_os = "linux")]
+pub use held::HeldGolden;
 pub use keys::{Key, KeysFile};
 #[cfg(target_os = "linux")]
 pub use nginx::Nginx;
