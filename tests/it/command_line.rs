@@ -426,7 +426,7 @@ fn a_secret_is_taken_out_of_the_file_that_a_variable_names() {
     let absent = folder.path().join("absent");
     for (path, value, expected) in [
         (&absent, None, "redis.url: the file that it names cannot be used: No such file"),
-        (&long, None, "redis.url: the file that it names cannot be used: it is longer than 64 KiB"),
+        (&long, None, "redis.url: the file that it names cannot be used: it is larger than 64 KiB"),
         (&secret, Some("redis://127.0.0.1"), "redis.url: is set by GLASSBOX__REDIS__URL too"),
     ] {
         let mut command = glassbox(&["check-config"]);
