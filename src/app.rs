@@ -8,16 +8,18 @@ mod doors;
 mod handshake;
 mod model_worker;
 mod observed;
+mod seats;
 mod tls;
 mod workers;
 
 use std::{future::Future, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
 
+use axum::Router;
 use jiff::Timestamp;
 use tokio::{runtime::Handle, sync::oneshot};
 
 pub use self::model_worker::ModelWorker;
-use self::{bound::Bound, connections::Connections, doors::Doors, tls::Certificate, workers::Workers};
+use self::{bound::Bound, connections::Connections, doors::Doors, seats::Seats, tls::Certificate, workers::Workers};
 use crate::{
     api::{self, ApiState, Limits, Parts},
     cache::Cache,
@@ -49,7 +51,7 @@ const LAST_TASKS: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_secs(60);
 
 /// Connections of the second listener: a few scrapers and probes, and some that were left open.
-pub const MOST_PROBES: usize = 64;
+const MOST_PROBES: usize = 64;
 
 /// The whole server, wired and bound, serving nothing yet.
 #[derive(Debug)]
@@ -69,7 +71,7 @@ pub struct App {
 #[derive(Debug)]
 struct Probes {
     listener: Bound,
-    router: axum::Router,
+    router: Router,
 }
 
 impl App {
@@ -118,7 +120,7 @@ impl App {
             lifecycle,
             metrics,
         });
-        let probes = probes.map(|listener| Probes { listener, router: api::probes(state.clone()) });
+        let probes = probes.map(|listener| Probes { router: api::probes(state.clone(), listener.addr), listener });
         Ok(Self { addr: listener.addr, listener, state, certificate, grpc, probes, loader, drain: config.drain })
     }
 
@@ -197,18 +199,21 @@ impl App {
             let listener = probes.listener.listen()?;
             // A thread of their own: they answer also while all others are busy.
             let workers = Workers::start(1, || probes.router.clone())?;
-            let connections = Connections::new(workers, &self.state.server, lifecycle.clone(), metrics);
-            let connections = Arc::new(connections.at_most(MOST_PROBES));
+            let (server, seats) = (&self.state.server, Seats::new(&self.state.server, Arc::clone(metrics)));
+            let seats = seats.at_most(MOST_PROBES);
+            let connections = Connections::new(workers, probes.router, seats, server, lifecycle.clone(), metrics);
+            let connections = Arc::new(connections);
             // To the very end: who looks after the server wants to see it drain.
             lifecycle.spawn(async move { connections.accept(&listener).await });
         }
 
         let mut stop = pin!(stop);
         let (mut doors, mut runtimes) = (Doors::default(), vec![Handle::current()]);
-        let mut open = |listener: Bound, router: &dyn Fn() -> axum::Router| {
+        let mut open = |listener: Bound, router: &dyn Fn() -> Router, reserve: Router| {
             let workers = Workers::start(Handle::current().metrics().num_workers(), router)?;
             runtimes.extend(workers.runtimes());
-            let connections = Connections::new(workers, &self.state.server, lifecycle.clone(), metrics);
+            let (server, seats) = (&self.state.server, Seats::new(&self.state.server, Arc::clone(metrics)));
+            let connections = Connections::new(workers, reserve, seats, server, lifecycle.clone(), metrics);
             doors.add(listener.listen()?, connections.over(tls.clone()));
             anyhow::Ok(())
         };
@@ -218,9 +223,11 @@ impl App {
             else => true,
         };
         if wanted {
-            open(self.listener, &|| api::router(self.state.apart()))?;
+            let (addr, state) = (self.addr, &self.state);
+            open(self.listener, &|| api::router(state.apart(), addr), api::reserve(state.clone(), addr))?;
             if let Some(listener) = self.grpc {
-                open(listener, &|| api::grpc(self.state.apart()))?;
+                let addr = listener.addr;
+                open(listener, &|| api::grpc(state.apart(), addr), api::grpc_reserve(state.clone(), addr))?;
             }
             drop(open_now);
             metrics.machine.follow(runtimes);

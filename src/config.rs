@@ -23,7 +23,7 @@ use serde::{Deserialize, Serialize};
 use validator::Validate;
 
 use self::rules::{
-    at_least_1_kib, listens_where_it_may, memory_has_room, one_body_fits, origins, redis_url, tls_is_whole,
+    at_least_1_kib, hosts, listens_where_it_may, memory_has_room, one_body_fits, origins, redis_url, tls_is_whole,
     within_a_day, within_a_minute, within_a_year,
 };
 pub use self::{
@@ -130,6 +130,13 @@ pub struct ServerConfig {
     /// Connections open at the same time.
     #[validate(range(min = 1, max = 1_000_000))]
     pub max_connections: usize,
+    /// Connections of one address open at the same time.
+    #[validate(range(min = 1, max = 1_000_000))]
+    pub address_connections: usize,
+    /// Further names of a loopback listener that asks for no key.
+    #[serde(deserialize_with = "values::list")]
+    #[validate(custom(function = "hosts"))]
+    pub hosts: Vec<String>,
     /// Requests at the same time on one HTTP/2 connection.
     #[validate(range(min = 1, max = 10_000))]
     pub max_streams: u32,

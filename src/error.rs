@@ -27,6 +27,8 @@ pub enum ErrorCode {
     RequestTimeout,
     /// The body is larger than the limit.
     PayloadTooLarge,
+    /// The request names a host that this listener does not answer for.
+    MisdirectedRequest,
     /// The body is not `application/json`.
     UnsupportedMediaType,
     /// The cause is in the log; the caller learns only that it was not their fault.
@@ -62,6 +64,7 @@ impl ErrorCode {
             Self::MethodNotAllowed => "method_not_allowed",
             Self::RequestTimeout => "request_timeout",
             Self::PayloadTooLarge => "payload_too_large",
+            Self::MisdirectedRequest => "misdirected_request",
             Self::UnsupportedMediaType => "unsupported_media_type",
             Self::Internal => "internal",
             Self::Overloaded => "overloaded",
@@ -153,6 +156,12 @@ pub enum Error {
         /// In bytes.
         limit: u64,
     },
+    /// See [`ErrorCode::MisdirectedRequest`].
+    #[error(
+        "without keys, this server answers on loopback only for 'localhost' and loopback addresses, not for the host that \
+         the request names; add that name to 'server.hosts' to have it answered"
+    )]
+    MisdirectedRequest,
     /// See [`ErrorCode::UnsupportedMediaType`].
     #[error("{0}")]
     UnsupportedMediaType(&'static str),
@@ -213,6 +222,7 @@ impl Error {
             Self::MethodNotAllowed => ErrorCode::MethodNotAllowed,
             Self::RequestTimeout { .. } => ErrorCode::RequestTimeout,
             Self::PayloadTooLarge { .. } => ErrorCode::PayloadTooLarge,
+            Self::MisdirectedRequest => ErrorCode::MisdirectedRequest,
             Self::UnsupportedMediaType(_) => ErrorCode::UnsupportedMediaType,
             Self::Internal(_) => ErrorCode::Internal,
             Self::Overloaded { .. } | Self::TooHasty { .. } => ErrorCode::Overloaded,

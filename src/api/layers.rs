@@ -13,8 +13,8 @@ use futures_util::FutureExt;
 use tower::{Layer, ServiceExt, layer::layer_fn, service_fn};
 
 use super::{
-    access_log::Entry, auth, browsers::Encodings, client, context::Context, grpc, leftover::Leftover, rate_limit,
-    reject, request_id, state::ApiState, v2,
+    access_log::Entry, auth, browsers::Encodings, client, context::Context, grpc, hosts::Hosts, leftover::Leftover,
+    rate_limit, reject, request_id, state::ApiState, v2,
 };
 use crate::{
     error::Error,
@@ -25,13 +25,16 @@ use crate::{
 /// A caller's own deadline, `250ms`; it can only shorten the server's.
 const X_REQUEST_TIMEOUT: HeaderName = HeaderName::from_static("x-request-timeout");
 
-/// Wraps all routes, public ones included.
-pub(super) fn common(routes: Router<ApiState>, state: &ApiState) -> Router<ApiState> {
-    let state = state.clone();
+/// Wraps all routes, public ones included. `hosts` are the names of a listener that does not answer for all.
+pub(super) fn common(routes: Router<ApiState>, state: &ApiState, hosts: Option<Hosts>) -> Router<ApiState> {
+    let (state, hosts) = (state.clone(), Arc::new(hosts));
     routes.layer(layer_fn(move |route| {
         // Shared: the framework copies a service for each request, with all that is inside of it.
-        let (state, route) = (state.clone(), Arc::<Route>::new(route));
-        service_fn(move |request| every_request(state.clone(), request, Route::clone(&route)))
+        let (state, hosts, route) = (state.clone(), Arc::clone(&hosts), Arc::<Route>::new(route));
+        service_fn(move |request| {
+            let misdirected = Option::as_ref(&hosts).is_some_and(|hosts| !hosts.answer_for(&request));
+            every_request(state.clone(), request, Route::clone(&route), misdirected)
+        })
     }))
 }
 
@@ -46,12 +49,20 @@ pub(super) fn protected(route: MethodRouter<ApiState>, scope: Scope, state: &Api
 
 /// What begins above the answer ends below it, in reverse. Two functions, and not a dozen layers of the framework's: each
 /// of those copies and allocates all that is inside of it anew, which took a third of a request's time.
-async fn every_request(state: ApiState, mut request: Request, route: Route) -> Result<Response, Infallible> {
+async fn every_request(
+    state: ApiState,
+    mut request: Request,
+    route: Route,
+    misdirected: bool,
+) -> Result<Response, Infallible> {
     // First of all, so that everything below can name the request, and every answer does.
     let (id, trace, new_id) = request_id::of(request.headers());
     let record = Record::new();
     let is_grpc = grpc::is_call(&request);
-    let limit = time_limit(&state, request.headers(), is_grpc);
+    let limit = match misdirected {
+        true => Err(Error::MisdirectedRequest),
+        false => time_limit(&state, request.headers(), is_grpc),
+    };
     let deadline = record.started() + *limit.as_ref().unwrap_or(&state.server.request_timeout);
     // Next, so that the log line of every request has its address.
     let client = client::address(&state, &request);
@@ -68,8 +79,9 @@ async fn every_request(state: ApiState, mut request: Request, route: Route) -> R
     let version = request.version();
     let encodings = Encodings::of(request.headers());
 
-    // Answers a browser's question whether a page may call, which carries no key.
-    let mut response = match &state.browsers.cors {
+    // Answers a browser's question whether a page may call, which carries no key. A page that came here by a name of its own
+    // is told nothing.
+    let mut response = match state.browsers.cors.as_ref().filter(|_| !misdirected) {
         None => answer(&state, &context, limit, request, route).await,
         Some(cors) => {
             let (state, context) = (state.clone(), Arc::clone(&context));

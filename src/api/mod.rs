@@ -14,6 +14,7 @@ mod explain;
 mod extract;
 mod grpc;
 mod health;
+mod hosts;
 mod layers;
 mod leftover;
 mod metrics;
@@ -25,6 +26,7 @@ mod pieces;
 mod rate_limit;
 mod reject;
 mod request_id;
+mod reserve;
 mod room;
 mod routes;
 mod service;
@@ -32,10 +34,14 @@ mod state;
 mod v1;
 mod v2;
 
-use axum::{Extension, Router};
+use std::net::SocketAddr;
 
+use axum::{Extension, Router, handler::Handler};
+
+use self::hosts::Hosts;
 pub use self::{
     rate_limit::Limits,
+    reserve::is_for_operators,
     routes::{Access, Route},
     state::{ApiState, Parts},
     v1::predictions::ExportForm,
@@ -72,9 +78,16 @@ pub fn routes(metrics: Option<Access>) -> Vec<Route> {
     routes
 }
 
-/// Everything that is answered over HTTP.
-pub fn router(state: ApiState) -> Router {
-    finish(served(&state), state)
+/// Everything that is answered over HTTP on the listener at `listen`.
+pub fn router(state: ApiState, listen: SocketAddr) -> Router {
+    let hosts = Hosts::without_keys(&state, listen);
+    finish(served(&state), not_found, state, hosts)
+}
+
+/// What is answered there on connections that have no place: probes and operators. All else is refused.
+pub fn reserve(state: ApiState, listen: SocketAddr) -> Router {
+    let hosts = Hosts::without_keys(&state, listen);
+    finish(reserve::routes(served(&state)), reserve::refuse, state, hosts)
 }
 
 /// The routes of the API's listener, as configured.
@@ -91,22 +104,39 @@ pub fn description() -> serde_json::Value {
     openapi::document(&routes(Some(Access::Public)), true)
 }
 
-/// What is answered over gRPC, and nothing else: for a listener of its own.
-pub fn grpc(state: ApiState) -> Router {
-    finish(grpc::routes(), state)
+/// What is answered over gRPC, and nothing else: for a listener of its own, at `listen`.
+pub fn grpc(state: ApiState, listen: SocketAddr) -> Router {
+    let hosts = Hosts::without_keys(&state, listen);
+    finish(grpc::routes(), not_found, state, hosts)
 }
 
-/// What the second listener answers, without a key: for those who look after the server.
-pub fn probes(state: ApiState) -> Router {
+/// What is answered there on connections that have no place.
+pub fn grpc_reserve(state: ApiState, listen: SocketAddr) -> Router {
+    let hosts = Hosts::without_keys(&state, listen);
+    finish(reserve::routes(grpc::routes()), reserve::refuse, state, hosts)
+}
+
+/// What the second listener, at `listen`, answers without a key: for those who look after the server.
+pub fn probes(state: ApiState, listen: SocketAddr) -> Router {
     let routes = routes(Some(Access::Public)).into_iter().filter(|route| state::PROBES.contains(&route.path));
-    finish(routes.collect(), state).layer(Extension(health::Operator))
+    let hosts = Hosts::of(listen, &state.server.hosts);
+    finish(routes.collect(), not_found, state, hosts).layer(Extension(health::Operator))
 }
 
-fn finish(routes: Vec<Route>, state: ApiState) -> Router {
+fn finish<T: 'static>(
+    routes: Vec<Route>,
+    fallback: impl Handler<T, ApiState>,
+    state: ApiState,
+    hosts: Option<Hosts>,
+) -> Router {
     let routes = routes
         .into_iter()
         .fold(Router::new(), |router, route| route.join(router, &state))
-        .fallback(async || Error::NotFound)
+        .fallback(fallback)
         .method_not_allowed_fallback(async || Error::MethodNotAllowed);
-    layers::common(routes, &state).with_state(state)
+    layers::common(routes, &state, hosts).with_state(state)
+}
+
+async fn not_found() -> Error {
+    Error::NotFound
 }

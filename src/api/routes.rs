@@ -84,6 +84,16 @@ impl Route {
         Self { method: "DELETE", path, access, handler: delete(handler) }
     }
 
+    /// The same path and method, with another answer to anyone.
+    pub(super) fn answered_by<H: Handler<T, ApiState>, T: 'static>(self, handler: H) -> Self {
+        let handler = match self.method {
+            "GET" => get(handler),
+            "POST" => post(handler),
+            _ => delete(handler),
+        };
+        Self { access: Access::Public, handler, ..self }
+    }
+
     /// Adds the route, behind what guards it.
     pub(super) fn join(self, router: Router<ApiState>, state: &ApiState) -> Router<ApiState> {
         let handler = match self.access {

@@ -46,6 +46,9 @@ impl Limits {
     }
 }
 
+/// A request whose head takes longer counts as silence, where others wait for its place.
+const SLOW_HEAD: Duration = Duration::from_secs(1);
+
 /// What is to be done with a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Verdict {
@@ -124,6 +127,21 @@ impl Activity {
         state.next += 1;
         state.requests.push(Progress { number, since: Instant::now(), taken: 0 });
         Flight { activity: Arc::clone(self), number }
+    }
+
+    /// Since when there is no request; nothing while there is one, or the head of one on its way.
+    pub(super) fn idle_since(&self) -> Option<Instant> {
+        let state = self.state();
+        match state.without {
+            _ if !state.requests.is_empty() => None,
+            Without::First { since, .. } | Without::Idle { since, .. } => Some(since),
+            Without::Head { since } => (since.elapsed() > SLOW_HEAD).then_some(since),
+        }
+    }
+
+    /// Whether there is no request.
+    pub(super) fn is_silent(&self) -> bool {
+        self.state().requests.is_empty()
     }
 
     /// The caller was asked to leave.

@@ -6,7 +6,7 @@ use anyhow::Context;
 use tokio::net::{TcpListener, TcpSocket};
 
 /// Callers that may wait to be accepted: what the standard library asks of the system too, and the system may allow less.
-const BACKLOG: u32 = 4096;
+pub(super) const BACKLOG: u32 = 4096;
 
 /// Taken before anything else is done, so that a second server on the same port ends at once.
 #[derive(Debug)]

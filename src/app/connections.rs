@@ -11,8 +11,13 @@ use std::{
 };
 
 use axum::{Router, extract::ConnectInfo};
-use futures_util::StreamExt;
-use hyper::{Request, Response, body::Incoming, service::service_fn};
+use futures_util::{StreamExt, future::Either};
+use hyper::{
+    Request, Response, Version,
+    body::Incoming,
+    header::{self, HeaderValue},
+    service::service_fn,
+};
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
     server::conn::auto::Builder,
@@ -21,20 +26,22 @@ use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
     runtime::Handle,
-    sync::{OwnedSemaphorePermit, Semaphore},
     time::Instant,
 };
-use tokio_util::sync::CancellationToken;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower::ServiceExt;
 
 use super::{
     LAST_CALL,
-    activity::{Activity, FAREWELL, Flight, Limits, Verdict},
+    activity::{FAREWELL, Flight, Limits, Verdict},
+    bound::BACKLOG,
     observed::{ObservedBody, ObservedStream},
+    seats::{Seat, Seats},
     tls::Tls,
     workers::{Place, Workers},
 };
 use crate::{
+    api,
     config::ServerConfig,
     lifecycle::{Lifecycle, when_woken},
     telemetry::metrics::Metrics,
@@ -57,22 +64,41 @@ const MOST_REFUSED: usize = 1024;
 /// Callers of HTTP/2 are asked this often whether they are still there.
 const KEEP_ALIVE: Duration = Duration::from_secs(20);
 
+/// `ENFILE` and `EMFILE`: the system, or the process, can open no more files.
+const OUT_OF_DESCRIPTORS: [i32; 2] = [23, 24];
+
+/// How long a request that has no place waits for one: connections become idle within that, where any do.
+const PATIENCE: Duration = Duration::from_millis(250);
+
+/// How long a connection in the reserve may be without a request, its handshake included.
+const RESERVE_SILENCE: Duration = Duration::from_secs(2);
+
 /// Open connections of one listener, each in its own task.
 pub(super) struct Connections {
     workers: Workers,
+    /// Answers those that have no place.
+    reserve: Router,
     tls: Option<Tls>,
     http: Builder<Streams>,
     limits: Limits,
-    most: u32,
-    permits: Arc<Semaphore>,
+    seats: Arc<Seats>,
+    open: TaskTracker,
     closing: CancellationToken,
     lifecycle: Lifecycle,
     metrics: Arc<Metrics>,
 }
 
 impl Connections {
-    /// Holds connections on `workers`; the requests of one HTTP/2 connection go to all threads of the current runtime.
-    pub(super) fn new(workers: Workers, config: &ServerConfig, lifecycle: Lifecycle, metrics: &Arc<Metrics>) -> Self {
+    /// Holds connections on `workers`, and those without a place, whose requests `reserve` answers. The requests of one HTTP/2
+    /// connection go to all threads of the current runtime.
+    pub(super) fn new(
+        workers: Workers,
+        reserve: Router,
+        seats: Seats,
+        config: &ServerConfig,
+        lifecycle: Lifecycle,
+        metrics: &Arc<Metrics>,
+    ) -> Self {
         let mut http = Builder::new(Streams { lifecycle: lifecycle.clone(), runtime: Handle::current() });
         // The time for heads is the activity's: this one would count the silence before them too.
         http.http1().header_read_timeout(None).max_buf_size(MOST_HEAD_BYTES as usize);
@@ -86,24 +112,18 @@ impl Connections {
             .max_local_error_reset_streams(MOST_REFUSED)
             .keep_alive_interval(KEEP_ALIVE)
             .keep_alive_timeout(KEEP_ALIVE);
-        let new = Self {
+        Self {
             workers,
+            reserve,
             tls: None,
             http,
             limits: Limits::new(config),
-            most: 0,
-            permits: Arc::new(Semaphore::new(0)),
+            seats: Arc::new(seats),
+            open: TaskTracker::new(),
             closing: CancellationToken::new(),
             lifecycle,
             metrics: Arc::clone(metrics),
-        };
-        new.at_most(config.max_connections)
-    }
-
-    /// The same, with another limit of its own.
-    pub(super) fn at_most(self, connections: usize) -> Self {
-        let (most, permits) = (u32::try_from(connections).unwrap_or(u32::MAX), Arc::new(Semaphore::new(connections)));
-        Self { most, permits, ..self }
+        }
     }
 
     /// The same, over TLS.
@@ -111,19 +131,20 @@ impl Connections {
         Self { tls, ..self }
     }
 
-    /// Accepts for ever. Past the limit, callers wait in the system's backlog.
+    /// Accepts for ever.
     pub(super) async fn accept(self: &Arc<Self>, listener: &TcpListener) {
         loop {
-            let Ok(permit) = Arc::clone(&self.permits).acquire_owned().await else { return };
             match listener.accept().await {
                 Ok((stream, peer)) => {
                     if let Ok(stream) = stream.into_std() {
-                        self.take(stream, peer, permit);
+                        self.take(stream, peer);
                     }
                 }
-                // Out of file descriptors, for instance: callers that leave free some.
                 Err(error) => {
                     tracing::warn!(%error, "cannot accept a connection");
+                    if error.raw_os_error().is_some_and(|code| OUT_OF_DESCRIPTORS.contains(&code)) {
+                        self.seats.make_room();
+                    }
                     tokio::time::sleep(Duration::from_millis(50)).await;
                 }
             }
@@ -134,48 +155,54 @@ impl Connections {
     /// has let them in.
     pub(super) fn close(self: &Arc<Self>, listener: TcpListener) {
         let Ok(listener) = listener.into_std() else { return };
-        while let Ok(permit) = Arc::clone(&self.permits).try_acquire_owned() {
+        // No more than can have come: others come meanwhile.
+        for _ in 0..BACKLOG {
             let Ok((stream, peer)) = listener.accept() else { return };
             if stream.set_nonblocking(true).is_ok() {
-                self.take(stream, peer, permit);
+                self.take(stream, peer);
             }
         }
     }
 
-    /// Serves a connection on the thread that has the fewest.
-    fn take(self: &Arc<Self>, stream: StdStream, peer: SocketAddr, permit: OwnedSemaphorePermit) {
+    /// Serves a connection on the thread that has the fewest. One for which there is no place is closed.
+    fn take(self: &Arc<Self>, stream: StdStream, peer: SocketAddr) {
+        let Some(seat) = self.seats.admit(peer) else { return };
         let Some(place) = self.workers.place() else { return };
         let (this, runtime) = (Arc::clone(self), place.runtime.clone());
-        self.lifecycle.spawn_on(&runtime, async move { this.serve(stream, peer, permit, place).await });
+        self.lifecycle.spawn_on(&runtime, async move { this.serve(stream, peer, seat, place).await });
     }
 
     /// Lets every connection finish the requests it is at.
     pub(super) async fn shutdown(&self) {
         self.closing.cancel();
-        let _all = self.permits.acquire_many(self.most).await;
+        self.open.close();
+        self.open.wait().await;
     }
 
-    async fn serve(&self, stream: StdStream, peer: SocketAddr, _permit: OwnedSemaphorePermit, place: Place) {
-        let _open = Open::new(Arc::clone(&self.metrics));
+    async fn serve(&self, stream: StdStream, peer: SocketAddr, seat: Seat, place: Place) {
+        let _open = (self.open.token(), Open::new(Arc::clone(&self.metrics)));
         // Belongs to the thread that registers it.
         let Ok(stream) = TcpStream::from_std(stream) else { return };
         let _ = stream.set_nodelay(true);
-        let Some(tls) = &self.tls else { return self.speak(stream, peer, &place.router).await };
+        let seat = Arc::new(seat);
+        let Some(tls) = &self.tls else { return self.speak(stream, peer, seat, &place.router).await };
         // A caller that does not get through the handshake is no event of ours.
-        if let Some(Ok(stream)) = self.in_time(tls.accept(stream)).await {
-            self.speak(stream, peer, &place.router).await;
+        if let Some(Ok(stream)) = self.in_time(tls.accept(stream), &seat).await {
+            self.speak(stream, peer, seat, &place.router).await;
         }
     }
 
     /// Waits for a handshake, and not for long once the server is about to stop.
-    async fn in_time<S>(&self, handshake: impl Future<Output = io::Result<S>>) -> Option<io::Result<S>> {
+    async fn in_time<S>(&self, handshake: impl Future<Output = io::Result<S>>, seat: &Seat) -> Option<io::Result<S>> {
         let stopped = async {
             self.closing.cancelled().await;
             tokio::time::sleep(FAREWELL).await;
         };
+        let limit = if seat.is_in_reserve() { self.limits.head.min(RESERVE_SILENCE) } else { self.limits.head };
         tokio::select! {
-            done = tokio::time::timeout(self.limits.head, handshake) => done.ok(),
+            done = tokio::time::timeout(limit, handshake) => done.ok(),
             () = stopped => None,
+            () = seat.has_to_end() => None,
         }
     }
 
@@ -183,11 +210,21 @@ impl Connections {
         &self,
         stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
         peer: SocketAddr,
+        seat: Arc<Seat>,
         router: &Router,
     ) {
         let opened = Instant::now();
-        let activity = Activity::new();
-        let service = service_fn(|request| answer(router.clone(), request, peer, activity.begin()));
+        let activity = Arc::clone(seat.activity());
+        let service = service_fn(|request| {
+            let (router, flight) = (router.clone(), activity.begin());
+            match seat.is_in_reserve() {
+                false => Either::Left(answer(router, request, peer, flight)),
+                true => {
+                    let routers = (router, self.reserve.clone());
+                    Either::Right(answer_in_reserve(Arc::clone(&seat), routers, request, peer, flight))
+                }
+            }
+        });
         let stream = TokioIo::new(ObservedStream::new(stream, Arc::clone(&activity)));
         let mut connection = pin!(self.http.serve_connection(stream, service));
         let mut tick = tokio::time::interval(self.limits.tick());
@@ -196,15 +233,24 @@ impl Connections {
             // What comes with the connection, or right behind its handshake, was sent before it could know.
             tokio::time::sleep_until(opened + LAST_CALL).await;
         };
-        let mut stopped = when_woken(stopped);
+        let ended = async {
+            tokio::select! {
+                () = seat.has_to_end() => {}
+                () = stopped => {}
+            }
+        };
+        let mut ended = when_woken(ended);
         let mut leaving = false;
         loop {
             let ask_to_leave = tokio::select! {
                 biased;
                 // A caller that leaves or speaks no HTTP is no event of ours.
                 _ = connection.as_mut() => return,
-                _ = stopped.next(), if !leaving => true,
-                _ = tick.tick() => match activity.verdict(&self.limits) {
+                _ = ended.next(), if !leaving => match seat.is_cut() && activity.is_silent() {
+                    true => return,
+                    false => true,
+                },
+                _ = tick.tick() => match verdict(&seat, opened, &self.limits) {
                     Verdict::GoOn => false,
                     Verdict::SayGoodbye => !leaving,
                     Verdict::Cut => return,
@@ -219,6 +265,14 @@ impl Connections {
     }
 }
 
+/// What is to be done with a connection now.
+fn verdict(seat: &Seat, opened: Instant, limits: &Limits) -> Verdict {
+    match seat.is_in_reserve() && seat.activity().is_silent() && opened.elapsed() > RESERVE_SILENCE {
+        true => Verdict::Cut,
+        false => seat.activity().verdict(limits),
+    }
+}
+
 async fn answer(
     router: Router,
     mut request: Request<Incoming>,
@@ -228,6 +282,28 @@ async fn answer(
     request.extensions_mut().insert(ConnectInfo(peer));
     let response = router.oneshot(request).await?;
     Ok(response.map(|body| ObservedBody::new(body, flight)))
+}
+
+/// Answers on a connection that has no place, by the first of the routers if it gets one now. Otherwise the connection ends with
+/// this answer.
+async fn answer_in_reserve(
+    seat: Arc<Seat>,
+    (usual, reserve): (Router, Router),
+    request: Request<Incoming>,
+    peer: SocketAddr,
+    flight: Flight,
+) -> Result<Response<ObservedBody>, Infallible> {
+    let patience = if api::is_for_operators(request.uri().path()) { Duration::ZERO } else { PATIENCE };
+    if seat.leaves_reserve(patience).await {
+        return answer(usual, request, peer, flight).await;
+    }
+    let knows_header = request.version() <= Version::HTTP_11;
+    let mut response = answer(reserve, request, peer, flight).await?;
+    if knows_header {
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+    seat.end();
+    Ok(response)
 }
 
 /// Where the requests of an HTTP/2 connection run: on all threads, as one connection can carry a whole gateway's.

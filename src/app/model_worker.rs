@@ -2,7 +2,9 @@
 
 use std::{future::Future, net::SocketAddr, sync::Arc};
 
-use super::{LAST_SPANS, LAST_TASKS, MINUTE, MOST_PROBES, bound::Bound, connections::Connections, workers::Workers};
+use super::{
+    LAST_SPANS, LAST_TASKS, MINUTE, MOST_PROBES, bound::Bound, connections::Connections, seats::Seats, workers::Workers,
+};
 use crate::{
     api::{self, ApiState, Limits, Parts},
     cache::Cache,
@@ -98,11 +100,12 @@ impl ModelWorker {
                 ticking.tick();
             }
         });
-        let listener = self.listener.listen()?;
-        let router = api::probes(self.state.clone());
+        let router = api::probes(self.state.clone(), self.listener.addr);
         let threads = Workers::start(1, || router.clone())?;
-        let connections = Connections::new(threads, &self.state.server, lifecycle.clone(), metrics);
-        let connections = Arc::new(connections.at_most(MOST_PROBES));
+        let (server, seats) = (&self.state.server, Seats::new(&self.state.server, Arc::clone(metrics)));
+        let seats = seats.at_most(MOST_PROBES);
+        let connections = Connections::new(threads, router, seats, server, lifecycle.clone(), metrics);
+        let (listener, connections) = (self.listener.listen()?, Arc::new(connections));
         lifecycle.spawn(async move { connections.accept(&listener).await });
 
         let worker = Worker::new(worker::Parts {

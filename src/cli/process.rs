@@ -29,8 +29,8 @@ pub(super) struct Begun<S, R, F> {
     pub reload: R,
     /// Where its probes are answered.
     pub itself: Listener,
-    /// Whether nobody else is let in there at the moment.
-    pub is_full: F,
+    /// Connections that ended for want of places so far.
+    pub turned_away: F,
 }
 
 /// Runs what `begin` begins. Where it does not stop by itself, the process ends `longest` after the stop signal all the same.
@@ -42,7 +42,7 @@ pub(super) fn run<S, R, F>(
 where
     S: Future<Output = anyhow::Result<()>>,
     R: AsyncFn(),
-    F: Fn() -> bool,
+    F: Fn() -> u64,
 {
     let log = logging::init(telemetry)?;
     let dropped = Log::dropped(&log);
@@ -52,7 +52,7 @@ where
     let stopped = stopping::hear(&supervisor, &exit, longest)?;
     let result = runtime.block_on(async {
         let reloads = reload_signal()?;
-        let Begun { registry, metrics, serve, reload, itself, is_full } = begin(stopped, &supervisor)?;
+        let Begun { registry, metrics, serve, reload, itself, turned_away } = begin(stopped, &supervisor)?;
         if let Some(dropped) = dropped {
             metrics.server.follow_log(dropped);
         }
@@ -61,7 +61,7 @@ where
         tokio::select! {
             result = serve => result,
             never = reload_when_asked(reloads, reload, &supervisor) => match never {},
-            never = supervisor.watch(itself, is_full) => match never {},
+            never = supervisor.watch(itself, turned_away) => match never {},
         }
     });
     runtime.shutdown_timeout(Duration::from_millis(100));

@@ -61,20 +61,19 @@ pub(super) fn run(config: Config) -> anyhow::Result<ExitCode> {
         let later = app.state().server.listen_when_ready.then_some("callers are refused until all models were tried");
         tracing::info!(addr = %place.addr, scheme = place.scheme, grpc_addr, metrics_addr, later, "listening");
         let (registry, metrics) = (Arc::clone(&app.state().registry), Arc::clone(&app.state().metrics));
-        let (keys, open) = (app.state().keys.clone(), Arc::clone(&metrics));
+        let (keys, counts) = (app.state().keys.clone(), Arc::clone(&metrics));
         let reload = async move || {
             if let Some(keys) = &keys {
                 keys.reload().await;
             }
         };
-        let most = app.state().server.max_connections;
-        let is_full = move || open.http.open_connections() >= most;
+        let turned_away = move || counts.http.turned_away();
         let (itself, supervisor) = (Listener::at(place.addr, place.scheme == "https"), Arc::clone(supervisor));
         let serve = app.run(async { drop(stop.await) }, move |registry| {
             supervisor.ready(registry);
             announce(registry, &place, started.elapsed(), pretty);
         });
-        Ok(Begun { registry, metrics, serve, reload, itself, is_full })
+        Ok(Begun { registry, metrics, serve, reload, itself, turned_away })
     })
 }
 

@@ -74,8 +74,9 @@ impl Supervisor {
     }
 
     /// Gives signs of life for as long as a new caller is let in and answered: a timer alone would go on where nothing else
-    /// does. A server all of whose places are taken lets nobody in, and is well.
-    pub(super) async fn watch(&self, listener: Listener, is_full: impl Fn() -> bool) -> Infallible {
+    /// does. A full server answers this call from the places that it keeps for probes. Where these are taken as well, it turns
+    /// connections away, this one or others: that is work, and a server that does it is well.
+    pub(super) async fn watch(&self, listener: Listener, turned_away: impl Fn() -> u64) -> Infallible {
         let Some(within) = self.watchdog else { return future::pending().await };
         let each = within / SIGNS;
         let mut ticks = interval(each.max(Duration::from_millis(1)));
@@ -85,9 +86,10 @@ impl Supervisor {
             if !self.serving.load(Ordering::Acquire) {
                 continue;
             }
+            let before = turned_away();
             match timeout(each, listener.ask("/healthz")).await {
                 Ok(Ok(StatusCode::OK)) => self.tell("WATCHDOG=1"),
-                _ if is_full() => self.tell("WATCHDOG=1"),
+                _ if turned_away() > before => self.tell("WATCHDOG=1"),
                 Ok(Ok(status)) => tracing::warn!(%status, "no sign of life: the server does not answer itself"),
                 Ok(Err(error)) => tracing::warn!("no sign of life: {error:#}"),
                 Err(_elapsed) => tracing::warn!("no sign of life: the server does not answer itself in time"),

@@ -14,7 +14,7 @@ use super::{
     process::{self, Begun},
 };
 use crate::{
-    app::{self, MOST_PROBES, ModelWorker},
+    app::{self, ModelWorker},
     config::{Config, Flag},
     registry::{Registry, State},
 };
@@ -48,7 +48,7 @@ pub(super) fn run(config: Config) -> anyhow::Result<ExitCode> {
         tracing::info!(addr = %worker.addr(), "listening");
         let (registry, metrics) = (Arc::clone(&worker.state().registry), Arc::clone(&worker.state().metrics));
         let probes = Arc::clone(&metrics);
-        let is_full = move || probes.http.open_connections() >= MOST_PROBES;
+        let turned_away = move || probes.http.turned_away();
         let (itself, supervisor) = (Listener::at(worker.addr(), false), Arc::clone(supervisor));
         let ready = move |registry: &Registry| {
             supervisor.ready(registry);
@@ -56,7 +56,7 @@ pub(super) fn run(config: Config) -> anyhow::Result<ExitCode> {
         };
         let serve = worker.run(async { drop(stop.await) }, ready);
         let reload = async || tracing::info!("a worker reads nothing again: start another one to serve other models");
-        Ok(Begun { registry, metrics, serve, reload, itself, is_full })
+        Ok(Begun { registry, metrics, serve, reload, itself, turned_away })
     })
 }
 

@@ -1,6 +1,6 @@
 //! What values have to be, beyond their type.
 
-use std::time::Duration;
+use std::{net::Ipv6Addr, time::Duration};
 
 use bytesize::ByteSize;
 use validator::ValidationError;
@@ -139,6 +139,22 @@ pub(super) fn origins(origins: &[String]) -> Result<(), ValidationError> {
         Ok(())
     } else {
         Err(problem("expected origins in lower case like \"https://app.example.com\", or \"*\""))
+    }
+}
+
+/// Names and addresses as they stand in a URL, without scheme, port and path.
+pub(super) fn hosts(hosts: &[String]) -> Result<(), ValidationError> {
+    let is_name = |host: &str| {
+        let label = |label: &str| {
+            !label.is_empty() && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
+        };
+        host.strip_suffix('.').unwrap_or(host).split('.').all(label)
+    };
+    let bare = |host: &String| host.trim_start_matches('[').trim_end_matches(']').parse::<Ipv6Addr>().is_ok();
+    if hosts.iter().all(|host| is_name(host) || bare(host)) {
+        Ok(())
+    } else {
+        Err(problem("expected names without scheme and port like \"glassbox.example.com\", or addresses"))
     }
 }
 

@@ -133,12 +133,16 @@ fn signs_of_life_come_while_new_callers_are_answered_and_no_longer() {
 #[test]
 fn a_server_whose_callers_hold_all_its_places_is_alive() {
     let manager = Manager::new();
-    let server = manager.start(watched().env(variable("server.max_connections"), "3"));
+    let command = &mut watched();
+    command.env(variable("server.max_connections"), "3").env(variable("server.body_timeout"), "300s");
+    let server = manager.start(command);
     assert!(manager.hears().starts_with("READY=1"));
     let mut callers: Vec<_> = (0..3).map(|_| Caller::connect(server.addr)).collect();
     for caller in &mut callers {
-        assert_eq!(caller.get("/healthz").status, 200);
+        caller.begin_post("/v1/predict", &json!({"model": "doubler", "input": [1]}));
     }
+    // Others want the places beside them, which are for probes.
+    callers.extend((0..100).map(|_| Caller::connect(server.addr)));
     assert!(manager.signs_of_life(WATCHDOG * 4) >= 2);
 }
 
@@ -165,11 +169,15 @@ fn a_worker_tells_its_manager_what_a_server_does() {
     assert!(manager.signs_of_life(WATCHDOG * 4) >= 2);
     worker.signal("HUP");
     assert_eq!([manager.hears(), manager.hears()], ["RELOADING=1", "READY=1"]);
-    let mut probes: Vec<_> = (0..64).map(|_| Caller::connect(worker.addr)).collect();
-    for probe in &mut probes {
-        assert_eq!(probe.get("/healthz").status, 200);
-    }
-    assert!(manager.signs_of_life(WATCHDOG * 4) >= 2, "nobody else is let in, and it is well");
+    let probes: Vec<_> = (0..64)
+        .map(|_| {
+            let mut probe = Caller::connect(worker.addr);
+            assert_eq!(probe.get("/healthz").status, 200);
+            probe
+        })
+        .collect();
+    assert!(manager.signs_of_life(WATCHDOG * 4) >= 2, "all places are taken, and it is well");
+    drop(probes);
     worker.signal("TERM");
     assert_eq!(manager.hears(), "STOPPING=1\nSTATUS=draining");
     assert_eq!(worker.wait(Duration::from_secs(10)).unwrap().code(), Some(0));

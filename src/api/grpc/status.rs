@@ -33,6 +33,8 @@ const fn code(code: ErrorCode) -> Code {
         // No such method, and no such form of its messages.
         ErrorCode::NotFound | ErrorCode::MethodNotAllowed | ErrorCode::UnsupportedMediaType => Code::Unimplemented,
         ErrorCode::RequestTimeout | ErrorCode::DeadlineExceeded => Code::DeadlineExceeded,
+        // The same call fails until the name of the server, or its configuration, is another one.
+        ErrorCode::MisdirectedRequest => Code::FailedPrecondition,
         ErrorCode::Internal => Code::Internal,
         ErrorCode::Overloaded | ErrorCode::ModelNotReady | ErrorCode::Draining | ErrorCode::DependencyUnavailable => {
             Code::Unavailable

@@ -34,7 +34,7 @@ impl Failures {
     ) -> Vec<(String, Value)> {
         // In its path or in its body.
         let names_a_model = takes_body && !v2::is_own(route.path);
-        let mut errors = vec![malformed(takes_body), internal(), Error::DeadlineExceeded];
+        let mut errors = vec![malformed(takes_body), Error::MisdirectedRequest, internal(), Error::DeadlineExceeded];
         if guarded {
             errors.extend([Error::Unauthenticated, denied(), limited()]);
         }

@@ -15,8 +15,8 @@ use crate::telemetry::{
 };
 
 /// All statuses that are answered, and 499 for who left before.
-const STATUSES: [u16; 19] =
-    [200, 204, 400, 401, 403, 404, 405, 408, 413, 415, 422, 429, 431, 499, 500, 501, 502, 503, 504];
+const STATUSES: [u16; 20] =
+    [200, 204, 400, 401, 403, 404, 405, 408, 413, 415, 421, 422, 429, 431, 499, 500, 501, 502, 503, 504];
 
 /// Requests, their stages, and connections.
 #[derive(Debug)]
@@ -26,6 +26,8 @@ pub struct HttpMetrics {
     stages: Vec<Spread<Histogram>>,
     in_flight: Spread<IntGauge>,
     connections: Spread<IntGauge>,
+    refused: IntCounter,
+    displaced: IntCounter,
 }
 
 /// The series of one route and method, looked up once.
@@ -50,6 +52,12 @@ impl HttpMetrics {
             stages: Stage::ALL.iter().map(|stage| stages.with_label_values(&[stage.as_str()])).collect(),
             in_flight: families.level("http_requests_in_flight", "Requests that are being answered.")?,
             connections: families.level("http_connections_open", "Connections that are open.")?,
+            refused: families.counter(
+                "http_connections_refused_total",
+                "Connections, and requests on them, refused because all places were taken.",
+            )?,
+            displaced: families
+                .counter("http_connections_displaced_total", "Idle connections closed to make room for new callers.")?,
         })
     }
 
@@ -77,10 +85,19 @@ impl HttpMetrics {
         self.connections.here().inc();
     }
 
-    /// Connections that are open, those of all listeners.
-    pub fn open_connections(&self) -> usize {
-        let open: i64 = self.connections.all().iter().map(IntGauge::get).sum();
-        usize::try_from(open).unwrap_or(0)
+    /// A connection, or a request on it, was refused because all places were taken.
+    pub fn refused(&self) {
+        self.refused.inc();
+    }
+
+    /// An idle connection was closed to make room for another one.
+    pub fn displaced(&self) {
+        self.displaced.inc();
+    }
+
+    /// Connections that ended for want of places since the start, refused or displaced.
+    pub fn turned_away(&self) -> u64 {
+        self.refused.get() + self.displaced.get()
     }
 
     /// A connection was closed.

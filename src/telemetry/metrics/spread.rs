@@ -40,11 +40,6 @@ impl<M> Spread<M> {
     pub(super) fn here(&self) -> &M {
         &self.0[part(self.0.len())]
     }
-
-    /// All parts: to read.
-    pub(super) fn all(&self) -> &[M] {
-        &self.0
-    }
 }
 
 /// Series by their labels, as the library has them.

@@ -1,6 +1,9 @@
 //! Callers that come in numbers, and leave when they please.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use bytesize::ByteSize;
 use reqwest::Method;
@@ -35,18 +38,21 @@ async fn callers_that_vanish_in_the_middle_leave_their_place_to_others() {
 async fn a_caller_that_does_not_take_its_answer_leaves_its_place_to_others() {
     let app = TestApp::with(|config| {
         config.server.max_connections = 1;
-        config.server.request_timeout = Duration::from_secs(3);
-        // Frees the place that the test's own idle client keeps.
-        config.server.idle_timeout = Duration::from_millis(200);
+        config.server.request_timeout = Duration::from_secs(20);
     })
     .await;
-    // Answered with 13 MB, more than the buffers of both sockets hold: the caller's is small, the system bounds the other.
-    let body = format!(r#"{{"model":"doubler","input":[{}0]}}"#, "1e9,".repeat(1_000_000));
+    // Answered with 6 MB, more than the buffers of both sockets hold: the caller's is small, the system bounds the other.
+    let body = format!(r#"{{"model":"doubler","input":[{}0]}}"#, "1e9,".repeat(500_000));
     let mut idle = Wire::open_narrow(&app).await;
     idle.say(predict(&body, "")).await;
     let mut begin = [0; 12];
     patiently(idle.stream.peek(&mut begin)).await.unwrap();
     assert_eq!(&begin, b"HTTP/1.1 200");
+    let body = r#"{"model":"doubler","input":[1]}"#;
+    let began = Instant::now();
+    while post(&app, "/v1/predict", body).await.status == 503 {
+        assert!(began.elapsed() < Duration::from_secs(120), "its place is not free");
+    }
     still_answers(&app).await;
     assert!(idle.breaks_off().await, "the whole answer was there: this test shows nothing");
 }

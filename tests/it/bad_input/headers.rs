@@ -142,7 +142,7 @@ async fn headers_that_mean_nothing_here_change_nothing() {
     for headers in [
         "Upgrade: h2c\r\nConnection: Upgrade, HTTP2-Settings\r\nHTTP2-Settings: AAMAAABkAAQAAP__\r\n",
         "Upgrade: websocket\r\nConnection: Upgrade\r\n",
-        "Host: elsewhere\r\n",
+        "Host: localhost:1\r\n",
         "Range: bytes=0-3\r\n",
         "X-HTTP-Method-Override: DELETE\r\n",
         "X-Forwarded-For: 127.0.0.1\r\nX-Original-URL: /admin\r\n",

@@ -73,9 +73,9 @@ async fn an_unknown_path_is_not_found_with_any_verb() {
         "GET /v1/models/../../etc/passwd",
         "GET /v1/../healthz",
         "GET /v1/models/doubler/versions/../../../../proc/self/environ",
-        "GET http://elsewhere/etc/passwd",
+        "GET http://localhost:1/etc/passwd",
         "OPTIONS *",
-        "CONNECT elsewhere:443",
+        "CONNECT localhost:443",
     ] {
         let mut wire = Wire::open(&app).await;
         wire.say(format!("{target} HTTP/1.1\r\nHost: test\r\n\r\n")).await;

@@ -102,6 +102,8 @@ impl TestAppBuilder {
         let flags = vec![
             Flag::text("server.listen", "test", "127.0.0.1:0".to_owned()),
             Flag::text("models.repository", "test", super::bundled().display().to_string()),
+            // As callers of these tests name the server.
+            Flag::list("server.hosts", "test", vec!["test".to_owned()]),
             // Each test that wants a history has one of its own.
             Flag::text("history.mode", "test", "off".to_owned()),
             Flag::text("runtime.onnxruntime_path", "test", super::onnxruntime().display().to_string()),

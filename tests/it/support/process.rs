@@ -21,6 +21,8 @@ pub fn glassbox(args: &[&str]) -> Command {
             command.env(name, value);
         }
     }
+    // As callers of these tests name the server.
+    command.env(variable("server.hosts"), "test");
     // Each test that wants a history has one of its own.
     command.env(variable("history.mode"), "off");
     command
