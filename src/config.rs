@@ -127,6 +127,9 @@ pub struct ServerConfig {
     /// All requests that are being read and answers that wait to be taken, in bytes.
     #[serde(with = "values::size")]
     pub bodies_limit: ByteSize,
+    /// What one caller may hold of what the others leave of that, 0 to 1.
+    #[validate(range(min = 0.0, max = 1.0, message = "must be between 0 and 1"))]
+    pub bodies_share: f64,
     /// Connections open at the same time.
     #[validate(range(min = 1, max = 1_000_000))]
     pub max_connections: usize,

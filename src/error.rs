@@ -23,9 +23,9 @@ pub enum ErrorCode {
     NotFound,
     /// The path exists, the verb does not.
     MethodNotAllowed,
-    /// The body did not arrive in time.
+    /// The body did not arrive in time, or slowly while there was no room.
     RequestTimeout,
-    /// The body is larger than the limit.
+    /// The body is larger than the limit, or becomes so when it is read.
     PayloadTooLarge,
     /// The request names a host that this listener does not answer for.
     MisdirectedRequest,
@@ -162,6 +162,17 @@ pub enum Error {
          the request names; add that name to 'server.hosts' to have it answered"
     )]
     MisdirectedRequest,
+    /// A body that takes more memory than any request gets: see [`ErrorCode::PayloadTooLarge`].
+    #[error(
+        "the body takes more than {limit} bytes of memory once it is read, by its many small parts; send fewer at once"
+    )]
+    TooCostly {
+        /// In bytes.
+        limit: u64,
+    },
+    /// A body that arrived while others needed its room: see [`ErrorCode::RequestTimeout`].
+    #[error("the body arrived slowly while others needed its room; send it again")]
+    TooSlow,
     /// See [`ErrorCode::UnsupportedMediaType`].
     #[error("{0}")]
     UnsupportedMediaType(&'static str),
@@ -220,8 +231,8 @@ impl Error {
             Self::PredictionNotFound => ErrorCode::PredictionNotFound,
             Self::NotFound => ErrorCode::NotFound,
             Self::MethodNotAllowed => ErrorCode::MethodNotAllowed,
-            Self::RequestTimeout { .. } => ErrorCode::RequestTimeout,
-            Self::PayloadTooLarge { .. } => ErrorCode::PayloadTooLarge,
+            Self::RequestTimeout { .. } | Self::TooSlow => ErrorCode::RequestTimeout,
+            Self::PayloadTooLarge { .. } | Self::TooCostly { .. } => ErrorCode::PayloadTooLarge,
             Self::MisdirectedRequest => ErrorCode::MisdirectedRequest,
             Self::UnsupportedMediaType(_) => ErrorCode::UnsupportedMediaType,
             Self::Internal(_) => ErrorCode::Internal,

@@ -12,7 +12,7 @@ use super::{cache_headers, context::Context, rate_limit, state::ApiState};
 use crate::{
     cache::Policy,
     error::{Error, Violation},
-    model::ModelRef,
+    model::{ModelRef, conform::NamedTensor},
     predict::{Asked, PredictRequest, Predictions},
     registry::Loaded,
     telemetry::labels::Protocol,
@@ -76,6 +76,23 @@ impl Call {
         self.state.registry.resolve(model)
     }
 
+    /// Refuses more items than one request may have, before any of them is made of `inputs`.
+    ///
+    /// # Errors
+    /// `invalid_input`
+    pub(super) fn check_items(&self, loaded: &Loaded, inputs: &[NamedTensor]) -> Result<(), Error> {
+        self.check_rows(loaded.model.items_in(inputs), "/inputs")
+    }
+
+    fn check_rows(&self, rows: usize, list: &str) -> Result<(), Error> {
+        let most = self.state.predict.max_batch_items;
+        if rows <= most {
+            return Ok(());
+        }
+        let detail = format!("the input has {rows} rows; at most {most} are allowed");
+        Err(Error::Invalid(vec![Violation::new(list, "batch_too_large", detail)]))
+    }
+
     /// Predicts what is `asked`, if this caller may use the model and has quota
     /// for all rows in them. `list` points to where the items stand.
     ///
@@ -83,13 +100,9 @@ impl Call {
     /// `permission_denied`, `rate_limited`, `invalid_input` for too many rows, and those of [`Predictor::predict`](crate::predict::Predictor::predict).
     pub(super) async fn predict(&self, model: ModelRef, asked: Asked, list: &str) -> Result<Predictions, Error> {
         self.context.caller()?.check_model(&self.state, model.name.as_deref())?;
-        let most = self.state.predict.max_batch_items;
-        let admit = |rows| match rows <= most {
-            true => rate_limit::charge_batch(&self.context, rows, list),
-            false => {
-                let detail = format!("the input has {rows} rows; at most {most} are allowed");
-                Err(Error::Invalid(vec![Violation::new(list, "batch_too_large", detail)]))
-            }
+        let admit = |rows| {
+            self.check_rows(rows, list)?;
+            rate_limit::charge_batch(&self.context, rows, list)
         };
         let (deadline, cache, record) = (self.deadline, self.policy, self.context.record.clone());
         let request = PredictRequest { model, asked, protocol: self.protocol, deadline, cache, record, admit: &admit };

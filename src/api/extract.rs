@@ -10,8 +10,13 @@ use axum::{
 use http_body_util::BodyExt;
 use serde::de::DeserializeOwned;
 
-use super::{context::Context, explain::explain, room::Room, state::ApiState};
-use crate::{error::Error, telemetry::labels::Stage};
+use super::{
+    context::Context,
+    explain::explain,
+    room::{Room, likely_bytes},
+    state::ApiState,
+};
+use crate::{error::Error, model::cost, telemetry::labels::Stage};
 
 /// Above this, parsing takes longer than an async thread should be held.
 pub(super) const INLINE_BYTES: usize = 64 * 1024;
@@ -31,12 +36,19 @@ impl<T: DeserializeOwned + Send + 'static> FromRequest<ApiState> for JsonBody<T>
         let _watch = context.record.watch(Stage::Decode);
         check_media_type(request.headers())?;
         let (body, room) = receive(request, state, &context).await?;
-        if body.len() <= INLINE_BYTES {
-            return Ok(Self(parse(&body)?, room));
+        let small = body.len() <= INLINE_BYTES;
+        let read =
+            move |room: Room, body: &[u8]| room.read(body.len(), || parse(body)).map(|(value, room)| Self(value, room));
+        if small {
+            return read(room, &body);
         }
         // The room goes with the body: parsing goes on when the caller has left.
-        let parsed = tokio::task::spawn_blocking(move || parse(&body).map(|value| Self(value, room))).await;
-        parsed.map_err(Error::internal)?
+        let work = tokio::task::spawn_blocking(move || {
+            let mut room = room;
+            room.expect(body.len(), likely_bytes(&body))?;
+            read(room, &body)
+        });
+        work.await.map_err(Error::internal)?
     }
 }
 
@@ -69,17 +81,21 @@ pub(super) fn is_json(content_type: &str) -> bool {
 ///
 /// # Errors
 /// `payload_too_large`, `request_timeout`, `overloaded`; `malformed_request` for one that breaks off.
-pub(super) async fn receive(request: Request, state: &ApiState, context: &Context) -> Result<(Vec<u8>, Room), Error> {
+pub(super) async fn receive(
+    request: Request,
+    state: &ApiState,
+    context: &Arc<Context>,
+) -> Result<(Vec<u8>, Room), Error> {
     let limit = state.server.body_limit.as_u64();
     let timeout = state.server.body_timeout;
-    let reading = read(request.into_body(), limit, Room::enter(state)?);
+    let reading = read(request.into_body(), limit, Room::for_body(state, context)?);
     let received = tokio::time::timeout(timeout, reading).await;
     let (body, room) = received.map_err(|_elapsed| Error::RequestTimeout { limit: timeout })??;
     context.record.note(|facts| facts.request_bytes = Some(body.len()));
     Ok((body, room))
 }
 
-/// Reads the body, taking room as its bytes arrive: who only announces many takes none.
+/// Reads the body, taking room as its bytes arrive: a caller that only announces many takes none.
 async fn read(mut body: Body, limit: u64, mut room: Room) -> Result<(Vec<u8>, Room), Error> {
     let too_large = || Error::PayloadTooLarge { limit };
     // What says its length is refused before a byte of it is read.
@@ -88,7 +104,13 @@ async fn read(mut body: Body, limit: u64, mut room: Room) -> Result<(Vec<u8>, Ro
         return Err(too_large());
     }
     let mut bytes = Vec::new();
-    while let Some(frame) = body.frame().await {
+    loop {
+        let frame = tokio::select! {
+            biased;
+            frame = body.frame() => frame,
+            error = room.lost() => return Err(error),
+        };
+        let Some(frame) = frame else { break };
         let broken = |_| Error::malformed("", "incomplete_body", "the body broke off before it was complete");
         let Ok(data) = frame.map_err(broken)?.into_data() else { continue };
         let total = bytes.len() + data.len();
@@ -103,6 +125,7 @@ async fn read(mut body: Body, limit: u64, mut room: Room) -> Result<(Vec<u8>, Ro
         }
         bytes.extend_from_slice(&data);
     }
+    room.arrived()?;
     Ok((bytes, room))
 }
 
@@ -115,6 +138,13 @@ pub(super) fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Error> {
         None => Err(Error::malformed("", "empty_body", "the body is empty; it must be a JSON object")),
         // A derived reader would take a list for a struct, field by field.
         Some(b'[') => Err(Error::malformed("", "wrong_type", "expected an object, got a list")),
-        Some(_) => serde_json::from_slice(body).map_err(|error| explain::<T>(body, &error)),
+        Some(_) => serde_json::from_slice(body).map_err(|error| {
+            if cost::is_spent() {
+                // The room tells why.
+                return Error::internal(error);
+            }
+            cost::start_over();
+            explain::<T>(body, &error)
+        }),
     }
 }

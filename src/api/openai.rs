@@ -17,7 +17,7 @@ use super::{cache_headers, call::Call, extract::JsonBody, openapi::schemas, stat
 use crate::{
     config::MOST_BATCH_ITEMS,
     error::{Error, Violation},
-    model::{Data, Input, ModelRef, Prediction, Task, Tensor},
+    model::{Data, Input, ModelRef, Prediction, Task, Tensor, cost},
     predict::{Asked, Predictions},
     registry::Loaded,
     telemetry::labels::{Protocol, Stage},
@@ -40,7 +40,10 @@ pub(super) struct EmbeddingsBody {
     dimensions: Option<usize>,
 }
 
-/// One text, or a list of which no more is kept than any configuration allows.
+/// What a text takes until it is answered, beside its own bytes.
+const TEXT_BYTES: usize = 512;
+
+/// One text, or a list of which no more is kept than the configuration allows.
 #[derive(Debug)]
 struct Texts {
     kept: Vec<String>,
@@ -65,9 +68,14 @@ impl<'de> Deserialize<'de> for Texts {
 
             fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Texts, A::Error> {
                 let mut kept = Vec::new();
-                while kept.len() < MOST_BATCH_ITEMS {
-                    match list.next_element()? {
-                        Some(text) => kept.push(text),
+                let most = cost::max_items(MOST_BATCH_ITEMS);
+                while kept.len() < most {
+                    match list.next_element::<String>()? {
+                        Some(text) => {
+                            // Twice: for the vectors, and for the tokens.
+                            cost::charge(TEXT_BYTES + 2 * cost::of_text(text.len()))?;
+                            kept.push(text);
+                        }
                         None => return Ok(Texts { count: Some(kept.len()), kept }),
                     }
                 }

@@ -59,7 +59,7 @@ impl Pieces {
         if self.before.is_empty() {
             return room.answer(self.last);
         }
-        room.grow(self.len())?;
+        room.fit(self.len())?;
         let room = Arc::new(room);
         let pieces = self.before.into_iter().chain([Piece::Own(self.last)]);
         let pieces = pieces.filter(|piece| !piece.as_ref().is_empty());

@@ -11,6 +11,7 @@ use axum::{extract::Request, response::Response};
 
 pub(super) use self::account::{Account, Permit};
 pub use self::limits::Limits;
+pub(super) use self::payer::Payer;
 use super::{context::Context, state::ApiState};
 use crate::{error::Error, telemetry::labels::Stage};
 

@@ -100,7 +100,7 @@ impl IntoResponse for Failure {
         if let Some(seconds) = retry_after(&self.error) {
             headers.insert(header::RETRY_AFTER, seconds.into());
         }
-        if matches!(*self.error, Error::RequestTimeout { .. } | Error::PayloadTooLarge { .. }) {
+        if matches!(*self.error, Error::RequestTimeout { .. } | Error::TooSlow | Error::PayloadTooLarge { .. }) {
             // The rest of the body is still on its way; nobody is going to read it.
             headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
         }

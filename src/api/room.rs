@@ -1,61 +1,248 @@
-//! Room for the bytes of requests and answers: what the server holds of both has a bound, and who finds none is refused.
+//! Room for the bytes of requests and answers: what the server holds of both has a bound, callers share it fairly, and a
+//! request that finds none is refused.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU64, Ordering},
+mod ledger;
+mod reading;
+
+use std::{
+    future::pending,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use axum::body::Body;
 use bytes::Bytes;
 
-use super::state::ApiState;
-use crate::error::Error;
+use self::ledger::{Holding, Ledger, Refusal};
+pub(super) use self::reading::likely_bytes;
+use super::{context::Context, rate_limit::Payer, state::ApiState};
+use crate::{config::ServerConfig, error::Error};
 
-/// The room that is left, in KiB.
+/// What every request takes, in KiB: its body and what becomes of it, as long as both are small.
+const LEAST: u64 = 4;
+
+/// What one request may take without being counted for its caller, in KiB. Counting takes a lock.
+const UNCOUNTED: u64 = 32;
+
+/// The room for one kind of bytes, in KiB.
 #[derive(Debug)]
-pub(super) struct Space(AtomicU64);
+pub(super) struct Space {
+    name: &'static str,
+    limit: u64,
+    left: AtomicU64,
+    /// What one caller may hold of what the others leave.
+    share: f64,
+    /// What a caller may hold whatever the others leave: one request.
+    single: u64,
+    ledger: Ledger,
+}
+
+/// What room is taken for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Purpose {
+    /// A body that arrives, and so may lose its room.
+    Body,
+    /// A body that is there, or an answer.
+    Answer,
+    /// An export, which has room apart from that.
+    Export,
+}
 
 /// The part that one request takes, given back when it is dropped.
 #[derive(Debug)]
 pub(super) struct Room {
     state: ApiState,
+    /// Tells who pays.
+    context: Arc<Context>,
+    purpose: Purpose,
     kib: u64,
+    /// Its place in the ledger, once it is counted.
+    holding: Option<Arc<Holding>>,
 }
 
 impl Space {
-    /// Room for so many bytes.
-    pub(super) const fn new(bytes: u64) -> Self {
-        Self(AtomicU64::new(bytes / 1024))
+    /// Room for requests and answers.
+    pub(super) fn for_bodies(config: &ServerConfig) -> Self {
+        let single = config.body_limit.as_u64().div_ceil(1024) + LEAST;
+        Self::new("the room for requests and answers", config.bodies_limit.as_u64(), config.bodies_share, single)
     }
 
-    fn take(&self, kib: u64) -> Result<(), Error> {
-        let taken = self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(kib));
-        let full = |_| Error::Overloaded { what: "the room for requests and answers".to_owned(), retry_after: None };
-        taken.map(drop).map_err(full)
+    /// Room for so many exports of `bytes` each, a half of them for one caller.
+    pub(super) fn for_exports(count: u64, bytes: u64) -> Self {
+        Self::new("the room for exports", count * bytes, 0.5, bytes.div_ceil(1024))
+    }
+
+    fn new(name: &'static str, bytes: u64, share: f64, single: u64) -> Self {
+        let limit = bytes / 1024;
+        Self { name, limit, left: AtomicU64::new(limit), share, single: single.min(limit), ledger: Ledger::default() }
+    }
+
+    /// What a caller may hold that holds `own` of it now.
+    fn allowed(&self, own: u64) -> u64 {
+        let others_leave = own + self.left.load(Ordering::Relaxed);
+        self.single.max(part(self.share, others_leave))
+    }
+
+    /// What of that may be bodies that nobody has begun to read. The other half is for what becomes of them, or all of them
+    /// would be there and none could be read.
+    fn allowed_unread(&self, own: u64) -> u64 {
+        self.single.max(self.allowed(own) / 2)
+    }
+
+    /// What one request may hold at the most, even where others hold a little.
+    fn most(&self) -> u64 {
+        self.single.max(part(self.share, self.limit).saturating_sub(self.limit / 64))
+    }
+
+    /// Whether so much is left that small requests need not be counted.
+    fn is_roomy(&self) -> bool {
+        self.left.load(Ordering::Relaxed) > self.limit / 2
+    }
+
+    /// What one request may take uncounted.
+    fn uncounted(&self) -> u64 {
+        UNCOUNTED.min((self.limit / 256).max(LEAST))
+    }
+
+    fn take(&self, kib: u64) -> bool {
+        self.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(kib)).is_ok()
+    }
+
+    fn give_back(&self, kib: u64) {
+        self.left.fetch_add(kib, Ordering::Relaxed);
     }
 }
 
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    clippy::cast_precision_loss,
+    reason = "a share from 0 to 1 of a number of KiB"
+)]
+fn part(share: f64, kib: u64) -> u64 {
+    (kib as f64 * share) as u64
+}
+
 impl Room {
-    /// The least that a request takes.
+    /// The least that a request takes, for its caller: the key, or the address where there is none.
     ///
     /// # Errors
     /// `overloaded`
-    pub(super) fn enter(state: &ApiState) -> Result<Self, Error> {
-        state.space.take(1)?;
-        Ok(Self { state: state.clone(), kib: 1 })
+    pub(super) fn enter(state: &ApiState, context: &Arc<Context>) -> Result<Self, Error> {
+        Self::open(state, context, Purpose::Answer)
+    }
+
+    /// The same for a body that is about to arrive: until [`arrived`](Self::arrived), a slow one loses its room where that runs out.
+    ///
+    /// # Errors
+    /// `overloaded`
+    pub(super) fn for_body(state: &ApiState, context: &Arc<Context>) -> Result<Self, Error> {
+        Self::open(state, context, Purpose::Body)
+    }
+
+    /// Room for an export, apart from that of requests and answers.
+    ///
+    /// # Errors
+    /// `overloaded`
+    pub(super) fn for_export(state: &ApiState, context: &Arc<Context>, bytes: usize) -> Result<Self, Error> {
+        let mut room = Self::open(state, context, Purpose::Export)?;
+        room.fit(bytes)?;
+        Ok(room)
+    }
+
+    fn open(state: &ApiState, context: &Arc<Context>, purpose: Purpose) -> Result<Self, Error> {
+        let context = Arc::clone(context);
+        let mut room = Self { state: state.clone(), context, purpose, kib: 0, holding: None };
+        room.take(LEAST.min(room.space().limit))?;
+        Ok(room)
+    }
+
+    /// The body is there.
+    ///
+    /// # Errors
+    /// `request_timeout` where its room was lost meanwhile.
+    pub(super) fn arrived(&mut self) -> Result<(), Error> {
+        self.purpose = Purpose::Answer;
+        let settled = self.holding.as_ref().is_none_or(|holding| self.space().settle(holding));
+        if settled { Ok(()) } else { Err(Error::TooSlow) }
+    }
+
+    /// Waits until the room of an arriving body is lost.
+    pub(super) async fn lost(&self) -> Error {
+        match &self.holding {
+            Some(holding) => holding.lost().await,
+            None => pending().await,
+        }
+        Error::TooSlow
     }
 
     /// Takes more, until there is room for `bytes`.
     ///
     /// # Errors
-    /// `overloaded`
+    /// `payload_too_large` for more than one request ever gets; `overloaded`; `request_timeout` where the room of an arriving
+    /// body was lost.
     pub(super) fn grow(&mut self, bytes: usize) -> Result<(), Error> {
-        let more = (bytes as u64).div_ceil(1024).saturating_sub(self.kib);
-        if more > 0 {
-            self.state.space.take(more)?;
-            self.kib += more;
+        let kib = (bytes as u64).div_ceil(1024);
+        let most = self.space().most();
+        if kib > most {
+            return Err(Error::TooCostly { limit: most * 1024 });
         }
+        self.take(kib.saturating_sub(self.kib))
+    }
+
+    /// Takes more or gives back, until there is room for `bytes` and for little else.
+    ///
+    /// # Errors
+    /// `overloaded`
+    pub(super) fn fit(&mut self, bytes: usize) -> Result<(), Error> {
+        let kib = (bytes as u64).div_ceil(1024);
+        // Giving back a little is not worth its price.
+        if let Some(surplus) = self.kib.checked_sub(kib).filter(|surplus| *surplus > UNCOUNTED) {
+            match &self.holding {
+                Some(holding) => self.space().shrink(holding, surplus),
+                None => self.space().give_back(surplus),
+            }
+            self.kib -= surplus;
+        }
+        self.take(kib.saturating_sub(self.kib))
+    }
+
+    fn take(&mut self, more: u64) -> Result<(), Error> {
+        if more == 0 {
+            return Ok(());
+        }
+        let space = self.space();
+        let small = self.holding.is_none() && self.kib + more <= space.uncounted();
+        if small && space.is_roomy() && space.take(more) {
+            self.kib += more;
+            return Ok(());
+        }
+        let counted = match &self.holding {
+            Some(holding) => space.grow(holding, more).map(|()| None),
+            None => {
+                let payer = Payer::of(&self.context);
+                space.count(payer, self.kib, more, self.purpose == Purpose::Body).map(Some)
+            }
+        };
+        let name = space.name;
+        if self.holding.is_none() && matches!(counted, Err(Refusal::Lost)) {
+            // Others have it already.
+            self.kib = 0;
+        }
+        let counted = counted.map_err(|refusal| match refusal {
+            Refusal::Lost => Error::TooSlow,
+            Refusal::Full => Error::Overloaded { what: name.to_owned(), retry_after: None },
+            Refusal::Share => Error::Overloaded { what: format!("this caller's share of {name}"), retry_after: None },
+        })?;
+        self.holding = counted.or(self.holding.take());
+        self.kib += more;
         Ok(())
+    }
+
+    fn space(&self) -> &Space {
+        if self.purpose == Purpose::Export { &self.state.exports } else { &self.state.space }
     }
 
     /// A body that holds this room until its last byte is with the system, or its caller has left.
@@ -63,7 +250,7 @@ impl Room {
     /// # Errors
     /// `overloaded`
     pub(super) fn answer(mut self, bytes: Vec<u8>) -> Result<Body, Error> {
-        self.grow(bytes.len())?;
+        self.fit(bytes.len())?;
         Ok(Body::from(Bytes::from_owner(Held { bytes, _room: self })))
     }
 
@@ -75,7 +262,10 @@ impl Room {
 
 impl Drop for Room {
     fn drop(&mut self) {
-        self.state.space.0.fetch_add(self.kib, Ordering::Relaxed);
+        match &self.holding {
+            Some(holding) => self.space().leave(holding),
+            None => self.space().give_back(self.kib),
+        }
     }
 }
 

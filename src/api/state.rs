@@ -7,6 +7,7 @@ use super::{
     rate_limit::Limits,
     room::Space,
     routes::{Access, Counts},
+    v1,
 };
 use crate::{
     cache::Cache,
@@ -59,6 +60,8 @@ pub struct Shared {
     pub predictor: Predictor,
     /// Room for the bytes of requests and answers.
     pub(super) space: Space,
+    /// Room for exports of the history.
+    pub(super) exports: Space,
     /// What requests are counted by.
     pub(super) counts: Counts,
     /// The requests that are worth a second look.
@@ -116,7 +119,8 @@ impl ApiState {
                 parts.queue.clone(),
                 Arc::clone(&parts.metrics),
             ),
-            space: Space::new(parts.server.bodies_limit.as_u64()),
+            space: Space::for_bodies(&parts.server),
+            exports: Space::for_exports(v1::EXPORTS_AT_ONCE, v1::MAX_EXPORT_BYTES),
             counts: Counts::of(&routes, &parts.metrics.http),
             recorder: Recorder::new(routes.iter().map(|route| route.path).filter(|path| !is_operators(path))),
             browsers: Browsers::new(&parts.server),

@@ -7,6 +7,7 @@ use half::{bf16, f16};
 use zerocopy::IntoBytes;
 
 use super::{
+    cost,
     datatype::Datatype,
     tensor::{Data, MAX_DIMENSIONS, Tensor},
 };
@@ -29,8 +30,7 @@ fn fault(code: &'static str, detail: impl Into<String>) -> BinaryFault {
 /// elements, or its body could not have held them.
 pub fn shape_fault(shape: &[usize], most: usize) -> Option<(&'static str, String)> {
     if shape.len() > MAX_DIMENSIONS {
-        let detail = format!("the shape has {} dimensions, and no tensor has more than {MAX_DIMENSIONS}", shape.len());
-        return Some(("wrong_shape", detail));
+        return Some(("wrong_shape", too_many(shape.len())));
     }
     let product = |product: usize, dim: &usize| product.checked_mul(*dim);
     let positive = shape.iter().filter(|dim| **dim > 0).try_fold(1, product);
@@ -41,6 +41,15 @@ pub fn shape_fault(shape: &[usize], most: usize) -> Option<(&'static str, String
         let detail = "the shape has a dimension of 0, and the others are larger than any body could hold".to_owned();
         ("wrong_shape", detail)
     })
+}
+
+/// What is wrong with a shape of more dimensions than any model takes.
+pub fn too_many_dimensions(count: usize) -> BinaryFault {
+    fault("wrong_shape", too_many(count))
+}
+
+fn too_many(count: usize) -> String {
+    format!("the shape has {count} dimensions, and no tensor has more than {MAX_DIMENSIONS}")
 }
 
 /// How many elements a shape has. `most` is what its body could hold.
@@ -104,7 +113,11 @@ fn bools(bytes: &[u8]) -> Result<Vec<bool>, BinaryFault> {
 
 fn strings(mut bytes: &[u8], count: usize) -> Result<Vec<String>, BinaryFault> {
     // Each takes 4 bytes at least: more are not there, whatever the shape says.
-    let mut strings = Vec::with_capacity(count.min(bytes.len() / 4));
+    let most = count.min(bytes.len() / 4);
+    if !cost::take(most * cost::of_text(0) + bytes.len()) {
+        return Err(fault("no_room", "there is no room for the strings"));
+    }
+    let mut strings = Vec::with_capacity(most);
     for place in 0..count {
         let cut = || fault("wrong_length", format!("the bytes end within string {place} of {count}"));
         let (length, rest) = bytes.split_first_chunk().ok_or_else(cut)?;

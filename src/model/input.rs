@@ -7,10 +7,13 @@ use serde::{
     de::{IgnoredAny, MapAccess, SeqAccess, Visitor},
 };
 
-use super::nested::{Nested, Reader};
+use super::{
+    cost,
+    nested::{Nested, Reader},
+};
 
-/// Names that are kept of one object. Five bytes of JSON make hundreds of memory, and where there are more names than a
-/// model has inputs, the first of them already hold one that is unknown or stands twice.
+/// Names that are kept of one object where no budget knows better. Five bytes of JSON make hundreds of memory, and where
+/// there are more names than a model has inputs, the first of them already hold one that is unknown or stands twice.
 const MOST_NAMES: usize = 4096;
 
 /// One item to predict.
@@ -45,8 +48,8 @@ impl<'de> Deserialize<'de> for Input {
             ($($method:ident($type:ty))*) => {
                 $(fn $method<E: serde::de::Error>(self, value: $type) -> Result<Input, E> {
                     let mut reader = Reader::default();
-                    (&mut reader).$method(value)?;
-                    Ok(Input::Value(reader.finish()))
+                    (&mut reader).$method::<E>(value)?;
+                    reader.finish().map(Input::Value)
                 })*
             };
         }
@@ -62,20 +65,28 @@ impl<'de> Deserialize<'de> for Input {
 
             fn visit_unit<E: serde::de::Error>(self) -> Result<Input, E> {
                 let mut reader = Reader::default();
-                (&mut reader).visit_unit()?;
-                Ok(Input::Value(reader.finish()))
+                (&mut reader).visit_unit::<E>()?;
+                reader.finish().map(Input::Value)
             }
 
             fn visit_seq<A: SeqAccess<'de>>(self, list: A) -> Result<Input, A::Error> {
                 let mut reader = Reader::default();
                 (&mut reader).visit_seq(list)?;
-                Ok(Input::Value(reader.finish()))
+                reader.finish().map(Input::Value)
             }
 
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Input, A::Error> {
                 let mut named: Vec<(String, Nested)> = Vec::new();
-                while named.len() < MOST_NAMES {
-                    let Some(entry) = map.next_entry()? else { return Ok(Input::Named(named)) };
+                let mut most = cost::FEW_NAMES;
+                loop {
+                    if named.len() == most {
+                        most = cost::max_names(MOST_NAMES);
+                    }
+                    if named.len() == most {
+                        break;
+                    }
+                    let Some(entry) = map.next_entry::<String, Nested>()? else { return Ok(Input::Named(named)) };
+                    cost::charge(cost::of_text(entry.0.len()))?;
                     named.push(entry);
                 }
                 while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}

@@ -34,7 +34,10 @@ impl Serialize for Nested {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let shape = &self.shape;
         match &self.leaves {
-            Leaves::Numbers(values) => Block { shape, keys: None, values }.serialize(serializer),
+            Leaves::Numbers(values) => {
+                let values: Vec<Number> = values.iter().collect();
+                Block { shape, keys: None, values: &values }.serialize(serializer)
+            }
             Leaves::Bools(values) => Block { shape, keys: None, values }.serialize(serializer),
             Leaves::Texts(values) => Block { shape, keys: None, values }.serialize(serializer),
         }

@@ -5,12 +5,14 @@
 
 pub mod binary;
 pub mod conform;
+pub mod cost;
 mod datatype;
 pub mod input;
 mod input_json;
 pub mod manifest;
 mod name;
 pub mod nested;
+pub mod numbers;
 mod prediction;
 mod signature;
 mod tensor;
@@ -22,4 +24,4 @@ pub use manifest::{Activation, Manifest, Missing, Pooling, Provider, Strategy, T
 pub use name::{ModelId, ModelName, ModelRef, Version};
 pub use prediction::{Classes, MultiLabel, Prediction, Value};
 pub use signature::{Dim, Signature, TensorSpec};
-pub use tensor::{Data, Tensor};
+pub use tensor::{Data, MAX_DIMENSIONS, Tensor};

@@ -7,8 +7,10 @@ use std::fmt;
 
 use serde::{
     Deserialize, Deserializer,
-    de::{DeserializeSeed, IgnoredAny, MapAccess, SeqAccess, Visitor},
+    de::{DeserializeSeed, Error, IgnoredAny, MapAccess, SeqAccess, Visitor},
 };
+
+use super::{cost, numbers::Numbers};
 
 /// A (nested) list, flattened, with the shape that it had.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -18,17 +20,17 @@ pub struct Nested {
     /// The leaves from first to last.
     pub leaves: Leaves,
     /// The first thing that is wrong with it; shape and leaves are not to be believed then.
-    pub fault: Option<Fault>,
+    pub fault: Option<Box<Fault>>,
     /// The first `null` among numbers: they stand there as NaN, which JSON has no word for. A fault where the model takes
     /// none, and before `fault` where both are set.
-    pub missing: Option<Fault>,
+    pub missing: Option<Box<Fault>>,
 }
 
 /// The innermost values. All of one kind.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Leaves {
     /// Also for no leaves at all.
-    Numbers(Vec<Number>),
+    Numbers(Numbers),
     /// `true` and `false`.
     Bools(Vec<bool>),
     /// Strings.
@@ -37,7 +39,7 @@ pub enum Leaves {
 
 impl Default for Leaves {
     fn default() -> Self {
-        Self::Numbers(Vec::new())
+        Self::Numbers(Numbers::default())
     }
 }
 
@@ -67,7 +69,7 @@ impl<'de> Deserialize<'de> for Nested {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let mut reader = Reader::default();
         deserializer.deserialize_any(&mut reader)?;
-        Ok(reader.finish())
+        reader.finish()
     }
 }
 
@@ -83,42 +85,56 @@ pub(super) struct Reader {
     /// How deep the leaves are, once one has been seen.
     leaf_depth: Option<usize>,
     leaves: Leaves,
-    fault: Option<Fault>,
-    missing: Option<Fault>,
+    fault: Option<Box<Fault>>,
+    missing: Option<Box<Fault>>,
 }
 
 impl Reader {
-    pub(super) fn finish(self) -> Nested {
-        let shape = self.lengths.into_iter().map(|length| length.unwrap_or(0)).collect();
-        Nested { shape, leaves: self.leaves, fault: self.fault, missing: self.missing }
+    /// What was read, with room taken for what was not charged on the way.
+    pub(super) fn finish<E: Error>(self) -> Result<Nested, E> {
+        let shape: Vec<usize> = self.lengths.into_iter().map(|length| length.unwrap_or(0)).collect();
+        let rest = match &self.leaves {
+            Leaves::Numbers(numbers) => numbers.rest(),
+            Leaves::Bools(bools) => bools.len(),
+            Leaves::Texts(_) => 0,
+        };
+        cost::charge(size_of::<Nested>() + size_of_val(&*shape) + rest)?;
+        Ok(Nested { shape, leaves: self.leaves, fault: self.fault, missing: self.missing })
     }
 
     /// Keeps the first fault only: the others usually follow from it.
     fn fault(&mut self, code: &'static str, detail: impl Into<String>) {
         if self.fault.is_none() {
-            self.fault = Some(Fault { path: self.path.clone(), code, detail: detail.into() });
+            self.fault = Some(Box::new(Fault { path: self.path.clone(), code, detail: detail.into() }));
         }
     }
 
-    fn number(&mut self, number: Number) {
+    fn number<E: Error>(&mut self, number: Number) -> Result<(), E> {
         if !self.at_leaf_depth() {
-            return;
+            return Ok(());
         }
         match &mut self.leaves {
-            Leaves::Numbers(numbers) => numbers.push(number),
+            Leaves::Numbers(numbers) => match numbers.push(number) {
+                0 => {}
+                bytes => cost::charge(bytes)?,
+            },
             Leaves::Bools(_) | Leaves::Texts(_) => self.mixed(),
         }
+        Ok(())
     }
 
     /// Only numbers can be missing: there is a number for it.
-    fn null(&mut self) {
-        let fault = || Fault { path: self.path.clone(), code: "null", detail: NULL.to_owned() };
+    fn null<E: Error>(&mut self) -> Result<(), E> {
+        let fault = || Box::new(Fault { path: self.path.clone(), code: "null", detail: NULL.to_owned() });
         match &self.leaves {
             Leaves::Numbers(_) if self.fault.is_none() => {
                 self.missing = self.missing.take().or_else(|| Some(fault()));
-                self.number(Number::Float(f64::NAN));
+                self.number(Number::Float(f64::NAN))
             }
-            _ => self.fault("null", NULL),
+            _ => {
+                self.fault("null", NULL);
+                Ok(())
+            }
         }
     }
 
@@ -133,15 +149,22 @@ impl Reader {
         }
     }
 
-    fn text(&mut self, value: String) {
+    fn text<E: Error>(&mut self, value: String) -> Result<(), E> {
         if !self.at_leaf_depth() {
-            return;
+            return Ok(());
         }
         match &mut self.leaves {
-            Leaves::Texts(texts) => texts.push(value),
-            Leaves::Numbers(numbers) if numbers.is_empty() => self.leaves = Leaves::Texts(vec![value]),
+            Leaves::Texts(texts) => {
+                cost::charge(cost::of_text(value.len()))?;
+                texts.push(value);
+            }
+            Leaves::Numbers(numbers) if numbers.is_empty() => {
+                cost::charge(cost::of_text(value.len()))?;
+                self.leaves = Leaves::Texts(vec![value]);
+            }
             Leaves::Numbers(_) | Leaves::Bools(_) => self.mixed(),
         }
+        Ok(())
     }
 
     fn mixed(&mut self) {
@@ -212,34 +235,28 @@ impl<'de> Visitor<'de> for &mut Reader {
         Ok(())
     }
 
-    fn visit_i64<E>(self, value: i64) -> Result<(), E> {
-        self.number(Number::Int(value));
-        Ok(())
+    fn visit_i64<E: Error>(self, value: i64) -> Result<(), E> {
+        self.number(Number::Int(value))
     }
 
-    fn visit_u64<E>(self, value: u64) -> Result<(), E> {
-        self.number(i64::try_from(value).map_or(Number::UInt(value), Number::Int));
-        Ok(())
+    fn visit_u64<E: Error>(self, value: u64) -> Result<(), E> {
+        self.number(i64::try_from(value).map_or(Number::UInt(value), Number::Int))
     }
 
-    fn visit_f64<E>(self, value: f64) -> Result<(), E> {
-        self.number(Number::Float(value));
-        Ok(())
+    fn visit_f64<E: Error>(self, value: f64) -> Result<(), E> {
+        self.number(Number::Float(value))
     }
 
-    fn visit_str<E>(self, value: &str) -> Result<(), E> {
-        self.text(value.to_owned());
-        Ok(())
+    fn visit_str<E: Error>(self, value: &str) -> Result<(), E> {
+        self.text(value.to_owned())
     }
 
-    fn visit_string<E>(self, value: String) -> Result<(), E> {
-        self.text(value);
-        Ok(())
+    fn visit_string<E: Error>(self, value: String) -> Result<(), E> {
+        self.text(value)
     }
 
-    fn visit_unit<E>(self) -> Result<(), E> {
-        self.null();
-        Ok(())
+    fn visit_unit<E: Error>(self) -> Result<(), E> {
+        self.null()
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, list: A) -> Result<(), A::Error> {
@@ -319,6 +336,6 @@ mod tests {
     fn whole_numbers_stay_exact() {
         let nested = nested("[9007199254740993, -9223372036854775808, 18446744073709551615]");
         let expected = vec![Number::Int(9_007_199_254_740_993), Number::Int(i64::MIN), Number::UInt(u64::MAX)];
-        assert_eq!(nested.leaves, Leaves::Numbers(expected));
+        assert_eq!(nested.leaves, Leaves::Numbers(expected.into_iter().collect()));
     }
 }

@@ -5,7 +5,7 @@ use half::{bf16, f16};
 use super::datatype::Datatype;
 
 /// ONNX knows no tensor of more dimensions that anything could compute.
-pub(super) const MAX_DIMENSIONS: usize = 64;
+pub const MAX_DIMENSIONS: usize = 64;
 
 /// The elements of a tensor.
 #[derive(Debug, Clone, PartialEq)]

@@ -186,6 +186,17 @@ impl Registry {
         self.snapshot.load_full()
     }
 
+    /// The inputs of the version that has the most.
+    pub fn max_inputs(&self) -> usize {
+        let snapshot = self.snapshot.load();
+        let versions = snapshot.models.values().flat_map(|entry| entry.versions.values());
+        let inputs = versions.filter_map(|state| match state {
+            State::Ready(loaded) => Some(loaded.signature.inputs.len().max(loaded.interface.inputs.len())),
+            _ => None,
+        });
+        inputs.max().unwrap_or_default()
+    }
+
     /// The model that answers requests which name none.
     pub const fn default_model(&self) -> Option<&ModelName> {
         self.default.as_ref()

@@ -9,6 +9,7 @@ mod headers;
 mod limits;
 mod log;
 mod models;
+mod room;
 mod routes;
 mod shapes;
 mod socket;

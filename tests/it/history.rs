@@ -3,6 +3,7 @@
 mod commands;
 mod crash;
 mod damage;
+mod exports;
 mod forget;
 mod loss;
 mod outage;

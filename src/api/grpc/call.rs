@@ -15,7 +15,7 @@ use prost::Message;
 
 use super::{
     frame::{self, Frame},
-    status,
+    frugal, status,
 };
 use crate::{
     api::{
@@ -79,7 +79,8 @@ impl<T: Message + Default> FromRequest<ApiState> for Call<T> {
     type Rejection = Error;
 
     async fn from_request(request: Request, state: &ApiState) -> Result<Self, Error> {
-        let Received { message, .. } = Received::from_request(request, state).await?;
+        let Received { message, room: _room } = Received::from_request(request, state).await?;
+        frugal::look_flat(&message)?;
         T::decode(message).map(Self).map_err(|error| unreadable(&error))
     }
 }

@@ -3,6 +3,7 @@
 use std::{collections::HashMap, time::Duration};
 
 use axum::response::Response;
+use bytes::Bytes;
 use prost::Message;
 
 use super::{
@@ -16,13 +17,14 @@ use crate::{
     api::{
         call::Call,
         extract::INLINE_BYTES,
+        room::Room,
         v2::{
             infer::INLINE_BINARY,
             parameters::{Parameters, Value},
         },
     },
     error::{Error, Violation},
-    model::{ModelRef, conform::NamedTensor},
+    model::{ModelRef, conform::NamedTensor, cost},
     predict::Asked,
     telemetry::labels::{Protocol, Stage},
 };
@@ -38,23 +40,36 @@ pub(in crate::api) async fn infer(mut call: Call, received: Received) -> Result<
     call.protocol = Protocol::Grpc;
     let decoding = call.context.record.watch(Stage::Decode);
     let Received { message, room } = received;
-    let small = message.len() <= INLINE_BINARY && frugal::look(&message)?.elements <= INLINE_BYTES;
+    let known = (message.len() <= INLINE_BINARY).then(|| frugal::look(&message)).transpose()?;
+    let small = known.as_ref().is_some_and(|cost| cost.elements <= INLINE_BYTES);
     let most = call.most_elements();
-    let (wanted, room) = match small {
-        true => (read(message, most)?, room),
+    let read = move |room: Room, bytes: usize, message: Bytes| {
+        room.read(message.len(), || {
+            // The room tells why it refuses.
+            match cost::take(bytes) {
+                true => read(message, most),
+                false => Err(Error::internal(anyhow::anyhow!("there is no room for the message"))),
+            }
+        })
+    };
+    let (wanted, room) = match (small, known) {
+        (true, Some(cost)) => read(room, cost.bytes, message)?,
         // The room goes with the body: the work goes on when the caller has left.
-        false => {
+        (_, known) => {
             let work = tokio::task::spawn_blocking(move || {
-                frugal::look(&message)?;
-                Ok((read(message, most)?, room))
+                let cost = known.map_or_else(|| frugal::look(&message), Ok)?;
+                let mut room = room;
+                room.expect(message.len(), cost.bytes)?;
+                read(room, cost.bytes, message)
             });
             work.await.map_err(Error::internal)??
         }
     };
     drop(decoding);
     let Wanted { model, asked } = wanted;
-    call.resolve(&model)?;
+    let loaded = call.resolve(&model)?;
     let (inputs, timeout, form) = asked?;
+    call.check_items(&loaded, &inputs)?;
     if let Some(timeout) = timeout {
         call.end_within(timeout);
     }
@@ -63,7 +78,7 @@ pub(in crate::api) async fn infer(mut call: Call, received: Received) -> Result<
     answer::write(predictions, form, room, &call.context).await
 }
 
-fn read(message: bytes::Bytes, most: usize) -> Result<Wanted, Error> {
+fn read(message: Bytes, most: usize) -> Result<Wanted, Error> {
     let request = ModelInferRequest::decode(message).map_err(|error| unreadable(&error))?;
     let version = Some(request.model_version.clone()).filter(|version| !version.is_empty());
     let model = ModelRef { name: Some(request.model_name.clone()), version };

@@ -26,13 +26,23 @@ pub(super) const COUNT_EVERY: u32 = 256;
 
 /// Each has a bucket of its own.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(super) enum Payer {
+pub(in crate::api) enum Payer {
     /// A key, by its id.
     Key(Arc<str>),
     /// An IPv4 address, or an IPv6 network of 64 bits: that is what one subscriber gets.
     Address(IpAddr),
     /// All addresses of one hash.
     Crowd(u16),
+}
+
+impl Payer {
+    /// Who sent a request, as far as that is known by now; nobody for one that has not even an address.
+    pub(in crate::api) fn of(context: &Context) -> Option<Self> {
+        if let Some(Caller::Key(principal)) = context.caller.get() {
+            return Some(Self::Key(Arc::clone(&principal.key_id)));
+        }
+        context.client.map(|address| Self::Address(network(address)))
+    }
 }
 
 /// Reads the payer out of what authentication and `client.rs` have found out about the request. Of the extractors that come with
@@ -45,10 +55,7 @@ impl KeyExtractor for ByCaller {
 
     fn extract<T>(&self, request: &Request<T>) -> Result<Payer, GovernorError> {
         let context = request.extensions().get::<Arc<Context>>().ok_or(GovernorError::UnableToExtractKey)?;
-        if let Some(Caller::Key(principal)) = context.caller.get() {
-            return Ok(Payer::Key(Arc::clone(&principal.key_id)));
-        }
-        context.client.map(|address| Payer::Address(network(address))).ok_or(GovernorError::UnableToExtractKey)
+        Payer::of(context).ok_or(GovernorError::UnableToExtractKey)
     }
 }
 

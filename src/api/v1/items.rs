@@ -7,10 +7,14 @@ use serde::{
     de::{IgnoredAny, SeqAccess, Visitor},
 };
 
-use crate::config::MOST_BATCH_ITEMS;
+use crate::{config::MOST_BATCH_ITEMS, model::cost};
 
-/// A list of which no more is kept than any configuration allows. Two bytes of JSON make two hundred of memory, and
-/// the configured limit can be checked only when the whole body has been read.
+/// What an item takes until it is answered, whatever is in it: two bytes of JSON become a pointer, a tensor with its shape,
+/// and a question to the cache.
+const ITEM_BYTES: usize = 512;
+
+/// A list of which no more is kept than the configuration allows in one batch. All are counted, for the words of the
+/// refusal.
 #[derive(Debug)]
 pub(super) struct Items<T> {
     /// The first of them.
@@ -32,9 +36,13 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Items<T> {
 
             fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Items<T>, A::Error> {
                 let mut kept = Vec::new();
-                while kept.len() < MOST_BATCH_ITEMS {
+                let most = cost::max_items(MOST_BATCH_ITEMS);
+                while kept.len() < most {
                     match list.next_element()? {
-                        Some(item) => kept.push(item),
+                        Some(item) => {
+                            cost::charge(ITEM_BYTES)?;
+                            kept.push(item);
+                        }
                         None => return Ok(Items { count: kept.len(), kept }),
                     }
                 }

@@ -6,3 +6,5 @@ pub(super) mod models;
 pub(super) mod predict;
 pub(super) mod predictions;
 pub(super) mod stats;
+
+pub(super) use self::predictions::{EXPORTS_AT_ONCE, MAX_EXPORT_BYTES};

@@ -7,7 +7,7 @@ mod wanted;
 use std::sync::Arc;
 
 use axum::{
-    Json,
+    Extension, Json,
     body::Body,
     extract::{Path, Query, State, rejection::QueryRejection},
     http::{HeaderMap, HeaderValue, header},
@@ -17,13 +17,14 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 pub use self::export::ExportForm;
+pub(in crate::api) use self::export::{EXPORTS_AT_ONCE, MAX_EXPORT_BYTES};
 use self::{
     answer::StoredPrediction,
     export::Export,
     wanted::{Forgotten, Wanted, cursor},
 };
 use crate::{
-    api::{auth::Caller, room::Room, state::ApiState},
+    api::{auth::Caller, context::Context, room::Room, state::ApiState},
     error::Error,
     history::{History, Trouble, Window},
     keys::Scope,
@@ -64,6 +65,7 @@ pub(in crate::api) struct Deleted {
 )]
 pub(in crate::api) async fn list(
     State(state): State<ApiState>,
+    Extension(context): Extension<Arc<Context>>,
     caller: Caller,
     headers: HeaderMap,
     wanted: Result<Query<Wanted>, QueryRejection>,
@@ -73,8 +75,7 @@ pub(in crate::api) async fn list(
     let limit = wanted.limit()?;
     let filter = wanted.filter(own(&caller))?;
     if let Some(form) = ExportForm::accepted(&headers) {
-        let mut room = Room::enter(&state)?;
-        room.grow(Export::MOST_BYTES)?;
+        let room = Room::for_export(&state, &context, Export::MOST_BYTES)?;
         let export = Export::begin(history, filter, limit, form).await.map_err(lost)?;
         let mut response = Body::from_stream(export.chunks(room)).into_response();
         for (name, value) in [(header::CONTENT_TYPE, form.media_type()), (header::CONTENT_DISPOSITION, form.file())] {
@@ -85,7 +86,7 @@ pub(in crate::api) async fn list(
     let rows = limit.unwrap_or(wanted::USUAL).min(wanted::MOST);
     let page = history.page(filter, Window { rows, oldest_first: false }).await.map_err(lost)?;
     let next = page.rows.last().filter(|_| page.more).map(|row| cursor(row.id));
-    let room = Room::enter(&state)?;
+    let room = Room::enter(&state, &context)?;
     let written = tokio::task::spawn_blocking(move || {
         let predictions = page.rows.into_iter().map(StoredPrediction::of).collect();
         Ok(serde_json::to_vec(&StoredPredictions { predictions, next })?)

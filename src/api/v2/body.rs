@@ -11,7 +11,7 @@ use utoipa::ToSchema;
 use super::parameters::Parameters;
 use crate::{
     api::openapi::schemas,
-    model::{Datatype, nested::Nested},
+    model::{Datatype, cost, nested::Nested, MAX_DIMENSIONS},
 };
 
 /// `POST /v2/models/{model}/infer`
@@ -35,7 +35,8 @@ pub(in crate::api) struct InferBody {
 #[serde(expecting = "an object")]
 pub(super) struct InputBody {
     pub name: String,
-    pub shape: Vec<i64>,
+    #[schema(value_type = Vec<i64>)]
+    pub shape: Shape,
     #[schema(value_type = schemas::Datatype)]
     pub datatype: Datatype,
     #[serde(default)]
@@ -54,6 +55,42 @@ pub(super) struct OutputBody {
     #[serde(default)]
     #[schema(value_type = Option<BTreeMap<String, schemas::Parameter>>)]
     pub parameters: Parameters,
+}
+
+/// The dimensions of a tensor, as far as they are worth their memory: no model has more than [`MAX_DIMENSIONS`].
+#[derive(Debug)]
+pub(super) struct Shape {
+    /// The first of them.
+    pub kept: Vec<i64>,
+    /// All of them.
+    pub count: usize,
+}
+
+impl<'de> Deserialize<'de> for Shape {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct ShapeVisitor;
+
+        impl<'de> Visitor<'de> for ShapeVisitor {
+            type Value = Shape;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a sequence")
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Shape, A::Error> {
+                let mut shape = Shape { kept: Vec::new(), count: 0 };
+                while let Some(size) = list.next_element()? {
+                    if shape.count < MAX_DIMENSIONS {
+                        shape.kept.push(size);
+                    }
+                    shape.count += 1;
+                }
+                Ok(shape)
+            }
+        }
+
+        deserializer.deserialize_seq(ShapeVisitor)
+    }
 }
 
 /// A list of tensors, as far as it is worth its memory: no model has more, and the first of them already hold one that is
@@ -88,7 +125,10 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Tensors<T> {
                 let mut tensors = Vec::new();
                 while tensors.len() < MOST_TENSORS {
                     match list.next_element()? {
-                        Some(tensor) => tensors.push(tensor),
+                        Some(tensor) => {
+                            cost::charge(size_of::<T>())?;
+                            tensors.push(tensor);
+                        }
                         None => return Ok(Tensors(tensors)),
                     }
                 }

@@ -16,6 +16,7 @@ use crate::{
     api::{
         call::Call,
         extract::{INLINE_BYTES, parse},
+        room::{Room, likely_bytes},
     },
     error::{Error, Violation},
     model::{Datatype, ModelRef, Signature, conform::NamedTensor},
@@ -82,17 +83,24 @@ async fn run(model: ModelRef, mut call: Call, received: Received) -> Result<Resp
         Division::Raw => body.len() <= INLINE_BINARY,
     };
     let (interface, most) = (loaded.interface.clone(), call.most_elements());
+    let read = move |room: Room, body: &[u8]| room.read(body.len(), || read(&interface, division, body, most));
     let (wanted, room) = match small {
-        true => (read(&interface, division, &body, most)?, room),
+        true => read(room, &body)?,
         // The room goes with the body: the work goes on when the caller has left.
         false => {
-            let work = tokio::task::spawn_blocking(move || Ok((read(&interface, division, &body, most)?, room)));
+            let work = tokio::task::spawn_blocking(move || {
+                let (mut room, (json, _)) = (room, division.split(&body)?);
+                // The numbers, and the tensor that is made of them.
+                room.expect(body.len(), if division == Division::Raw { 0 } else { 2 * likely_bytes(json) })?;
+                read(room, &body)
+            });
             work.await.map_err(Error::internal)??
         }
     };
     drop(decoding);
     let Wanted { inputs, timeout, form } = wanted;
     form.check(&loaded.interface)?;
+    call.check_items(&loaded, &inputs)?;
     if let Some(timeout) = timeout {
         call.end_within(timeout);
     }

@@ -1,13 +1,15 @@
 //! From the wire to named tensors: JSON data, the binary part, and the raw form.
 
-use super::body::InputBody;
+use super::body::{InputBody, Shape};
 use crate::{
     error::{Error, Violation},
     model::{
         Data, Datatype, Dim, Signature, Tensor,
         binary::{self, BinaryFault},
         conform::{NamedTensor, convert},
+        cost,
         nested::Nested,
+        MAX_DIMENSIONS,
     },
     registry::shorten,
 };
@@ -44,6 +46,10 @@ fn tensor(input: InputBody, binary: &mut &[u8], most: usize) -> Result<Tensor, F
     if let Some(name) = input.parameters.unsupported {
         return Err(("unsupported_parameter", format!("'{name}' is not supported here")));
     }
+    let Shape { kept: shape, count } = input.shape;
+    if count > MAX_DIMENSIONS {
+        return Err(binary::too_many_dimensions(count).into());
+    }
     match (input.data, input.parameters.binary_data_size) {
         (None, Some(size)) => {
             let (own, rest) = usize::try_from(size).ok().and_then(|size| binary.split_at_checked(size)).ok_or_else(|| {
@@ -55,9 +61,9 @@ fn tensor(input: InputBody, binary: &mut &[u8], most: usize) -> Result<Tensor, F
                 ("wrong_length", detail)
             })?;
             *binary = rest;
-            binary::decode(input.datatype, &input.shape, own, most).map_err(BinaryFault::into)
+            binary::decode(input.datatype, &shape, own, most).map_err(BinaryFault::into)
         }
-        (Some(data), None) => from_json(input.datatype, &input.shape, data, most),
+        (Some(data), None) => from_json(input.datatype, &shape, data, most),
         (Some(_), Some(_)) => Err(("not_exactly_one", "the input has both 'data' and a 'binary_data_size'".to_owned())),
         (None, None) => Err(("not_exactly_one", "the input has neither 'data' nor a 'binary_data_size'".to_owned())),
     }
@@ -80,6 +86,10 @@ fn from_json(datatype: Datatype, shape: &[i64], data: Nested, most: usize) -> Re
         let detail =
             format!("'data' has the shape {nested:?}: the input's is {shape:?}, and flat data has {count} elements");
         return Err(("wrong_shape", detail));
+    }
+    // Beside the numbers that it is made of, until those are gone. Strings are moved.
+    if !cost::take(count * datatype.width().unwrap_or_default()) {
+        return Err(("no_room", "there is no room for the tensor".to_owned()));
     }
     let elements = convert(data.leaves, datatype, false)
         .map_err(|misfit| (misfit.code, format!("{}, at element {}", misfit.detail, misfit.leaf)))?;

@@ -5,6 +5,7 @@ use half::{bf16, f16};
 use crate::model::{
     datatype::Datatype,
     nested::{Leaves, Number},
+    numbers::Numbers,
     tensor::Data,
 };
 
@@ -26,7 +27,7 @@ pub struct Misfit {
 pub fn convert(leaves: Leaves, datatype: Datatype, missing: bool) -> Result<Data, Misfit> {
     macro_rules! numbers {
         ($variant:ident, $from:expr) => {
-            each(numbers_of(leaves), datatype, $from).map(Data::$variant)
+            each_number(numbers_of(leaves), datatype, $from).map(Data::$variant)
         };
     }
     macro_rules! floats {
@@ -58,18 +59,38 @@ fn each<T, U>(
     datatype: Datatype,
     convert: impl Fn(T) -> Result<U, Reason>,
 ) -> Result<Vec<U>, Misfit> {
-    let leaves = leaves.map_err(|given| {
-        let detail = format!("expected {} for {datatype}, got {given}", wanted(datatype));
-        Misfit { leaf: 0, code: "wrong_datatype", detail }
-    })?;
+    let leaves = leaves.map_err(|given| other_kind(given, datatype))?;
     let mut converted = Vec::with_capacity(leaves.len());
-    for (index, leaf) in leaves.into_iter().enumerate() {
-        converted.push(convert(leaf).map_err(|(code, words)| {
-            let detail = format!("{words} {datatype}");
-            Misfit { leaf: index, code, detail }
-        })?);
+    for leaf in leaves {
+        let element = convert(leaf).map_err(|reason| misfit(converted.len(), reason, datatype))?;
+        converted.push(element);
     }
     Ok(converted)
+}
+
+/// The same for numbers.
+fn each_number<U>(
+    numbers: Result<Numbers, &'static str>,
+    datatype: Datatype,
+    convert: impl Fn(Number) -> Result<U, Reason>,
+) -> Result<Vec<U>, Misfit> {
+    let numbers = numbers.map_err(|given| other_kind(given, datatype))?;
+    let mut converted = Vec::with_capacity(numbers.len());
+    numbers.consume(|number| {
+        let element = convert(number).map_err(|reason| misfit(converted.len(), reason, datatype))?;
+        converted.push(element);
+        Ok(())
+    })?;
+    Ok(converted)
+}
+
+fn other_kind(given: &str, datatype: Datatype) -> Misfit {
+    let detail = format!("expected {} for {datatype}, got {given}", wanted(datatype));
+    Misfit { leaf: 0, code: "wrong_datatype", detail }
+}
+
+fn misfit(leaf: usize, (code, words): Reason, datatype: Datatype) -> Misfit {
+    Misfit { leaf, code, detail: format!("{words} {datatype}") }
 }
 
 /// A stable word, and words for people that the datatype's name ends.
@@ -125,7 +146,7 @@ fn text(text: String) -> Result<String, Reason> {
 }
 
 /// The leaves, or the word for what they are instead. No leaves at all are of every kind.
-fn numbers_of(leaves: Leaves) -> Result<Vec<Number>, &'static str> {
+fn numbers_of(leaves: Leaves) -> Result<Numbers, &'static str> {
     match leaves {
         Leaves::Numbers(values) => Ok(values),
         Leaves::Bools(_) => Err(BOOLEAN),

@@ -73,7 +73,8 @@ async fn many_huge_bodies_at_once_are_all_answered_and_probes_in_between() {
         while let Some(done) = callers.try_join_next() {
             let (caller, answer) = done.unwrap();
             if caller % 2 == 0 {
-                assert_eq!(answer.json()["prediction"].as_array().map(Vec::len), Some(numbers + 1));
+                let length = answer.json()["prediction"].as_array().map(Vec::len);
+                assert_eq!(length, Some(numbers + 1), "{} {:.300}", answer.status, answer.text());
             } else {
                 answer.problem((413, "payload_too_large"), "twice the limit");
             }

@@ -157,7 +157,7 @@ async fn a_server_without_room_is_unavailable() {
     let app = TestApp::with(|config| {
         serve_files(config, models());
         (config.server.body_limit, config.server.bodies_limit) =
-            (bytesize::ByteSize::kib(40), bytesize::ByteSize::kib(64));
+            (bytesize::ByteSize::kib(40), bytesize::ByteSize::kib(192));
     })
     .await;
     let half = || {
@@ -189,7 +189,7 @@ async fn strangers_take_no_room_from_those_with_keys() {
         serve_files(config, models());
         config.auth.keys_file = Some(keys.path().to_owned());
         (config.server.body_limit, config.server.bodies_limit) =
-            (bytesize::ByteSize::kib(40), bytesize::ByteSize::kib(64));
+            (bytesize::ByteSize::kib(40), bytesize::ByteSize::kib(192));
     })
     .await;
     const LIVE: &str = "/inference.GRPCInferenceService/ServerLive";

@@ -15,6 +15,12 @@ use crate::{
 /// Rows that are asked for at once.
 const ROWS: usize = 500;
 
+/// Exports at the same time, a half of them by one caller: a caller that reads slowly holds its own for long.
+pub(in crate::api) const EXPORTS_AT_ONCE: u64 = 4;
+
+/// What one of them takes.
+pub(in crate::api) const MAX_EXPORT_BYTES: u64 = Export::MOST_BYTES as u64;
+
 /// How rows are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ExportForm {
@@ -111,8 +117,9 @@ impl Export {
         Ok(export)
     }
 
-    /// The text, in pieces. `room` is held until the last of them is taken. A failure breaks it off, which the caller sees.
+    /// The text, in pieces. `room` is held until the last byte of them is taken. A failure breaks it off, which the caller sees.
     pub(super) fn chunks(self, room: Room) -> impl Stream<Item = Result<Bytes, Trouble>> + Send + 'static {
+        let room = Arc::new(room);
         stream::try_unfold(Some((self, room)), async |going_on| {
             let Some((mut export, room)) = going_on else { return Ok(None) };
             let rows = std::mem::take(&mut export.page.rows);
@@ -124,7 +131,9 @@ impl Export {
             if more {
                 export.turn().await?;
             }
-            Ok(Some((Bytes::from(text), more.then_some((export, room)))))
+            // The last bytes are taken long after this stream has ended.
+            let text = room.hold(text);
+            Ok(Some((text, more.then_some((export, room)))))
         })
     }
 
