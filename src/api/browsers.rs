@@ -1,19 +1,13 @@
-//! What browsers are told, and how large answers travel: CORS, the headers that make a page careful, compression. All
-//! closed or off unless the configuration says otherwise.
+//! What browsers are told: CORS, and the headers that make a page careful. All closed or off unless the configuration says
+//! otherwise. How large an answer is compressed.
 
-use std::{future::ready, time::Duration};
+use std::time::Duration;
 
 use axum::{
-    body::{Body, HttpBody},
-    http::{HeaderMap, HeaderName, HeaderValue, Method, Request, header},
+    http::{HeaderName, HeaderValue, Method, header},
     response::Response,
 };
-use tower::{Layer, ServiceExt, service_fn};
-use tower_http::{
-    CompressionLevel,
-    compression::{CompressionLayer, Predicate},
-    cors::{AllowOrigin, Any, CorsLayer},
-};
+use tower_http::cors::{AllowOrigin, Any, CorsLayer};
 
 use crate::config::ServerConfig;
 
@@ -41,38 +35,9 @@ impl Browsers {
         }
     }
 
-    /// Compresses an answer that is worth it, fast rather than small: the processor is the models'.
-    pub(super) async fn compress(&self, encodings: &Encodings, response: Response) -> Response {
-        let large = Large { from: self.compress_from };
-        if !encodings.may_refuse && !large.should_compress(&response) {
-            return response;
-        }
-        let mut request = Request::new(());
-        for value in &encodings.accepted {
-            request.headers_mut().append(header::ACCEPT_ENCODING, value.clone());
-        }
-        let mut response = Some(response);
-        let answer = service_fn(move |_: Request<()>| ready(response.take().ok_or(())));
-        let layer = CompressionLayer::new().gzip(true).quality(CompressionLevel::Fastest).compress_when(large);
-        // It is asked once.
-        let Ok(response) = layer.layer(answer).oneshot(request).await else { return Response::default() };
-        response.map(Body::new)
-    }
-}
-
-/// How a caller lets answers be coded. Read before the request is given away.
-#[derive(Debug)]
-pub(super) struct Encodings {
-    accepted: Vec<HeaderValue>,
-    /// Whether a coding is refused, which takes a quality of 0: it may be that of answers as they are.
-    may_refuse: bool,
-}
-
-impl Encodings {
-    pub(super) fn of(headers: &HeaderMap) -> Self {
-        let accepted: Vec<_> = headers.get_all(header::ACCEPT_ENCODING).iter().cloned().collect();
-        let may_refuse = accepted.iter().any(|value| value.as_bytes().contains(&b'0'));
-        Self { accepted, may_refuse }
+    /// Whether an answer of so many bytes is worth compressing. One of an unknown size is not.
+    pub(super) fn is_large(&self, size: Option<u64>) -> bool {
+        self.compress_from > 0 && size.is_some_and(|size| size >= self.compress_from)
     }
 }
 
@@ -128,17 +93,4 @@ fn careful(config: &ServerConfig) -> Vec<(HeaderName, &'static str)> {
     ];
     headers.extend(config.tls_cert.is_some().then_some((header::STRICT_TRANSPORT_SECURITY, "max-age=31536000")));
     headers
-}
-
-/// Answers of a known size from `from` bytes on; none when that is 0.
-#[derive(Debug, Clone, Copy)]
-struct Large {
-    from: u64,
-}
-
-impl Predicate for Large {
-    fn should_compress<B: HttpBody>(&self, response: &axum::http::Response<B>) -> bool {
-        let size = response.body().size_hint().exact();
-        self.from > 0 && size.is_some_and(|size| size >= self.from)
-    }
 }

@@ -13,7 +13,7 @@ use futures_util::FutureExt;
 use tower::{Layer, ServiceExt, layer::layer_fn, service_fn};
 
 use super::{
-    access_log::Entry, auth, browsers::Encodings, client, context::Context, grpc, hosts::Hosts, leftover::Leftover,
+    access_log::Entry, auth, client, context::Context, deliver::Delivery, grpc, hosts::Hosts, leftover::Leftover,
     rate_limit, reject, request_id, state::ApiState, v2,
 };
 use crate::{
@@ -77,7 +77,6 @@ async fn every_request(
     // Outside of everything that can fail, so that each request is logged once, with the status that the caller sees.
     let entry = Entry::begin(&state, &request, &context);
     let version = request.version();
-    let encodings = Encodings::of(request.headers());
 
     // Answers a browser's question whether a page may call, which carries no key. A page that came here by a name of its own
     // is told nothing.
@@ -95,10 +94,6 @@ async fn every_request(
         }
     };
 
-    // Outside of what writes bodies. Messages of gRPC are compressed one by one, or not at all.
-    if !is_grpc {
-        response = state.browsers.compress(&encodings, response).await;
-    }
     say_goodbye(&state, version, &mut response);
     entry.answered(&mut response);
     context.id.write(&mut response);
@@ -113,6 +108,7 @@ async fn answer(
     request: Request,
     route: Route,
 ) -> Response {
+    let delivery = Delivery::of(&request, context);
     // Around all that can refuse a request before its body was read.
     let (request, leftover) = Leftover::keep(request);
     // The handler with its extractors: the time for the body counts too.
@@ -127,7 +123,9 @@ async fn answer(
     let response = AssertUnwindSafe(in_time).catch_unwind().await;
     let response = response.map_or_else(reject::panicked, IntoResponse::into_response);
     // Turns failures, ours and the framework's, into problem documents.
-    let mut response = reject::render(&context.id, context.failures, response);
+    let response = reject::render(&context.id, context.failures, response);
+    // Outside of what writes bodies.
+    let mut response = delivery.deliver(state, context, response).await;
     leftover.read_rest(&mut response).await;
     // A quota that was charged is told with every answer.
     rate_limit::tell(context, &mut response);

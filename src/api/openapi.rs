@@ -5,14 +5,18 @@ mod failures;
 mod headers;
 pub(super) mod schemas;
 
-use axum::{Json, extract::State};
+use std::sync::Arc;
+
+use axum::{extract::State, response::Response};
 use serde_json::{Map, Value, json};
 use utoipa::OpenApi;
 
 use super::{
-    Access, Route, console, docs, health, metrics, openai, reject::Problem, service, state::ApiState, v1::debug,
+    Access, Route, console, docs, health, metrics, openai, reject::Problem, service, shared_text::SharedText,
+    state::ApiState, v1::debug,
     v1::models, v1::predict, v1::predictions, v1::stats, v2,
 };
+use crate::error::Error;
 
 /// What is said of the whole. Paths and schemas are those of the handlers; see [`document`] for what is added to them.
 #[derive(OpenApi)]
@@ -159,8 +163,19 @@ fn links(path: &str) -> Value {
     operation_id = "openapi",
     responses((status = 200, description = "The document", body = Object))
 )]
-pub(super) async fn show(State(state): State<ApiState>) -> Json<Value> {
-    Json(document(&super::served(&state), state.keys.is_some()))
+pub(super) async fn show(State(state): State<ApiState>) -> Result<Response, Error> {
+    const JSON: &str = "application/json";
+    let renderings = &state.renderings;
+    if let Some(made) = renderings.openapi.get() {
+        return Ok(made.answer(JSON));
+    }
+    let turn = renderings.renderer.turn().await?;
+    let this = state.clone();
+    let write = move || {
+        let text = || SharedText::lasting(document(&super::served(&this), this.keys.is_some()).to_string());
+        Arc::clone(this.renderings.openapi.get_or_init(text))
+    };
+    Ok(renderings.renderer.run(turn, write).await?.answer(JSON))
 }
 
 #[cfg(test)]

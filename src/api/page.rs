@@ -1,12 +1,15 @@
 //! Pages for people: careful headers, and a revision that spares those who have it the bytes.
 
+use std::sync::Arc;
+
 use axum::{
-    body::{Body, Bytes},
     http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
 use base64::{Engine, prelude::BASE64_STANDARD};
 use sha2::{Digest, Sha256};
+
+use super::{deliver::vary, shared_text::SharedText};
 
 pub(super) const HTML: &str = "text/html; charset=utf-8";
 
@@ -16,7 +19,7 @@ const REVALIDATE: &str = "no-cache";
 /// A page that runs the scripts within it and no others.
 #[derive(Debug)]
 pub(super) struct Page {
-    text: Bytes,
+    text: Arc<SharedText>,
     policy: String,
     revision: String,
 }
@@ -35,12 +38,12 @@ impl Page {
             hashes.join(" ")
         );
         let revision = revision(Sha256::new_with_prefix(&html));
-        Self { text: html.into(), policy, revision }
+        Self { text: SharedText::lasting(html), policy, revision }
     }
 
     /// The page, or the word that its caller has it already.
     pub(super) fn answer(&self, headers: &HeaderMap) -> Response {
-        answer(HTML, self.text.clone(), &self.policy, &self.revision, headers)
+        answer(HTML, &self.text, &self.policy, &self.revision, headers)
     }
 }
 
@@ -64,16 +67,18 @@ pub(super) fn revision(hash: Sha256) -> String {
 /// A file under a content security policy, or 304 for who has this revision already.
 pub(super) fn answer(
     media_type: &'static str,
-    text: impl Into<Body>,
+    text: &Arc<SharedText>,
     policy: &str,
     revision: &str,
     headers: &HeaderMap,
 ) -> Response {
     let mut response = match is_known(headers, revision) {
         true => StatusCode::NOT_MODIFIED.into_response(),
-        false => ([(header::CONTENT_TYPE, media_type)], text.into()).into_response(),
+        false => text.answer(media_type),
     };
     let told = response.headers_mut();
+    // A 304 says what the page would say.
+    vary(told);
     for (name, value) in [
         (header::CACHE_CONTROL, REVALIDATE),
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),

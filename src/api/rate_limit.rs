@@ -9,7 +9,10 @@ mod payer;
 
 use axum::{extract::Request, response::Response};
 
-pub(super) use self::account::{Account, Permit};
+pub(super) use self::{
+    account::{Account, Permit},
+    payer::network,
+};
 pub use self::limits::Limits;
 pub(super) use self::payer::Payer;
 use super::{context::Context, state::ApiState};

@@ -4,7 +4,10 @@ use std::{ops::Deref, sync::Arc, time::Instant};
 
 use super::{
     browsers::Browsers,
+    deliver::Unread,
+    grpc::Streams,
     rate_limit::Limits,
+    renderings::Renderings,
     room::Space,
     routes::{Access, Counts},
     v1,
@@ -62,6 +65,12 @@ pub struct Shared {
     pub(super) space: Space,
     /// Room for exports of the history.
     pub(super) exports: Space,
+    /// What answers hold that wait to be taken, those in `space` apart.
+    pub(super) unread: Unread,
+    /// Calls of gRPC that go on for as long as they like.
+    pub(super) streams: Streams,
+    /// Answers that all callers share.
+    pub(super) renderings: Renderings,
     /// What requests are counted by.
     pub(super) counts: Counts,
     /// The requests that are worth a second look.
@@ -121,6 +130,9 @@ impl ApiState {
             ),
             space: Space::for_bodies(&parts.server),
             exports: Space::for_exports(v1::EXPORTS_AT_ONCE, v1::MAX_EXPORT_BYTES),
+            unread: Unread::new(),
+            streams: Streams::new(),
+            renderings: Renderings::new(),
             counts: Counts::of(&routes, &parts.metrics.http),
             recorder: Recorder::new(routes.iter().map(|route| route.path).filter(|path| !is_operators(path))),
             browsers: Browsers::new(&parts.server),

@@ -14,6 +14,8 @@ mod support;
 #[cfg(test)]
 mod access_log;
 #[cfg(test)]
+mod answers;
+#[cfg(test)]
 mod bad_input;
 #[cfg(test)]
 mod batching;

@@ -63,7 +63,8 @@ impl FromRequest<ApiState> for Received {
             (true, Some(coding)) => {
                 let limit = state.server.body_limit.as_u64();
                 // The room goes with the work: that goes on when the caller has left.
-                let work = tokio::task::spawn_blocking(move || decompress(coding, &message, limit, room));
+                let deadline = context.deadline;
+                let work = tokio::task::spawn_blocking(move || decompress(coding, &message, limit, deadline, room));
                 let (message, room) = work.await.map_err(Error::internal)??;
                 Ok(Self { message: message.into(), room })
             }

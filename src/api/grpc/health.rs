@@ -1,6 +1,6 @@
 //! gRPC's health checks, for probes and balancers.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use axum::{
     Extension,
@@ -12,7 +12,10 @@ use futures_util::stream;
 use http_body_util::StreamBody;
 use hyper::body::Frame;
 use prost::Message;
-use tokio::time::{Instant, sleep_until};
+use tokio::{
+    sync::watch,
+    time::{Instant, timeout_at},
+};
 use tonic::{Code, Status};
 
 use super::{
@@ -20,17 +23,15 @@ use super::{
     frame,
     messages::health::{HealthCheckRequest, HealthCheckResponse, health_check_response::ServingStatus},
     status,
+    streams::{Health, place},
 };
 use crate::{
-    api::{context::Context, health, state::ApiState},
+    api::{context::Context, deliver::held, health, state::ApiState},
     error::Error,
 };
 
 /// What can be asked about: the server itself, and its only service with a life of its own.
 const SERVICES: [&str; 2] = ["", "inference.GRPCInferenceService"];
-
-/// How often a watcher's status is looked at.
-const TICK: Duration = Duration::from_millis(200);
 
 /// `Check`: as `/readyz`, which says more.
 pub(in crate::api) async fn check(
@@ -40,7 +41,7 @@ pub(in crate::api) async fn check(
     if !SERVICES.contains(&&*request.service) {
         return status::alone(&Status::new(Code::NotFound, "there is no such service"));
     }
-    Answer(HealthCheckResponse { status: serving(&state).into() }).into_response()
+    Answer(HealthCheckResponse { status: serving(health::is_ready(&state)).into() }).into_response()
 }
 
 /// `Watch`: until the time for a request is over, or the server is about to stop. Watchers come again.
@@ -49,20 +50,25 @@ pub(in crate::api) async fn watch(
     Extension(context): Extension<Arc<Context>>,
     Question(request): Question<HealthCheckRequest>,
 ) -> Response {
+    let place = match place(&state.streams.watchers, context.client) {
+        Ok(place) => place,
+        Err(refused) => return refused,
+    };
     let known = SERVICES.contains(&&*request.service);
-    let watcher = Watcher { state, known, until: context.deadline.into(), told: None, ended: false };
+    let health = Health::watch(&state);
+    let watcher = Watcher { health, known, until: context.deadline.into(), told: None, ended: false };
     let frames =
         stream::unfold(watcher, |mut watcher| async { Some((Ok::<_, Error>(watcher.next().await?), watcher)) });
-    streamed(Body::new(StreamBody::new(frames)))
+    streamed(held(Body::new(StreamBody::new(frames)), place))
 }
 
-fn serving(state: &ApiState) -> ServingStatus {
-    if health::is_ready(state) { ServingStatus::Serving } else { ServingStatus::NotServing }
+const fn serving(is_ready: bool) -> ServingStatus {
+    if is_ready { ServingStatus::Serving } else { ServingStatus::NotServing }
 }
 
-/// Who is told whenever the status changes.
+/// A caller that is told whenever the status changes.
 struct Watcher {
-    state: ApiState,
+    health: watch::Receiver<Health>,
     known: bool,
     until: Instant,
     told: Option<ServingStatus>,
@@ -72,17 +78,18 @@ struct Watcher {
 impl Watcher {
     async fn next(&mut self) -> Option<Frame<Bytes>> {
         while !self.ended {
-            let now = if self.known { serving(&self.state) } else { ServingStatus::ServiceUnknown };
+            let health = *self.health.borrow_and_update();
+            let now = if self.known { serving(health.ready) } else { ServingStatus::ServiceUnknown };
             if self.told != Some(now) {
                 self.told = Some(now);
                 return Some(Frame::data(message(now)));
             }
-            let time = Instant::now();
-            if time >= self.until || self.state.lifecycle.is_draining() {
+            // It ends without a change when the time is over, or when nobody looks any more: the server drains.
+            let changed = !health.draining && matches!(timeout_at(self.until, self.health.changed()).await, Ok(Ok(())));
+            if !changed {
                 self.ended = true;
                 return Some(Frame::trailers(status::ok()));
             }
-            sleep_until(self.until.min(time + TICK)).await;
         }
         None
     }

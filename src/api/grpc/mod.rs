@@ -14,6 +14,7 @@ mod reflection;
 mod repository;
 mod server;
 mod status;
+mod streams;
 mod tensors;
 
 use super::routes::{Access, Route};
@@ -23,6 +24,7 @@ pub(super) use self::{
     call::{MEDIA_TYPE, is_call},
     deadline::timeout,
     status::refused,
+    streams::Streams,
 };
 
 /// The methods of all services.

@@ -1,10 +1,6 @@
 //! gRPC's reflection, in both of its versions: tools ask which services and messages there are.
 
-use std::{
-    convert::Infallible,
-    sync::LazyLock,
-    time::{Duration, Instant},
-};
+use std::{convert::Infallible, sync::LazyLock, time::Instant};
 
 use axum::{
     body::Body,
@@ -16,17 +12,18 @@ use futures_util::StreamExt;
 use tonic_reflection::server::{Builder, Error as ReflectionError};
 use tower::{ServiceExt, util::BoxCloneSyncService};
 
-use super::{call::check, messages::DESCRIPTORS};
+use super::{
+    call::check,
+    messages::DESCRIPTORS,
+    streams::{Health, place},
+};
 use crate::{
-    api::{context::Context, state::ApiState},
+    api::{context::Context, deliver::held, state::ApiState},
     error::Error,
 };
 
 /// Questions are names.
 const MOST_QUESTION_BYTES: usize = 16 * 1024;
-
-/// How often it is looked whether a stream is over.
-const TICK: Duration = Duration::from_millis(200);
 
 type Reflection = BoxCloneSyncService<Request, http::Response<tonic::body::Body>, Infallible>;
 
@@ -63,14 +60,19 @@ async fn answer(
 ) -> Result<Response, Error> {
     check(&request)?;
     let service = service.as_ref().map_err(|error| Error::internal(anyhow::anyhow!("{error}")))?.clone();
-    let until = (Instant::now() + state.server.body_timeout).min(Context::of(request.extensions())?.deadline);
-    let state = state.clone();
+    let context = Context::of(request.extensions())?;
+    let until = (Instant::now() + state.server.body_timeout).min(context.deadline);
+    let place = match place(&state.streams.reflections, context.client) {
+        Ok(place) => place,
+        Err(refused) => return Ok(refused),
+    };
+    let mut health = Health::watch(state);
     let over = async move {
-        while Instant::now() < until && !state.lifecycle.is_draining() {
-            tokio::time::sleep(TICK).await;
-        }
+        // Nobody looks any more once the server drains.
+        let drains = async { drop(health.wait_for(|health| health.draining).await) };
+        let _ = tokio::time::timeout_at(until.into(), drains).await;
     };
     let request = request.map(|body| Body::from_stream(body.into_data_stream().take_until(over)));
     let Ok(response) = service.oneshot(request).await;
-    Ok(response.map(Body::new))
+    Ok(response.map(|body| held(Body::new(body), place)))
 }

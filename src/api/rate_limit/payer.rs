@@ -60,7 +60,7 @@ impl KeyExtractor for ByCaller {
 }
 
 /// Who has one IPv6 address has the whole of its /64.
-fn network(address: IpAddr) -> IpAddr {
+pub(in crate::api) fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX)).into(),
         address => address,

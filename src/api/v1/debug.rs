@@ -3,8 +3,8 @@
 use std::{sync::Arc, time::Duration};
 
 use axum::{
-    Json,
     extract::{Query, State, rejection::QueryRejection},
+    response::Response,
 };
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -12,7 +12,7 @@ use serde_json::{Map, Value, json};
 use utoipa::{IntoParams, ToSchema};
 
 use crate::{
-    api::state::ApiState,
+    api::{shared_text::SharedText, state::ApiState},
     error::Error,
     telemetry::{
         labels::Label,
@@ -22,7 +22,7 @@ use crate::{
 };
 
 /// What a caller wants to see.
-#[derive(Debug, Deserialize, IntoParams)]
+#[derive(Debug, Clone, PartialEq, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(in crate::api) struct Filter {
@@ -97,6 +97,8 @@ const USUAL: usize = 50;
 const MOST: usize = 1000;
 
 /// The slowest and the failed requests, with the times of their stages
+///
+/// At most a tenth of a second old.
 #[utoipa::path(
     get,
     path = "/v1/debug/requests",
@@ -108,7 +110,7 @@ const MOST: usize = 1000;
 pub(in crate::api) async fn requests(
     State(state): State<ApiState>,
     filter: Result<Query<Filter>, QueryRejection>,
-) -> Result<Json<Requests>, Error> {
+) -> Result<Response, Error> {
     let Query(filter) = filter.map_err(|error| {
         Error::malformed("", "invalid_query", format!("the query cannot be read: {}", error.body_text()))
     })?;
@@ -117,12 +119,21 @@ pub(in crate::api) async fn requests(
         let detail = "'min_latency_ms' is a number of milliseconds, 0 or more";
         return Err(Error::malformed("", "invalid_query", detail));
     }
-    let limit = filter.limit.unwrap_or(USUAL);
-    if limit > MOST {
+    if filter.limit.unwrap_or(USUAL) > MOST {
         return Err(Error::malformed("", "invalid_query", format!("'limit' is at most {MOST}")));
     }
+    let this = state.clone();
+    let renderings = &state.renderings;
+    let text = renderings.debug.get(&renderings.renderer, filter, move |filter| find(&this, filter)).await?;
+    Ok(text.answer("application/json"))
+}
+
+/// The lists that `filter` asks for.
+fn find(state: &ApiState, filter: &Filter) -> Result<Arc<SharedText>, Error> {
+    let limit = filter.limit.unwrap_or(USUAL);
     // Nothing takes longer than what a duration can hold.
-    let least = Duration::try_from_secs_f64(least / 1e3).unwrap_or(Duration::MAX);
+    let least = filter.min_latency_ms.unwrap_or_default() / 1e3;
+    let least = Duration::try_from_secs_f64(least).unwrap_or(Duration::MAX);
     let wanted = Wanted {
         model: filter.model.as_deref(),
         code: filter.code.as_deref(),
@@ -134,7 +145,8 @@ pub(in crate::api) async fn requests(
         seen.iter().map(|seen: &Arc<Seen>| SeenRequest::of(seen)).collect()
     };
     let (slowest, failed) = (state.recorder.slowest(&wanted), state.recorder.failed(&wanted));
-    Ok(Json(Requests { slowest: list(slowest), failed: list(failed) }))
+    let found = Requests { slowest: list(slowest), failed: list(failed) };
+    serde_json::to_vec(&found).map(SharedText::passing).map_err(Error::internal)
 }
 
 impl SeenRequest {

@@ -29,10 +29,17 @@ const ROUTES: [&str; 6] = [
     "/inference.GRPCInferenceService/ModelInfer",
 ];
 
+/// What the metrics said at one moment of all models, before anybody's part is taken out of it.
+#[derive(Debug)]
+pub(in crate::api) struct Everything {
+    stats: Stats,
+    reading: Reading,
+}
+
 /// What the metrics say, as JSON
 ///
-/// Totals since the start, and the models that the caller may use.
-// Read away from the async threads, as `/metrics` is.
+/// Totals since the start, and the models that the caller may use. At most a tenth of a second old.
+// Read once for all who ask within that time, as `/metrics` is.
 #[utoipa::path(
     get,
     path = "/v1/stats",
@@ -41,18 +48,24 @@ const ROUTES: [&str; 6] = [
     responses((status = 200, description = "The counters", body = Stats))
 )]
 pub(in crate::api) async fn show(State(state): State<ApiState>, caller: Caller) -> Result<Json<Stats>, Error> {
+    let this = state.clone();
+    let renderings = &state.renderings;
+    let all = renderings.stats.get(&renderings.renderer, (), move |()| Ok(Arc::new(everything(&this)))).await?;
+    let queue = state.queue.as_ref().map(|queue| fleet::of_queue(&all.reading, queue, &caller));
+    let models = all.stats.models.iter().filter(|entry| caller.may_use(&entry.model)).cloned().collect();
+    Ok(Json(Stats { models, queue, ..all.stats.clone() }))
+}
+
+fn everything(state: &ApiState) -> Everything {
     state.cache.observe();
-    let uptime_seconds = state.started.elapsed().as_secs();
-    let metrics = Arc::clone(&state.metrics);
-    let reading = tokio::task::spawn_blocking(move || metrics.read()).await.map_err(Error::internal)?;
-    let queue = state.queue.as_ref().map(|queue| fleet::of_queue(&reading, queue, &caller));
+    let reading = state.metrics.read();
     let models = reading
         .pairs("predictions_total", "model", "version")
         .into_iter()
-        .filter(|(model, _)| model != OTHER && caller.may_use(model))
+        .filter(|(model, _)| model != OTHER)
         .map(|(model, version)| of_model(&reading, model, version))
         .collect();
-    Ok(Json(Stats { queue, ..totals(&reading, uptime_seconds, models) }))
+    Everything { stats: totals(&reading, state.started.elapsed().as_secs(), models), reading }
 }
 
 fn totals(reading: &Reading, uptime_seconds: u64, models: Vec<ModelStats>) -> Stats {

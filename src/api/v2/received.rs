@@ -41,7 +41,8 @@ impl FromRequest<ApiState> for Received {
         let Some(coding) = coding else { return Ok(Self { body, division, room }) };
         let limit = state.server.body_limit.as_u64();
         // The room goes with the work: that goes on when the caller has left.
-        let work = tokio::task::spawn_blocking(move || decompress(coding, &body, limit, room));
+        let deadline = context.deadline;
+        let work = tokio::task::spawn_blocking(move || decompress(coding, &body, limit, deadline, room));
         let (body, room) = work.await.map_err(Error::internal)??;
         Ok(Self { body, division, room })
     }

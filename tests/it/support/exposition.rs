@@ -1,8 +1,13 @@
 //! Reads `/metrics`.
 
-use std::{collections::BTreeSet, net::SocketAddr};
+use std::{collections::BTreeSet, net::SocketAddr, time::Duration};
 
 use super::TestApp;
+
+/// Waits until an answer that was made before is not given again: what is dear to make is shared for a tenth of a second.
+pub async fn moment() {
+    tokio::time::sleep(Duration::from_millis(150)).await;
+}
 
 /// What `/metrics` said at one moment.
 pub struct Metrics(String);
@@ -12,8 +17,9 @@ impl Metrics {
         Self::at(app.addr).await
     }
 
-    /// Of the server that listens there.
+    /// Of the server that listens there, with all that has happened before.
     pub async fn at(addr: SocketAddr) -> Self {
+        moment().await;
         let response = reqwest::get(format!("http://{addr}/metrics")).await.unwrap();
         assert_eq!(response.status(), 200);
         Self(response.text().await.unwrap())

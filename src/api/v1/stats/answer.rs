@@ -8,7 +8,7 @@ use crate::telemetry::metrics::Distribution;
 
 /// Totals since the start, and the models that the caller may use. Times are in milliseconds, and `null` before anything
 /// was measured.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Debug, Clone, Serialize, ToSchema)]
 pub(in crate::api) struct Stats {
     /// Requests that asked for predictions.
     pub total_requests: u64,
@@ -38,7 +38,7 @@ pub(in crate::api) struct Stats {
 
 /// How often which time was met: `cumulative[i]` values were at most `le_ms[i]`, of `count` in all. As they are counted, so that
 /// the difference of two readings is what happened between them.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Debug, Clone, Serialize, ToSchema)]
 pub(in crate::api) struct Buckets {
     le_ms: Vec<f64>,
     cumulative: Vec<u64>,
@@ -46,7 +46,7 @@ pub(in crate::api) struct Buckets {
 }
 
 /// One tier of the cache.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Debug, Clone, Serialize, ToSchema)]
 pub(in crate::api) struct TierStats {
     #[schema(example = "memory")]
     pub tier: &'static str,
@@ -68,7 +68,7 @@ pub(in crate::api) struct TierStats {
 }
 
 /// Lookups by their result.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Debug, Clone, Serialize, ToSchema)]
 pub(in crate::api) struct LookupCounts {
     pub hit: u64,
     pub miss: u64,
@@ -78,7 +78,7 @@ pub(in crate::api) struct LookupCounts {
 }
 
 /// One version of a model.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Debug, Clone, Serialize, ToSchema)]
 pub(in crate::api) struct ModelStats {
     #[schema(example = "toxicity")]
     pub model: String,
@@ -107,7 +107,7 @@ pub(in crate::api) struct ModelStats {
 }
 
 /// The way to the model workers, as it was looked at last.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Debug, Clone, Serialize, ToSchema)]
 pub(in crate::api) struct QueueStats {
     /// What is wrong with the Redis between; all else is from before then. `null` when nothing is.
     #[schema(example = "it cannot be reached")]
@@ -125,7 +125,7 @@ pub(in crate::api) struct QueueStats {
 }
 
 /// What is asked of the workers of one model, by all API servers.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Debug, Clone, Serialize, ToSchema)]
 pub(in crate::api) struct QueuedModel {
     #[schema(example = "toxicity")]
     pub model: String,
@@ -138,7 +138,7 @@ pub(in crate::api) struct QueuedModel {
 }
 
 /// One live worker.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Debug, Clone, Serialize, ToSchema)]
 pub(in crate::api) struct WorkerStats {
     /// Its id, made anew at each start.
     pub worker: String,
@@ -151,7 +151,7 @@ pub(in crate::api) struct WorkerStats {
 }
 
 /// How far a worker is with a version.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Debug, Clone, Serialize, ToSchema)]
 pub(in crate::api) struct ServedVersion {
     #[schema(example = "toxicity")]
     pub model: String,
@@ -164,7 +164,7 @@ pub(in crate::api) struct ServedVersion {
 }
 
 /// How far the last hour is from where the version was measured, as population stability indices.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Debug, Clone, Serialize, ToSchema)]
 pub(in crate::api) struct Drift {
     /// Of the classes that it names.
     pub class: f64,
@@ -175,7 +175,7 @@ pub(in crate::api) struct Drift {
 }
 
 /// What a number was in the last hour, and how far that is from the training rows.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Debug, Clone, Serialize, ToSchema)]
 pub(in crate::api) struct FeatureStats {
     #[schema(example = "bmi")]
     pub feature: String,
