@@ -8,7 +8,7 @@ use super::{health, shared_text::SharedText, state::ApiState};
 use crate::{error::Error, telemetry::metrics::CONTENT_TYPE};
 
 /// Everything that is counted and measured, as Prometheus reads it
-// At most a tenth of a second old. Writing takes ten milliseconds, so it is done once for all who ask within that time.
+// Writing takes ten milliseconds, so it is done once for all who wait at the same time, and ten times a second at most.
 #[utoipa::path(
     get,
     path = "/metrics",

@@ -1,5 +1,5 @@
-//! The thread that makes dear answers, and those answers for as long as they are good: each is made once for all who ask
-//! within a moment. The threads that read bodies are not used for them, and at most one processor is.
+//! The thread that makes dear answers, and those answers for all who wait for them: nobody sees one that was begun before
+//! the request came, and each kind is begun ten times a second at most. The threads that read bodies are not used for them, and at most one processor is.
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
@@ -12,8 +12,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use crate::error::Error;
 
-/// How long an answer is good.
-const MOMENT: Duration = Duration::from_millis(100);
+/// The least time between the beginnings of two answers of one kind.
+const MIN_PAUSE: Duration = Duration::from_millis(100);
 
 type Job = Box<dyn FnOnce() + Send>;
 
@@ -77,7 +77,7 @@ fn start() -> std::io::Result<mpsc::Sender<Job>> {
     Ok(jobs)
 }
 
-/// An answer that is good for a moment, to the question that was asked last.
+/// The answer that was made last, to the question that was asked last.
 #[derive(Debug)]
 pub(super) struct Moment<Q, A>(Mutex<Option<Made<Q, A>>>);
 
@@ -94,7 +94,7 @@ impl<Q: PartialEq + Send + 'static, A: Clone + Send + 'static> Moment<Q, A> {
         Arc::new(Self(Mutex::new(None)))
     }
 
-    /// The answer that is there, if it is good; or what `make` returns on the thread of `renderer`.
+    /// What `make` returns on the thread of `renderer`, begun by this request or by another that came no earlier.
     ///
     /// # Errors
     /// Those of `make`; `internal` where it panics.
@@ -105,14 +105,17 @@ impl<Q: PartialEq + Send + 'static, A: Clone + Send + 'static> Moment<Q, A> {
         make: impl FnOnce(&Q) -> Result<A, Error> + Send + 'static,
     ) -> Result<A, Error> {
         let asked = Instant::now();
-        if let Some(answer) = self.good(&question, asked) {
-            return Ok(answer);
-        }
-        let turn = renderer.turn().await?;
-        // Another request has made it meanwhile.
-        if let Some(answer) = self.good(&question, asked) {
-            return Ok(answer);
-        }
+        let turn = loop {
+            let turn = renderer.turn().await?;
+            // Another request has made it meanwhile.
+            if let Some(answer) = self.begun_since(asked, &question) {
+                return Ok(answer);
+            }
+            let Some(pause) = self.pause() else { break turn };
+            // Answers of other kinds are made meanwhile.
+            drop(turn);
+            tokio::time::sleep(pause).await;
+        };
         let this = Arc::clone(self);
         let work = move || {
             let began = Instant::now();
@@ -125,11 +128,17 @@ impl<Q: PartialEq + Send + 'static, A: Clone + Send + 'static> Moment<Q, A> {
         renderer.run(turn, work).await.flatten()
     }
 
-    /// One that is young, or was begun after the question came: making it may take longer than it is good.
-    fn good(&self, question: &Q, asked: Instant) -> Option<A> {
+    /// The answer to this question, if it was begun after the question came.
+    fn begun_since(&self, asked: Instant, question: &Q) -> Option<A> {
         let made = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let made = made.as_ref().filter(|made| made.question == *question)?;
-        (made.began >= asked || made.began.elapsed() < MOMENT).then(|| made.answer.clone())
+        let made = made.as_ref().filter(|made| made.question == *question && made.began >= asked)?;
+        Some(made.answer.clone())
+    }
+
+    /// How long until another one may be begun.
+    fn pause(&self) -> Option<Duration> {
+        let made = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        made.as_ref().and_then(|made| MIN_PAUSE.checked_sub(made.began.elapsed())).filter(|pause| !pause.is_zero())
     }
 }
 
@@ -147,15 +156,16 @@ mod tests {
         let ask = |question: u32| {
             let made = Arc::clone(&made);
             moment.get(&renderer, question, move |_| {
-                // Longer than an answer is good.
-                thread::sleep(2 * MOMENT);
+                thread::sleep(2 * MIN_PAUSE);
                 Ok(made.fetch_add(1, Ordering::Relaxed))
             })
         };
         let answers = join_all((0..50).map(|_| ask(1))).await;
-        assert!(answers.into_iter().all(|answer| answer.unwrap() == 0));
-        assert_eq!(ask(1).await.unwrap(), 1);
-        assert_eq!(ask(2).await.unwrap(), 2);
+        // The first one begins at once, before the last one has come.
+        assert!(answers.into_iter().all(|answer| answer.unwrap() <= 1));
+        let before = made.load(Ordering::Relaxed);
+        assert_eq!(ask(1).await.unwrap(), before, "a later caller sees nothing that was begun before");
+        assert_eq!(ask(2).await.unwrap(), before + 1);
     }
 
     #[tokio::test]

@@ -10,7 +10,7 @@ use std::{
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::support::{Caller, KeysFile, Metrics, Server, glassbox, moment, python, variable};
+use crate::support::{Caller, KeysFile, Metrics, Server, glassbox, python, variable};
 
 const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
 
@@ -249,7 +249,6 @@ async fn who_looks_after_the_server_stands_in_no_ones_way_unless_a_look_fails() 
     for path in looks.iter().chain(&["/v1/debug/requests?limit=x", "/console/none.js", "/v1/models"]) {
         get(path).await;
     }
-    moment().await;
     let found: Value = get("/v1/debug/requests").await.json().await.unwrap();
     let routes = |list: &str| {
         let records = found[list].as_array().unwrap().iter();

@@ -97,8 +97,6 @@ const USUAL: usize = 50;
 const MOST: usize = 1000;
 
 /// The slowest and the failed requests, with the times of their stages
-///
-/// At most a tenth of a second old.
 #[utoipa::path(
     get,
     path = "/v1/debug/requests",

@@ -38,8 +38,8 @@ pub(in crate::api) struct Everything {
 
 /// What the metrics say, as JSON
 ///
-/// Totals since the start, and the models that the caller may use. At most a tenth of a second old.
-// Read once for all who ask within that time, as `/metrics` is.
+/// Totals since the start, and the models that the caller may use.
+// Read once for all who wait at the same time, as `/metrics` is.
 #[utoipa::path(
     get,
     path = "/v1/stats",

@@ -7,8 +7,8 @@ use reqwest::Method;
 
 use crate::support::TestApp;
 
-/// How old an answer may be.
-const MOMENT_MS: u128 = 100;
+/// The least time between the beginnings of two renderings.
+const PAUSE_MS: u128 = 100;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn strangers_who_ask_at_once_get_one_rendering_of_the_metrics() {
@@ -19,13 +19,13 @@ async fn strangers_who_ask_at_once_get_one_rendering_of_the_metrics() {
     for _ in 0..10 {
         renderings.extend(join_all((0..20).map(|_| ask())).await);
     }
-    // A moment lies between the beginnings of two. Each differs from the one before: it counts more requests.
-    let most = began.elapsed().as_millis() / MOMENT_MS + 2;
-    assert!(renderings.len() as u128 <= most, "{} renderings, {most} moments", renderings.len());
+    // A pause lies between the beginnings of two. Each differs from the one before: it counts more requests.
+    let most = began.elapsed().as_millis() / PAUSE_MS + 2;
+    assert!(renderings.len() as u128 <= most, "{} renderings of at most {most}", renderings.len());
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_answer_is_a_tenth_of_a_second_old_at_most() {
+async fn a_shared_answer_is_not_older_than_the_request_for_it() {
     let app = TestApp::start().await;
     for seen in 1..4 {
         app.predict(serde_json::json!({"model": "doubler", "input": [seen]})).await;

@@ -1,13 +1,8 @@
 //! Reads `/metrics`.
 
-use std::{collections::BTreeSet, net::SocketAddr, time::Duration};
+use std::{collections::BTreeSet, net::SocketAddr};
 
 use super::TestApp;
-
-/// Waits until an answer that was made before is not given again: what is dear to make is shared for a tenth of a second.
-pub async fn moment() {
-    tokio::time::sleep(Duration::from_millis(150)).await;
-}
 
 /// What `/metrics` said at one moment.
 pub struct Metrics(String);
@@ -17,9 +12,8 @@ impl Metrics {
         Self::at(app.addr).await
     }
 
-    /// Of the server that listens there, with all that has happened before.
+    /// Of the server that listens there.
     pub async fn at(addr: SocketAddr) -> Self {
-        moment().await;
         let response = reqwest::get(format!("http://{addr}/metrics")).await.unwrap();
         assert_eq!(response.status(), 200);
         Self(response.text().await.unwrap())

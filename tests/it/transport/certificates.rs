@@ -19,7 +19,7 @@ use super::{
     client::{Client, Trust, handshake},
     serve,
 };
-use crate::support::{Server, eventually, glassbox, moment, run, until, variable};
+use crate::support::{Server, eventually, glassbox, run, until, variable};
 
 /// A certificate for `localhost` and its key, in two files of a folder.
 pub struct Pair {
@@ -314,7 +314,6 @@ async fn loads(addr: std::net::SocketAddr, trust: &Trust) -> (usize, usize) {
 
 /// The value of one series, as it is written.
 async fn metric(addr: std::net::SocketAddr, trust: &Trust, series: &str) -> Option<String> {
-    moment().await;
     let metrics = Client::https(addr, trust).await.unwrap().get("/metrics").await;
     let metrics = String::from_utf8(metrics.body.to_vec()).unwrap();
     let value = metrics.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '))?;

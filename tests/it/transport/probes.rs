@@ -8,7 +8,7 @@ use super::{
     client::{Client, handshake},
     serve,
 };
-use crate::support::{Caller, Server, glassbox, moment, run, until, variable};
+use crate::support::{Caller, Server, glassbox, run, until, variable};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_second_listener_answers_probes_and_metrics_only_and_the_first_no_metrics() {
@@ -114,7 +114,6 @@ async fn open(client: &mut Client) -> usize {
 
 /// The value of a series without labels.
 async fn metric(client: &mut Client, name: &str) -> usize {
-    moment().await;
     let metrics = String::from_utf8(client.get("/metrics").await.body.to_vec()).unwrap();
     let value = metrics.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
     value.unwrap().parse().unwrap()
