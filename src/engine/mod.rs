@@ -40,6 +40,7 @@ use self::{
     clock::{Clock, Running},
     inline::Inline,
     pool::{Admitted, Pool, PoolError},
+    postprocess::UnfitSizes,
     queue::Full,
     together::Outputs,
     told::{AnswerForm, Told},
@@ -355,8 +356,7 @@ impl Model {
             AnswerForm::Raw => self.postprocess.tensors(values, self.intake.signature()),
             form => self.postprocess.prediction(values, form == AnswerForm::OneRow),
         };
-        let prediction = prediction
-            .map_err(|error| InferError::Other(Error::internal(error.context(format!("model '{}'", self.id)))))?;
+        let prediction = prediction.map_err(|error| self.explain_unread(error))?;
         if let Some(metrics) = self.metrics.get() {
             classes::count(metrics, &prediction);
         }
@@ -369,6 +369,14 @@ impl Model {
             return InferError::Rejected;
         }
         InferError::Other(Error::internal(anyhow::Error::new(error).context(format!("model '{}'", self.id))))
+    }
+
+    fn explain_unread(&self, error: anyhow::Error) -> InferError {
+        if let Some(cause) = error.downcast_ref::<UnfitSizes>() {
+            tracing::warn!(model = %self.id, %cause, "no answer can be made of the outputs for an input of this size");
+            return InferError::Rejected;
+        }
+        InferError::Other(Error::internal(error.context(format!("model '{}'", self.id))))
     }
 }
 

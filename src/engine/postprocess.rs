@@ -13,6 +13,11 @@ use crate::model::{
 
 const NAMELESS: &str = "the manifest has no 'labels', and the graph does not name its classes";
 
+/// Outputs whose sizes follow from those of the input, and for which the task has no answer: no fault of the model's.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct UnfitSizes(String);
+
 /// How a model's outputs are read.
 #[derive(Debug)]
 pub enum Postprocess {
@@ -120,7 +125,7 @@ impl Postprocess {
     /// Makes a prediction of one item's outputs. `squeeze` takes away the batch dimension that the server added.
     ///
     /// # Errors
-    /// When the outputs are not what the manifest says.
+    /// [`UnfitSizes`] where another input would have been answered; any other when the outputs are not what the manifest says.
     pub fn prediction(&self, values: Vec<Value>, squeeze: bool) -> anyhow::Result<Prediction> {
         let squeezed = |value: Value| match squeeze {
             true => Value { tensor: value.tensor.without_batch_dimension(), ..value },
@@ -145,6 +150,10 @@ impl Postprocess {
                 let labels = if labels.is_empty() { value.keys.as_ref() } else { Some(labels) };
                 let labels = Arc::clone(labels.context(NAMELESS)?);
                 let numbers = floats(value.tensor.data())?;
+                if let Some(row) = value.tensor.shape().last().filter(|row| **row != numbers.len()) {
+                    let words = format!("the model gave {} numbers in rows of {row} for one item", numbers.len());
+                    return Err(UnfitSizes(words).into());
+                }
                 let multi_label = activation.is_multi_label(numbers.len(), labels.len());
                 let probabilities = activate(*activation, multi_label, numbers);
                 let (classes, expected) = (probabilities.len(), labels.len());
@@ -162,7 +171,7 @@ impl Postprocess {
     /// since vectors per token of texts of different length fit into no tensor.
     ///
     /// # Errors
-    /// When the outputs are not what the manifest says.
+    /// As those of [`prediction`](Self::prediction).
     pub fn tensors(&self, mut values: Vec<Value>, signature: &Signature) -> anyhow::Result<Prediction> {
         if let Self::Embedding { pooling, normalize } = self {
             let value = values.pop().context("the model gave no output")?;

@@ -6,6 +6,7 @@
 mod broken;
 mod compare;
 mod files;
+mod sizes;
 
 use std::{path::PathBuf, sync::LazyLock};
 

@@ -3,6 +3,7 @@
 use anyhow::Context;
 use half::{bf16, f16};
 
+use super::UnfitSizes;
 use crate::model::{Data, Pooling, Tensor};
 
 /// The least length that a vector is divided by, as PyTorch's `normalize` does it: the zero vector stays zero.
@@ -19,7 +20,9 @@ pub(super) fn embed(tensor: Tensor, pooling: Pooling, normalize: bool) -> anyhow
         (_, [rows, tokens, hidden]) => (vec![*rows, *hidden], *tokens),
         _ => anyhow::bail!("an output of shape {shape:?} cannot be pooled: it needs [batch, sequence, hidden]"),
     };
-    anyhow::ensure!(tokens > 0, "there is no token to pool");
+    if tokens == 0 {
+        return Err(UnfitSizes("there is no token to pool".to_owned()).into());
+    }
     let width = shape.last().copied().unwrap_or(1);
     let make = Embedding { pooling, tokens, width, normalize };
     let data = match data {
