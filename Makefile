@@ -34,6 +34,12 @@ test: toolchain setup ## Run every test
 chaos: toolchain setup ## Kill model workers at random for a minute, and start Redis anew
 	GLASSBOX_CHAOS_SECONDS=60 cargo test --locked --test it -- split::chaos --nocapture
 
+.PHONY: fuzz
+fuzz: COUNT ?= 20000
+fuzz: SEED ?= 1
+fuzz: library packages build ## Send COUNT=20000 mutated requests made of SEED=1 to a server of its own (a minute)
+	@scripts/fuzz/run.py --binary "$(TARGET_DIR)/release/glassbox" --count $(COUNT) --seed $(SEED) --keep "$(TARGET_DIR)/fuzz"
+
 .PHONY: lint
 lint: toolchain tools ## Check format, lints, documentation, unused dependencies, licences, and advisories if they can be fetched
 	cargo fmt --check

@@ -40,6 +40,8 @@ mod files;
 #[cfg(test)]
 mod foreign_models;
 #[cfg(test)]
+mod fuzz;
+#[cfg(test)]
 mod grpc;
 #[cfg(test)]
 mod history;
