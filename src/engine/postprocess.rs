@@ -16,7 +16,7 @@ const NAMELESS: &str = "the manifest has no 'labels', and the graph does not nam
 /// Outputs whose sizes follow from those of the input, and for which the task has no answer: no fault of the model's.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
-pub struct UnfitSizes(String);
+pub(super) struct UnfitSizes(String);
 
 /// How a model's outputs are read.
 #[derive(Debug)]
