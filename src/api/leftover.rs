@@ -1,5 +1,6 @@
-//! Bodies that a refusal leaves unread. An HTTP/1.1 connection cannot go on before the rest of a body, and a caller that is
-//! not told so sends its next request into a connection that is about to close: a `POST` that it cannot safely repeat.
+//! Bodies that an answer leaves unread: a refusal, or a handler that wants none. An HTTP/1.1 connection cannot go on before
+//! the rest of a body, and a caller that is not told so sends its next request into a connection that is about to close: a
+//! `POST` that it cannot safely repeat. The end of a connection with unread bytes is a reset, which can overtake the answer.
 
 use std::{
     pin::Pin,
@@ -20,7 +21,7 @@ use hyper::body::{Frame, SizeHint};
 /// More than this is not worth reading for nothing.
 const WORTH_READING: u64 = 64 * 1024;
 
-/// How long the rest of a refused body may take: what is on its way arrives within that.
+/// How long the rest of such a body may take: what is on its way arrives within that.
 const PATIENCE: Duration = Duration::from_millis(100);
 
 /// What a handler leaves of a body.
@@ -42,10 +43,10 @@ impl Leftover {
         (Request::from_parts(parts, Body::new(body.clone())), Self { body: Some(body), asks_first })
     }
 
-    /// Reads what a refusal left of a small body, so that the connection goes on; or says that it does not.
+    /// Reads what was left of a small body, so that the connection goes on; or says that it does not.
     pub(super) async fn read_rest(self, response: &mut Response) {
         let Some(body) = self.body else { return };
-        if response.status().is_success() || body.locked().is_end_stream() {
+        if body.locked().is_end_stream() {
             return;
         }
         // Who asks first sends nothing unless it is read for.
@@ -67,7 +68,10 @@ impl Kept {
 
     /// Whether the rest was little enough to be read.
     async fn drained(mut self) -> bool {
-        let mut read = self.size_hint().lower();
+        if self.size_hint().lower() > WORTH_READING {
+            return false;
+        }
+        let mut read = 0;
         while read <= WORTH_READING {
             match self.frame().await {
                 None => return true,
