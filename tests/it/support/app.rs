@@ -1,6 +1,6 @@
 //! The real app on a free port, inside the test's process.
 
-use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, sync::Arc};
 
 use glassbox::{
     app::App,
@@ -11,6 +11,7 @@ use reqwest::{RequestBuilder, StatusCode};
 use serde_json::Value;
 use tokio::{sync::oneshot, task::JoinHandle};
 
+use super::PATIENCE;
 
 /// Serves until it is dropped.
 pub struct TestApp {
@@ -41,15 +42,11 @@ impl TestApp {
 
     /// Waits until every model has been tried.
     pub async fn until_loaded(&self) {
-        for _ in 0..3000 {
+        super::eventually("the models are loaded", async || {
             let reasons = self.get("/readyz").await.1["reasons"].clone();
-            let loading = reasons.as_array().unwrap().iter().any(|reason| reason["state"] == "loading");
-            if !loading {
-                return;
-            }
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-        panic!("the models are not loaded after 30 s");
+            !reasons.as_array().unwrap().iter().any(|reason| reason["state"] == "loading")
+        })
+        .await;
     }
 
     pub fn url(&self, path: &str) -> String {
@@ -97,7 +94,7 @@ impl TestApp {
 }
 
 impl TestAppBuilder {
-    /// The configuration of `make run` on a free port, changed.
+    /// The configuration of `make run` on a free port, changed. Limits are too long to be met on a busy machine.
     pub fn new(change: impl FnOnce(&mut Config)) -> Self {
         let file = super::project().join("config/development.toml");
         let flags = vec![
@@ -110,6 +107,9 @@ impl TestAppBuilder {
             Flag::text("runtime.onnxruntime_path", "test", super::onnxruntime().display().to_string()),
         ];
         let mut config = config::load(&[file], flags).unwrap();
+        config.server.request_timeout = PATIENCE;
+        (config.server.header_timeout, config.server.body_timeout) = (PATIENCE / 2, PATIENCE / 2);
+        config.runtime.max_queue_wait = PATIENCE / 2;
         change(&mut config);
         Self { config }
     }

@@ -6,13 +6,12 @@ use std::{
     io::{BufRead, BufReader, Read, Write},
     net::{SocketAddr, TcpStream},
     process::{Child, Command, Stdio},
-    time::Duration,
 };
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use super::eventually;
+use super::{PATIENCE, eventually};
 
 /// How WebDriver names an element in its JSON.
 const ELEMENT: &str = "element-6066-11e4-a52e-4f735466cecf";
@@ -173,7 +172,7 @@ impl Browser {
     async fn call(&self, path: &str, body: Value) -> Value {
         let session = if self.session.is_empty() { String::new() } else { format!("/{}", self.session) };
         let url = format!("http://{}/session{session}{path}", self.addr);
-        let response = self.client.post(&url).timeout(Duration::from_secs(60)).json(&body).send().await.unwrap();
+        let response = self.client.post(&url).timeout(PATIENCE).json(&body).send().await.unwrap();
         let status = response.status();
         let answer: Value = response.json().await.unwrap();
         assert!(status.is_success(), "{path} {body}: {}", answer["value"]["message"]);
@@ -186,7 +185,7 @@ impl Drop for Browser {
     fn drop(&mut self) {
         if let Ok(mut stream) = TcpStream::connect(self.addr) {
             let request = format!("DELETE /session/{} HTTP/1.1\r\nHost: {}\r\n\r\n", self.session, self.addr);
-            let _ = stream.set_read_timeout(Some(Duration::from_secs(10)));
+            let _ = stream.set_read_timeout(Some(PATIENCE));
             let _ = stream.write_all(request.as_bytes()).and_then(|()| stream.read(&mut [0; 1024]));
         }
         let _ = self.driver.kill();

@@ -3,12 +3,13 @@
 use std::{
     io::{BufRead, BufReader, Read, Write},
     net::{Shutdown, SocketAddr, TcpStream},
-    time::Duration,
 };
 
 use serde_json::Value;
 
-/// One connection, and a new one after an answer that asks for that. Every read panics after 30 s.
+use super::PATIENCE;
+
+/// One connection, and a new one after an answer that asks for that. Every read panics after [`PATIENCE`].
 pub struct Caller {
     stream: BufReader<TcpStream>,
     addr: SocketAddr,
@@ -27,7 +28,7 @@ impl Caller {
     pub fn connect(addr: SocketAddr) -> Self {
         let stream = TcpStream::connect(addr).unwrap();
         stream.set_nodelay(true).unwrap();
-        stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
         Self { stream: BufReader::new(stream), addr, ended: false }
     }
 

@@ -11,6 +11,7 @@ mod exposition;
 #[cfg(target_os = "linux")]
 mod held;
 mod keys;
+mod long;
 #[cfg(target_os = "linux")]
 mod nginx;
 mod postgres;
@@ -33,10 +34,13 @@ pub use exposition::Metrics;
 #[cfg(target_os = "linux")]
 pub use held::HeldGolden;
 pub use keys::{Key, KeysFile};
+pub use long::Long;
 #[cfg(target_os = "linux")]
 pub use nginx::Nginx;
 pub use postgres::Postgres;
-pub use process::{Finished, Server, children, eventually, glassbox, run, run_with_input, until, variable};
+pub use process::{
+    Finished, PATIENCE, Server, children, eventually, glassbox, patiently, run, run_with_input, until, variable,
+};
 pub use prometheus::Prometheus;
 pub use proxy::{Proxy, Weather};
 pub use python::python;

@@ -10,6 +10,10 @@ use std::{
 
 use serde_json::Value;
 
+/// Longer than anything takes that a test waits for, in a debug build on a machine with other work: only a test that fails
+/// waits so long.
+pub const PATIENCE: Duration = Duration::from_secs(120);
+
 /// The binary with an environment of the test's own, in the project's folder.
 pub fn glassbox(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_glassbox"));
@@ -57,9 +61,9 @@ pub fn run_with_input(command: &mut Command, input: impl AsRef<[u8]>) -> Finishe
     std::thread::spawn(move || drop(stdin.write_all(&input)));
     let stdout = read_to_end(child.stdout.take().unwrap());
     let stderr = read_to_end(child.stderr.take().unwrap());
-    let Some(status) = ended(&mut child, Duration::from_secs(60)) else {
+    let Some(status) = ended(&mut child, PATIENCE) else {
         let _ = child.kill();
-        panic!("{command:?} does not end within 60 s");
+        panic!("{command:?} does not end within {PATIENCE:?}");
     };
     let elapsed = started.elapsed();
     Finished { code: status.code(), stdout: stdout.join().unwrap(), stderr: stderr.join().unwrap(), elapsed }
@@ -85,6 +89,14 @@ fn ended(child: &mut Child, limit: Duration) -> Option<ExitStatus> {
     None
 }
 
+/// The limits of a server that a test starts and says nothing else of.
+const GENEROUS: [(&str, &str); 4] = [
+    ("server.request_timeout", "120s"),
+    ("server.header_timeout", "60s"),
+    ("server.body_timeout", "60s"),
+    ("runtime.max_queue_wait", "60s"),
+];
+
 /// A serving child process.
 pub struct Server {
     child: Child,
@@ -103,7 +115,14 @@ impl Server {
     }
 
     /// Starts `command`, which must be a `serve`, and waits until it listens. Its models may still be loading.
+    ///
+    /// Limits that the test says nothing of are too long to be met on a busy machine.
     pub fn spawn(command: &mut Command) -> Self {
+        for (key, value) in GENEROUS {
+            if !command.get_envs().any(|(name, _)| name == &*variable(key)) {
+                command.env(variable(key), value);
+            }
+        }
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::inherit()).spawn().unwrap();
         let stdout = child.stdout.take().unwrap();
         let (sender, lines) = mpsc::channel();
@@ -121,8 +140,8 @@ impl Server {
     /// Reads log lines until one of them `is` the right one.
     pub fn until(&mut self, is: impl Fn(&Value) -> bool) -> Value {
         loop {
-            let line =
-                self.lines.recv_timeout(Duration::from_secs(60)).expect("the log ends, or nothing comes for 60 s");
+            let line = self.lines.recv_timeout(PATIENCE);
+            let line = line.unwrap_or_else(|error| panic!("the log ends, or nothing comes for {PATIENCE:?}: {error}"));
             let line: Value = serde_json::from_str(&line).unwrap_or_else(|_| panic!("no JSON in the log: {line}"));
             self.log.push(line.clone());
             if is(&line) {
@@ -148,7 +167,12 @@ impl Server {
         assert!(status.success());
     }
 
-    /// Waits for the end.
+    /// Waits for the end, and returns how it came.
+    pub fn ended(&mut self) -> ExitStatus {
+        self.wait(PATIENCE).unwrap_or_else(|| panic!("the process does not end within {PATIENCE:?}"))
+    }
+
+    /// Waits for the end, for a time that the test is about.
     pub fn wait(&mut self, limit: Duration) -> Option<ExitStatus> {
         ended(&mut self.child, limit)
     }
@@ -176,18 +200,24 @@ pub fn children(pid: u32) -> Vec<u32> {
 
 /// Waits until `condition` holds, looking again and again.
 pub async fn eventually(what: &str, mut condition: impl AsyncFnMut() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(30);
+    let deadline = Instant::now() + PATIENCE;
     while !condition().await {
-        assert!(Instant::now() < deadline, "not within 30 s: {what}");
+        assert!(Instant::now() < deadline, "not within {PATIENCE:?}: {what}");
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }
 
 /// Like [`eventually`] where nothing is awaited.
 pub fn until(what: &str, mut condition: impl FnMut() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(30);
+    let deadline = Instant::now() + PATIENCE;
     while !condition() {
-        assert!(Instant::now() < deadline, "not within 30 s: {what}");
+        assert!(Instant::now() < deadline, "not within {PATIENCE:?}: {what}");
         std::thread::sleep(Duration::from_millis(5));
     }
+}
+
+/// Everything that a test waits for comes, or the test fails.
+pub async fn patiently<T>(work: impl Future<Output = T>) -> T {
+    let done = tokio::time::timeout(PATIENCE, work).await;
+    done.unwrap_or_else(|_| panic!("nothing comes for {PATIENCE:?}"))
 }

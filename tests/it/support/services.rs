@@ -4,12 +4,11 @@ use std::{
     io::{Read, Write},
     net::{SocketAddr, TcpStream},
     process::{Child, Command, Stdio},
-    time::Duration,
 };
 
 use tempfile::TempDir;
 
-use super::{free, until};
+use super::{PATIENCE, free, until};
 
 /// A `redis-server` that keeps nothing on disk.
 pub struct Redis {
@@ -95,7 +94,7 @@ impl Redis {
 
     fn try_ask(&self, words: &[&[u8]]) -> std::io::Result<String> {
         let mut stream = TcpStream::connect(self.addr)?;
-        stream.set_read_timeout(Some(Duration::from_secs(10)))?;
+        stream.set_read_timeout(Some(PATIENCE))?;
         let mut expected = 1;
         if let Some(password) = &self.password {
             stream.write_all(&encode(&[b"AUTH", password.as_bytes()]))?;
