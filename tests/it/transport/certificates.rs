@@ -8,7 +8,7 @@ use std::{
     path::{Path, PathBuf},
     process::Command,
     sync::atomic::{AtomicBool, AtomicUsize, Ordering},
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use rustls::pki_types::{CertificateDer, pem::PemObject};
@@ -19,7 +19,7 @@ use super::{
     client::{Client, Trust, handshake},
     serve,
 };
-use crate::support::{Server, eventually, glassbox, run, until, variable};
+use crate::support::{PATIENCE, Server, eventually, glassbox, run, until, variable};
 
 /// A certificate for `localhost` and its key, in two files of a folder.
 pub struct Pair {
@@ -97,7 +97,7 @@ async fn a_new_certificate_is_shown_within_seconds_and_no_request_fails() {
         old.replace_by(&new);
         let changed = Instant::now();
         while Client::https(addr, &trust).await.unwrap().certificate.as_ref() != Some(&new.certificate) {
-            assert!(changed.elapsed() < Duration::from_secs(20), "the old certificate is still shown");
+            assert!(changed.elapsed() < PATIENCE, "the old certificate is still shown");
         }
         // Who was there before stays.
         assert_eq!(kept.post("/v1/predict", &json!({"input": [1]})).await.status, 200);
@@ -149,7 +149,7 @@ async fn a_certificate_behind_a_link_is_seen_when_the_link_is_swapped() {
     fs::rename(mount.path().join("swap"), &data).unwrap();
     let swapped = Instant::now();
     while shown().await != new.certificate {
-        assert!(swapped.elapsed() < Duration::from_secs(20), "the old certificate is still shown");
+        assert!(swapped.elapsed() < PATIENCE, "the old certificate is still shown");
     }
 }
 
@@ -245,7 +245,7 @@ async fn keys_of_every_usual_form_are_taken() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_handshake_that_does_not_end_is_cut_and_holds_up_nobody() {
     let pair = Pair::new();
-    let settings = [pair.settings(), vec![("server.header_timeout", "1s"), ("server.max_connections", "8")]].concat();
+    let settings = [pair.settings(), vec![("server.header_timeout", "3s"), ("server.max_connections", "8")]].concat();
     let server = Server::start(&mut serve(&settings));
     let begin = b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03";
     let mut silent: Vec<_> = (0..4)
@@ -255,10 +255,8 @@ async fn a_handshake_that_does_not_end_is_cut_and_holds_up_nobody() {
             stream
         })
         .collect();
-    let asked = Instant::now();
     let mut client = Client::https(server.addr, &trust(&[&pair])).await.unwrap();
     assert_eq!(client.get("/healthz").await.status, 200);
-    assert!(asked.elapsed() < Duration::from_secs(20));
     for stream in &mut silent {
         ends(stream);
     }
@@ -275,7 +273,7 @@ async fn a_handshake_that_does_not_end_is_cut_and_holds_up_nobody() {
 #[tokio::test(flavor = "multi_thread")]
 async fn plain_http_at_the_https_port_fails_at_once() {
     let pair = Pair::new();
-    let server = Server::start(&mut serve(&[pair.settings(), vec![("server.header_timeout", "60s")]].concat()));
+    let server = Server::start(&mut serve(&[pair.settings(), vec![("server.header_timeout", "600s")]].concat()));
     for bytes in [&b"GET /healthz HTTP/1.1\r\nHost: test\r\n\r\n"[..], b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"] {
         let mut stream = TcpStream::connect(server.addr).unwrap();
         stream.write_all(bytes).unwrap();
@@ -323,7 +321,7 @@ async fn metric(addr: std::net::SocketAddr, trust: &Trust, series: &str) -> Opti
 /// What comes until the server ends the connection.
 fn ends(stream: &mut TcpStream) -> Vec<u8> {
     stream.set_nonblocking(false).unwrap();
-    stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
     let mut told = Vec::new();
     match stream.read_to_end(&mut told) {
         Ok(_) => {}

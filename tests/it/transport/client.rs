@@ -1,6 +1,6 @@
 //! A caller that chooses its protocol, and tells what became of its connection.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{net::SocketAddr, sync::Arc};
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
@@ -22,8 +22,7 @@ use tokio::{
 };
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
-/// Far more than anything here takes.
-const LIMIT: Duration = Duration::from_secs(30);
+pub use crate::support::patiently;
 
 /// One connection.
 pub struct Client {
@@ -194,8 +193,4 @@ pub fn absolute<B>(mut request: Request<B>) -> Request<B> {
     let path = request.uri().path();
     *request.uri_mut() = format!("http://test{path}").parse().unwrap();
     request
-}
-
-pub async fn patiently<T>(work: impl Future<Output = T>) -> T {
-    tokio::time::timeout(LIMIT, work).await.expect("nothing comes for 30 s")
 }
