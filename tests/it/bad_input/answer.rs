@@ -1,13 +1,12 @@
 //! What a refused request must be answered with.
 
-use std::{future::Future, time::Duration};
-
 use reqwest::{
     Method, RequestBuilder,
     header::{CONTENT_TYPE, HeaderMap},
 };
 use serde_json::{Value, json};
 
+pub use crate::support::patiently;
 use crate::support::{TestApp, project};
 
 /// Stands wherever a case puts a value of its own. No answer and no log line may hold it.
@@ -100,9 +99,4 @@ pub async fn post(app: &TestApp, path: &str, body: impl AsRef<[u8]>) -> Answer {
 pub async fn still_answers(app: &TestApp) {
     let prediction = patiently(app.predict(json!({"model": "doubler", "input": [1.5]}))).await;
     assert_eq!(prediction, json!([3.0]));
-}
-
-/// Everything that a test waits for comes, or the test fails.
-pub async fn patiently<T>(future: impl Future<Output = T>) -> T {
-    tokio::time::timeout(Duration::from_secs(25), future).await.expect("nothing came for 25 s")
 }

@@ -12,14 +12,20 @@ use tokio::task::JoinSet;
 
 use super::{
     answer::{Answer, patiently, post, still_answers},
-    wire::{Wire, predict, predict_head},
+    wire::{Wire, post_to, predict, predict_head},
 };
-use crate::support::TestApp;
+use crate::support::{Long, PATIENCE, TestApp};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn callers_that_vanish_in_the_middle_leave_their_place_to_others() {
     // Fewer places than callers; and none of the server's own timeouts is short enough to free them.
-    let app = TestApp::with(|config| config.server.max_connections = 8).await;
+    let app = TestApp::with(|config| {
+        config.server.max_connections = 8;
+        let never = 10 * PATIENCE;
+        (config.server.header_timeout, config.server.body_timeout) = (never, never);
+        (config.server.idle_timeout, config.server.request_timeout) = (never, never);
+    })
+    .await;
     let body = json!({"model": "doubler", "input": vec![1; 20_000]}).to_string();
     let whole = predict(&body, "");
     let stages = ["", "POST /v1/pre", &predict_head()[..60], &whole[..200], &whole[..whole.len() - 1], &whole];
@@ -31,20 +37,23 @@ async fn callers_that_vanish_in_the_middle_leave_their_place_to_others() {
             wire.stream.set_zero_linger().unwrap();
         }
     }
-    tokio::time::timeout(Duration::from_secs(8), still_answers(&app)).await.expect("no place is free");
+    still_answers(&app).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_caller_that_does_not_take_its_answer_leaves_its_place_to_others() {
+    let long = Long::new();
     let app = TestApp::with(|config| {
+        config.models.files = vec![long.path()];
         config.server.max_connections = 1;
-        config.server.request_timeout = Duration::from_secs(20);
+        // What the answer may take, and much more than it takes to be made.
+        config.server.request_timeout = Duration::from_secs(5);
     })
     .await;
-    // Answered with 6 MB, more than the buffers of both sockets hold: the caller's is small, the system bounds the other.
-    let body = format!(r#"{{"model":"doubler","input":[{}0]}}"#, "1e9,".repeat(500_000));
+    // More than the buffers of both sockets hold: the caller's is small, the system bounds the other.
+    let body = Long::ask(16_000_000).to_string();
     let mut idle = Wire::open_narrow(&app).await;
-    idle.say(predict(&body, "")).await;
+    idle.say(post_to(Long::PATH, &body)).await;
     let mut begin = [0; 12];
     patiently(idle.stream.peek(&mut begin)).await.unwrap();
     assert_eq!(&begin, b"HTTP/1.1 200");

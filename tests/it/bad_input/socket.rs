@@ -100,8 +100,9 @@ async fn no_request_is_smuggled_behind_another() {
 #[tokio::test(flavor = "multi_thread")]
 async fn headers_that_take_too_long_end_the_connection() {
     let app = TestApp::with(|config| {
-        config.server.header_timeout = Duration::from_millis(200);
-        config.server.idle_timeout = Duration::from_millis(200);
+        // Much more than a whole head takes.
+        config.server.header_timeout = Duration::from_secs(2);
+        config.server.idle_timeout = Duration::from_secs(2);
         config.server.max_connections = 4;
     })
     .await;
@@ -112,11 +113,8 @@ async fn headers_that_take_too_long_end_the_connection() {
         // Each line comes soon after the last one: the limit is for all of them.
         let mut slow = Wire::open(&app).await;
         slow.say("GET /healthz HTTP/1.1\r\n").await;
-        for n in 0..100 {
-            if !slow.say(format!("X-{n}: a\r\n")).await {
-                break;
-            }
-            tokio::time::sleep(Duration::from_millis(10)).await;
+        while slow.say("X: a\r\n").await {
+            tokio::time::sleep(Duration::from_millis(50)).await;
         }
         let mut kept_alive = Wire::open(&app).await;
         kept_alive.say(predict(GOOD, "")).await;

@@ -97,6 +97,12 @@ pub fn predict(body: &str, headers: &str) -> String {
     format!("{}Content-Length: {}\r\n{headers}\r\n{body}", predict_head(), body.len())
 }
 
+/// A whole request with a JSON body.
+pub fn post_to(path: &str, body: &str) -> String {
+    let head = format!("POST {path} HTTP/1.1\r\nHost: test\r\nContent-Type: application/json\r\n");
+    format!("{head}Content-Length: {}\r\n\r\n{body}", body.len())
+}
+
 /// The request line and first headers of a `POST /v1/predict`, to be continued.
 pub fn predict_head() -> &'static str {
     "POST /v1/predict HTTP/1.1\r\nHost: test\r\nContent-Type: application/json\r\n"
