@@ -14,7 +14,7 @@ use serde_json::json;
 use tempfile::TempDir;
 
 use crate::support::{
-    Caller, Finished, HeldGolden, Redis, Repository, Server, glassbox, project, run, until, variable,
+    Caller, Finished, HeldGolden, PATIENCE, Redis, Repository, Server, glassbox, project, run, until, variable,
 };
 
 /// Its watchdog's time in these tests; signs of life come three times as often.
@@ -56,10 +56,18 @@ impl Manager {
     /// The next message that is no sign of life.
     fn hears(&self) -> String {
         loop {
-            let message = self.hears_within(Duration::from_secs(30)).expect("nothing is told for 30 s");
+            let message = self.hears_within(PATIENCE).expect("something is told");
             if message != "WATCHDOG=1" {
                 return message;
             }
+        }
+    }
+
+    /// Waits for signs of life that come from now on: of who is dead, none does.
+    fn hears_signs_of_life(&self, count: usize) {
+        while self.hears_within(Duration::from_millis(1)).is_some() {}
+        for _ in 0..count {
+            assert_eq!(self.hears_within(PATIENCE).as_deref(), Some("WATCHDOG=1"));
         }
     }
 
@@ -94,7 +102,7 @@ fn the_manager_is_told_ready_reloading_and_stopping_each_when_it_is_so() {
         assert_eq!([manager.hears(), manager.hears()], ["RELOADING=1", "READY=1"]);
         server.signal("TERM");
         assert_eq!(manager.hears(), "STOPPING=1\nSTATUS=draining");
-        assert_eq!(server.wait(Duration::from_secs(10)).unwrap().code(), Some(0));
+        assert_eq!(server.ended().code(), Some(0));
         assert_eq!(manager.hears_within(Duration::from_millis(1)), None);
     }
 }
@@ -116,8 +124,7 @@ fn signs_of_life_come_while_new_callers_are_answered_and_no_longer() {
     let manager = Manager::new();
     let server = manager.start(&mut watched());
     assert!(manager.hears().starts_with("READY=1"));
-    let sign = || manager.hears_within(Duration::from_secs(30)).as_deref() == Some("WATCHDOG=1");
-    assert!(sign() && sign() && sign());
+    manager.hears_signs_of_life(3);
     // Nobody can be let in any more: there are no descriptors for it.
     let limit = |descriptors: &str| {
         let pid = server.pid().to_string();
@@ -143,7 +150,7 @@ fn a_server_whose_callers_hold_all_its_places_is_alive() {
     }
     // Others want the places beside them, which are for probes.
     callers.extend((0..100).map(|_| Caller::connect(server.addr)));
-    assert!(manager.signs_of_life(WATCHDOG * 4) >= 2);
+    manager.hears_signs_of_life(2);
 }
 
 #[test]
@@ -156,7 +163,7 @@ fn a_server_that_was_started_by_hand_tells_nobody_and_one_whose_manager_is_gone_
     assert_eq!(Caller::connect(server.addr).get("/healthz").status, 200);
     assert!(server.log.iter().any(|line| line["level"] == "WARN"), "{:?}", server.log);
     server.signal("TERM");
-    assert_eq!(server.wait(Duration::from_secs(10)).unwrap().code(), Some(0));
+    assert_eq!(server.ended().code(), Some(0));
 }
 
 #[test]
@@ -166,7 +173,7 @@ fn a_worker_tells_its_manager_what_a_server_does() {
     command.env(variable("redis.url"), redis.url()).env("WATCHDOG_USEC", WATCHDOG.as_micros().to_string());
     let mut worker = manager.start(&mut command);
     assert_eq!(manager.hears(), "READY=1\nSTATUS=ready");
-    assert!(manager.signs_of_life(WATCHDOG * 4) >= 2);
+    manager.hears_signs_of_life(2);
     worker.signal("HUP");
     assert_eq!([manager.hears(), manager.hears()], ["RELOADING=1", "READY=1"]);
     let probes: Vec<_> = (0..64)
@@ -176,11 +183,12 @@ fn a_worker_tells_its_manager_what_a_server_does() {
             probe
         })
         .collect();
-    assert!(manager.signs_of_life(WATCHDOG * 4) >= 2, "all places are taken, and it is well");
+    // All places are taken, and it is well.
+    manager.hears_signs_of_life(2);
     drop(probes);
     worker.signal("TERM");
     assert_eq!(manager.hears(), "STOPPING=1\nSTATUS=draining");
-    assert_eq!(worker.wait(Duration::from_secs(10)).unwrap().code(), Some(0));
+    assert_eq!(worker.ended().code(), Some(0));
 }
 
 #[test]

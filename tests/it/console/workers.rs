@@ -1,7 +1,5 @@
 //! Who runs the models of a server that runs none itself.
 
-use std::time::Duration;
-
 use super::{console, section};
 use crate::{
     split,
@@ -29,7 +27,7 @@ async fn workers_and_what_they_serve_are_seen_until_they_go_and_so_is_a_lost_red
     redis.ask(&["XADD", "glassbox:queue1:dead", "*", "e", "given up"]);
     browser.until_text("#dead-letters", "1 request was given up").await;
     worker.signal("KILL");
-    worker.wait(Duration::from_secs(10)).unwrap();
+    worker.ended();
     browser.until_text("#no-workers", "No worker lives").await;
     browser.until_text("#live-workers", "none").await;
 

@@ -1,6 +1,6 @@
 //! A caller that frames its messages itself, rightly or wrongly, and shows all that came back.
 
-use std::{convert::Infallible, net::SocketAddr, time::Duration};
+use std::{convert::Infallible, net::SocketAddr};
 
 use bytes::{Buf, Bytes};
 use http_body_util::{BodyExt, Full, combinators::UnsyncBoxBody};
@@ -13,8 +13,7 @@ use tokio::{
     task::JoinSet,
 };
 
-/// Far more than anything here takes.
-const LIMIT: Duration = Duration::from_secs(30);
+use crate::support::patiently;
 
 pub const INFER: &str = "/inference.GRPCInferenceService/ModelInfer";
 
@@ -74,7 +73,7 @@ impl Caller {
             let trailers = body.trailers().cloned().unwrap_or_default();
             Answer { http: parts.status, headers: parts.headers, body: body.to_bytes(), trailers }
         };
-        tokio::time::timeout(LIMIT, answering).await.expect("no answer within 30 s")
+        patiently(answering).await
     }
 }
 

@@ -6,7 +6,6 @@ use std::{
         Arc, Mutex,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
-    time::Duration,
 };
 
 use hyper::Method;
@@ -16,7 +15,7 @@ use tokio::task::JoinSet;
 use super::{Front, serve};
 use crate::{
     grpc::call::{Caller as GrpcCaller, frame},
-    support::{HeldGolden, Repository, Server, eventually},
+    support::{HeldGolden, PATIENCE, Repository, Server, eventually},
     transport::client::{Client, Trust, handshake},
 };
 
@@ -137,7 +136,7 @@ async fn servers_that_are_replaced_one_after_the_other_lose_no_request() {
     load.goes_on(500).await;
     for (number, server) in servers.iter_mut().enumerate() {
         server.signal("TERM");
-        let ended = tokio::task::block_in_place(|| server.wait(Duration::from_secs(40)));
+        let ended = tokio::task::block_in_place(|| server.wait(PATIENCE));
         assert_eq!(ended.expect("the server ends").code(), Some(0));
         load.goes_on(200).await;
         *server = tokio::task::block_in_place(|| front.start(number, &[]));
