@@ -10,13 +10,13 @@ use glassbox::config::{CacheMode, Config};
 use reqwest::{Method, RequestBuilder};
 use serde_json::{Value, json};
 
-use crate::support::{Loop, Metrics, Redis, TestApp};
+use crate::support::{Loop, Metrics, PATIENCE, Redis, TestApp, eventually};
 
 /// Answers in `mode`, with a timeout that a busy machine keeps.
 fn keep_in(config: &mut Config, mode: CacheMode, redis: &Redis) {
     config.cache.mode = mode;
     config.redis.url = redis.url();
-    config.redis.timeout = std::time::Duration::from_secs(2);
+    config.redis.timeout = PATIENCE / 4;
 }
 
 /// An answer, with what its headers say about the cache.
@@ -66,13 +66,7 @@ async fn lookups(app: &TestApp, tier: &str, result: &str) -> f64 {
 
 /// Waits until so many lookups ended so.
 async fn until_looked_up(app: &TestApp, tier: &str, result: &str, count: f64) {
-    for _ in 0..3000 {
-        if lookups(app, tier, result).await >= count {
-            return;
-        }
-        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
-    }
-    panic!("not {count} {result} in {tier} within 30 s");
+    eventually(&format!("{count} {result} in {tier}"), async || lookups(app, tier, result).await >= count).await;
 }
 
 fn doubler(input: Value) -> Value {

@@ -43,7 +43,7 @@ async fn the_first_caller_may_leave_without_failing_the_others() {
     let addr = app.addr;
     let mut first = tokio::task::spawn_blocking(move || {
         let mut caller = Caller::connect(addr);
-        let rest = caller.begin_post("/v1/predict", &json!({"input": 3 * SLOW}));
+        let rest = caller.begin_post("/v1/predict", &json!({"input": 10 * SLOW}));
         caller.send(&rest);
         caller
     })
@@ -53,14 +53,14 @@ async fn the_first_caller_may_leave_without_failing_the_others() {
     let mut others = JoinSet::new();
     for _ in 0..20 {
         let app = Arc::clone(&app);
-        others.spawn(async move { predict(&app, &json!({"input": 3 * SLOW})).await });
+        others.spawn(async move { predict(&app, &json!({"input": 10 * SLOW})).await });
     }
     until_looked_up(&app, "memory", "collapsed", 20.0).await;
     first.ended = true;
     drop(first);
     while let Some(seen) = others.join_next().await {
         let seen = seen.unwrap();
-        assert_eq!((seen.status, &seen.body["prediction"]), (200, &json!(3 * SLOW)));
+        assert_eq!((seen.status, &seen.body["prediction"]), (200, &json!(10 * SLOW)));
         assert_eq!(seen.body["cached"], false);
         assert_eq!(seen.cache_status.as_deref(), Some("glassbox-memory; fwd=miss; collapsed"));
     }
@@ -82,11 +82,11 @@ async fn a_deadline_that_passes_is_the_first_callers_alone() {
     };
     // The only session is taken until the deadline of the second caller has passed, who waits in the queue.
     let mut callers = JoinSet::new();
-    callers.spawn(within("3s", ENDLESS));
+    callers.spawn(within("14s", ENDLESS));
     until_looked_up(&app, "memory", "miss", 1.0).await;
-    callers.spawn(within("1s", SLOW));
+    callers.spawn(within("7s", SLOW));
     until_looked_up(&app, "memory", "miss", 2.0).await;
-    let patient = within("30s", SLOW).await;
+    let patient = within("100s", SLOW).await;
     assert_eq!((patient.status, &patient.body["prediction"]), (200, &json!(SLOW)), "{patient:?}");
     assert_eq!(lookups(&app, "memory", "collapsed").await, 1.0);
     while let Some(hasty) = callers.join_next().await {
@@ -104,7 +104,7 @@ async fn a_caller_in_haste_is_refused_alone() {
         config.runtime.max_queue_wait = Duration::from_secs(60);
         config.cache.mode = CacheMode::Tiered;
         config.redis.url = format!("redis://{}", proxy.addr);
-        config.redis.timeout = Duration::from_secs(10);
+        config.redis.timeout = Duration::from_secs(30);
     });
     let app = app.await;
     let within = |timeout: &str, turns: u64| {
@@ -112,12 +112,12 @@ async fn a_caller_in_haste_is_refused_alone() {
         Seen::of(request.json(&json!({"input": turns})))
     };
     let mut callers = JoinSet::new();
-    callers.spawn(within("4s", ENDLESS));
+    callers.spawn(within("16s", ENDLESS));
     until_looked_up(&app, "memory", "miss", 1.0).await;
-    proxy.set(Weather::Delay(Duration::from_millis(300)));
-    let hasty = JoinSet::from_iter([within("1s", SLOW)]);
+    proxy.set(Weather::Delay(Duration::from_secs(3)));
+    let hasty = JoinSet::from_iter([within("7s", SLOW)]);
     until_looked_up(&app, "memory", "miss", 2.0).await;
-    let patient = within("30s", SLOW).await;
+    let patient = within("100s", SLOW).await;
     assert_eq!((patient.status, &patient.body["prediction"]), (200, &json!(SLOW)), "{patient:?}");
     assert_eq!(lookups(&app, "memory", "collapsed").await, 1.0);
     for refused in hasty.join_all().await {
@@ -187,8 +187,8 @@ async fn an_item_that_is_computed_in_a_batch_is_answered_before_the_batch_is() {
         async move { predict_batch(&app, &json!({"inputs": [SLOW, ENDLESS, ENDLESS + 1]})).await }
     });
     until_looked_up(&app, "memory", "miss", 3.0).await;
-    let alone = tokio::time::timeout(Duration::from_secs(20), predict(&app, &json!({"input": SLOW}))).await;
-    let alone = alone.expect("nobody has to wait for the rest");
+    // Nobody has to wait for the rest, which takes as long as a request may.
+    let alone = predict(&app, &json!({"input": SLOW})).await;
     assert_eq!((alone.status, &alone.body["prediction"]), (200, &json!(SLOW)));
     assert!(batch.try_join_next().is_none(), "the batch goes on");
     assert_eq!(predicted(&app, "computed").await, 0.0);
@@ -199,7 +199,7 @@ async fn what_a_batch_computed_before_its_deadline_is_kept() {
     for (first, cache_control) in [(10, "max-age=60"), (20, "no-cache")] {
         // A server for each: nobody is let in behind a run that has not ended yet.
         let app = Loop::new().serve(|config| config.runtime.threads = 1).await;
-        let batch = app.request(Method::POST, "/v1/predict_batch").header("X-Request-Timeout", "6s");
+        let batch = app.request(Method::POST, "/v1/predict_batch").header("X-Request-Timeout", "15s");
         let batch = batch.header("Cache-Control", cache_control);
         let seen = Seen::of(batch.json(&json!({"inputs": [first, first + 1, ENDLESS, first + 2]}))).await;
         assert_eq!((seen.status, &seen.body["code"]), (504, &json!("deadline_exceeded")), "{cache_control}");

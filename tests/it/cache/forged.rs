@@ -7,11 +7,9 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use super::{Seen, doubler, keep_in, lookups, predict};
-use crate::support::{Metrics, Redis, Repository, TestApp};
+use crate::support::{Metrics, Redis, Repository, TestApp, eventually, patiently};
 
 /// Computing an answer takes milliseconds; writing endless lists takes for ever.
-const SOON: Duration = Duration::from_secs(10);
-
 const HOUR: Duration = Duration::from_secs(3600);
 
 #[tokio::test(flavor = "multi_thread")]
@@ -138,7 +136,7 @@ impl<'a> Forger<'a> {
 
     async fn is_computed(&self, name: &str) {
         let errors = lookups(self.app, "redis", "error").await;
-        let seen: Seen = tokio::time::timeout(SOON, predict(self.app, &self.input)).await.expect(name);
+        let seen: Seen = patiently(predict(self.app, &self.input)).await;
         assert_eq!((seen.status, &seen.body["prediction"]), (200, &self.computed), "{name}");
         assert!(seen.says("fwd=miss; stored"), "{name}: {seen:?}");
         assert_eq!(lookups(self.app, "redis", "error").await, errors + 1.0, "{name}");
@@ -147,14 +145,14 @@ impl<'a> Forger<'a> {
 
 /// Asks until the answer comes from Redis.
 async fn until_known(app: &TestApp, input: &Value) -> Value {
-    for _ in 0..2000 {
+    let mut prediction = Value::Null;
+    eventually("the answer is kept", async || {
         let seen = predict(app, input).await;
-        if seen.says("hit") {
-            return seen.body["prediction"].clone();
-        }
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
-    panic!("{input} is not kept");
+        prediction = seen.body["prediction"].clone();
+        seen.says("hit")
+    })
+    .await;
+    prediction
 }
 
 fn now() -> Duration {

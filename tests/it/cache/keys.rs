@@ -4,7 +4,7 @@ use glassbox::config::{CacheMode, Config};
 use serde_json::{Value, json};
 
 use super::{Seen, doubler, keep_in, predict, predict_batch, predicted};
-use crate::support::{Redis, Repository, TestApp};
+use crate::support::{Redis, Repository, TestApp, eventually};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_spelling_of_json_does_not_matter() {
@@ -115,13 +115,7 @@ fn serve(config: &mut Config, repository: &Repository, redis: &Redis) {
 }
 
 async fn until_kept(app: &TestApp, body: &Value) {
-    for _ in 0..1000 {
-        if predict(app, body).await.says("glassbox-redis; hit") {
-            return;
-        }
-        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
-    }
-    panic!("{body} is not kept");
+    eventually("the answer is kept", async || predict(app, body).await.says("glassbox-redis; hit")).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -5,7 +5,7 @@ use glassbox::config::CacheMode;
 use serde_json::json;
 
 use super::{doubler, keep_in, lookups, predict, predict_batch, predicted};
-use crate::support::{Metrics, Redis, TestApp, until};
+use crate::support::{Metrics, Redis, TestApp, eventually, until};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn servers_that_share_a_redis_find_each_others_answers() {
@@ -47,13 +47,8 @@ async fn a_redis_user_that_may_do_only_what_is_needed_is_enough() {
         config.redis.url = format!("redis://glass:pane@{}", redis.addr);
     })
     .await;
-    for _ in 0..1000 {
-        if predict(&app, &doubler(json!([1]))).await.says("glassbox-redis; hit") {
-            return;
-        }
-        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
-    }
-    panic!("the answer is not kept: {}", app.get("/readyz").await.1);
+    let is_kept = async || predict(&app, &doubler(json!([1]))).await.says("glassbox-redis; hit");
+    eventually("the answer is kept", is_kept).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -106,15 +101,7 @@ async fn what_lies_under_a_key_is_checked_before_it_is_believed() {
         assert!(seen.says("fwd=miss; stored"), "{name}: {seen:?}");
         // What could not be believed is replaced.
         until("it is mended", || redis.ask(&["TYPE", &key]) == "+string\r\n");
-        let mut mended = false;
-        for _ in 0..1000 {
-            mended = predict(&app, &input).await.says("hit");
-            if mended {
-                break;
-            }
-            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
-        }
-        assert!(mended, "{name}");
+        eventually(name, async || predict(&app, &input).await.says("hit")).await;
     }
     // A list is no answer, which Redis itself says, and nothing is none; all others were read and not believed.
     assert!(lookups(&app, "redis", "error").await >= 8.0);
