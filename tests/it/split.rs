@@ -12,13 +12,13 @@ mod stats;
 mod text;
 mod trace;
 
-use std::{path::Path, process::Command, time::Duration};
+use std::{path::Path, process::Command};
 
 use glassbox::config::{CacheMode, Config, Role};
 use serde_json::{Value, json};
 
 use crate::support::{
-    Metrics, Redis, Server, TestApp, TestAppBuilder, bundled, eventually, glassbox, onnxruntime, variable,
+    Metrics, PATIENCE, Redis, Server, TestApp, TestAppBuilder, bundled, eventually, glassbox, onnxruntime, variable,
 };
 
 /// An API server in this process. Nothing is known from before: every prediction goes through the queue.
@@ -32,8 +32,8 @@ async fn api_with(redis: &Redis, change: impl FnOnce(&mut Config)) -> TestApp {
         config.redis.url = redis.url();
         config.cache.mode = CacheMode::Off;
         // A busy machine keeps this.
-        config.queue.timeout = Duration::from_secs(3);
-        config.runtime.max_queue_wait = Duration::from_secs(30);
+        config.queue.timeout = PATIENCE / 4;
+        config.runtime.max_queue_wait = PATIENCE / 2;
         config.rate_limit.enabled = false;
         change(config);
     });
@@ -47,7 +47,7 @@ fn worker_command(redis: &Redis) -> Command {
     command.env(variable("models.repository"), bundled());
     command.env(variable("runtime.onnxruntime_path"), onnxruntime());
     command.env(variable("queue.claim_after"), "1s");
-    command.env(variable("queue.timeout"), "3s");
+    command.env(variable("queue.timeout"), "30s");
     command.env(variable("telemetry.log_format"), "json");
     command
 }

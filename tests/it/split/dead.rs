@@ -1,7 +1,5 @@
 //! Entries that end every worker that takes them.
 
-use std::time::Duration;
-
 use serde_json::json;
 
 use super::{api, command_of, entries, holder, until_workers};
@@ -31,7 +29,7 @@ async fn an_entry_that_ends_its_workers_is_given_up_shown_and_given_out_again() 
         for event in ["claimed", "redelivered"] {
             let mut holder = workers.remove(holder(&workers, event).await);
             holder.signal("KILL");
-            holder.wait(Duration::from_secs(10)).unwrap();
+            holder.ended();
         }
         workers.remove(0)
     };
@@ -67,7 +65,7 @@ async fn an_entry_whose_caller_has_left_is_never_given_up() {
     let killer = async {
         eventually("the worker has it", async || entries(&worker, "claimed").await == 1.0).await;
         worker.signal("KILL");
-        worker.wait(Duration::from_secs(10)).unwrap();
+        worker.ended();
         start()
     };
     let (answer, worker) = tokio::join!(request.send(), killer);

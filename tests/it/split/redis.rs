@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use super::{api_with, doubler, until_ready, worker, worker_command};
-use crate::support::{Redis, Server, eventually, variable};
+use crate::support::{PATIENCE, Redis, Server, eventually, variable};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_lost_redis_is_503_within_the_timeout_and_all_works_again_by_itself() {
@@ -24,7 +24,8 @@ async fn a_lost_redis_is_503_within_the_timeout_and_all_works_again_by_itself() 
             let started = Instant::now();
             let (status, body) = api.post("/v1/predict", doubler(json!([1]))).await;
             assert_eq!((status.as_u16(), &body["code"]), (503, &json!("dependency_unavailable")), "{body}");
-            assert!(started.elapsed() < Duration::from_secs(4), "{:?}", started.elapsed());
+            // A request may take PATIENCE.
+            assert!(started.elapsed() < PATIENCE / 2, "{:?}", started.elapsed());
         }
         eventually("readiness says it", async || {
             let (status, body) = api.get("/readyz").await;
@@ -72,7 +73,7 @@ async fn a_question_that_redis_lost_is_told_so_long_before_its_deadline() {
         let started = Instant::now();
         let (status, body) = api.post("/v1/predict", doubler(json!([1]))).await;
         assert_eq!((status.as_u16(), &body["code"]), (503, &json!("dependency_unavailable")), "{body}");
-        assert!(started.elapsed() < Duration::from_secs(15), "{:?}", started.elapsed());
+        assert!(started.elapsed() < PATIENCE / 2, "{:?}", started.elapsed());
     };
     let lose = async {
         let mut streams = Vec::new();

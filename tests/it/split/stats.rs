@@ -1,7 +1,5 @@
 //! What `/v1/stats` of an API server tells of its workers, and to whom.
 
-use std::time::Duration;
-
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -41,7 +39,7 @@ async fn the_workers_and_what_waits_for_them_are_told_until_they_go() {
     redis.thaw();
     eventually("it is over", async || queue().await["trouble"].is_null()).await;
     worker.signal("TERM");
-    worker.wait(Duration::from_secs(30)).unwrap();
+    worker.ended();
     eventually("nobody lives", async || queue().await["workers_in_all"] == 0).await;
     assert_eq!(row(&queue().await, "doubler")["workers"], 0);
     redis.kill();
