@@ -21,10 +21,10 @@ use self::{
     rules::{alerts, rules},
     scene::Scene,
 };
-use crate::support::{Metrics, Prometheus, eventually, project, run};
+use crate::support::{Metrics, PATIENCE, Prometheus, eventually, project, run};
 
 /// From the first scrape until all windows hold something, on a busy machine.
-const LIMIT: Duration = Duration::from_secs(40);
+const LIMIT: Duration = PATIENCE;
 
 #[test]
 fn promtool_finds_nothing_to_say_about_configuration_and_rules_and_their_tests_pass() {

@@ -13,7 +13,7 @@ use glassbox::config::Config;
 use reqwest::{Method, header::HeaderMap};
 use serde_json::{Value, json};
 
-use crate::support::{KeysFile, Server, TestApp, glassbox, variable};
+use crate::support::{KeysFile, PATIENCE, Server, TestApp, eventually, glassbox, variable};
 
 /// One answer.
 struct Answer {
@@ -49,9 +49,7 @@ async fn app_with(file: &KeysFile, change: impl FnOnce(&mut Config)) -> TestApp 
         change(config);
     });
     let app = app.start().await;
-    while app.get("/readyz").await.0 != 200 {
-        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
-    }
+    eventually("the models are loaded", async || app.get("/readyz").await.0 == 200).await;
     app
 }
 
@@ -101,7 +99,7 @@ impl Client {
     async fn until(&self, key: &str, expected: u16) -> std::time::Duration {
         let started = std::time::Instant::now();
         while self.predict(key).await != expected {
-            assert!(started.elapsed().as_secs() < 20, "not {expected} within 20 s");
+            assert!(started.elapsed() < PATIENCE, "not {expected} within {PATIENCE:?}");
             tokio::time::sleep(std::time::Duration::from_millis(5)).await;
         }
         started.elapsed()

@@ -6,13 +6,12 @@ use std::{
     os::unix::fs::symlink,
     path::{Path, PathBuf},
     process::{Command, Stdio},
-    time::Duration,
 };
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::support::{Finished, Repository, Server, children, glassbox, onnxruntime, project, run, until};
+use crate::support::{Finished, PATIENCE, Repository, Server, children, glassbox, onnxruntime, project, run, until};
 
 const FILE_NAME: &str = "libonnxruntime.so";
 
@@ -276,7 +275,7 @@ fn assert_is_the_one_error(finished: &Finished, cause: &str, tried: &[&str]) {
     let Finished { code, stdout, stderr, elapsed } = finished;
     let said = format!("{cause}: exit code {code:?} after {elapsed:?}\n{stdout}{stderr}");
     assert_eq!((*code, &**stdout), (Some(69), ""), "{said}");
-    assert!(*elapsed < Duration::from_secs(5), "{said}");
+    assert!(*elapsed < PATIENCE / 4, "{said}");
     let (first, rest) = stderr.split_once('\n').unwrap();
     assert!(first.starts_with("glassbox: no usable ONNX Runtime library (1.24 or newer): "), "{said}");
     assert!(first.contains(cause), "{said}");

@@ -93,7 +93,7 @@ async fn tail_and_export_show_what_was_predicted() {
             if shown.is_some() {
                 break;
             }
-            assert!(number < 300, "nothing is shown");
+            assert!(number < 1200, "nothing is shown");
         }
         follow.kill().unwrap();
         follow.wait().unwrap();

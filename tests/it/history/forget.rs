@@ -47,7 +47,7 @@ async fn what_is_forgotten_is_gone_also_when_it_was_not_written_yet() {
         let app = database.app_with(|config| {
             config.auth.keys_file = Some(file.path().to_owned());
             // They are still in memory when they are to be forgotten.
-            config.history.flush_interval = Duration::from_secs(60);
+            config.history.flush_interval = Duration::from_secs(600);
         });
         let app = app.await;
         for number in 0..5 {

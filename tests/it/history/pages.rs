@@ -171,7 +171,8 @@ async fn the_last_page_costs_what_the_first_costs() {
                 firsts.push(time(&app, &first).await);
                 lasts.push(time(&app, &last).await);
             }
-            let (first, last) = (median(firsts), median(lasts));
+            // What other work adds is not in the shortest of them.
+            let (first, last) = (firsts.into_iter().min().unwrap(), lasts.into_iter().min().unwrap());
             assert!(last < 3 * first + Duration::from_millis(10), "{query}: {first:?} at first, {last:?} at last");
         }
     }
@@ -181,11 +182,6 @@ async fn time(app: &TestApp, query: &str) -> Duration {
     let started = Instant::now();
     assert_eq!(list(app, query).await.len(), 50, "{query}");
     started.elapsed()
-}
-
-fn median(mut times: Vec<Duration>) -> Duration {
-    times.sort();
-    times[times.len() / 2]
 }
 
 /// A row per millisecond since 1970.

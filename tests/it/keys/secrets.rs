@@ -3,7 +3,6 @@
 use std::{
     fs,
     process::{Command, Stdio},
-    time::Duration,
 };
 
 use reqwest::Method;
@@ -75,7 +74,7 @@ async fn no_secret_is_in_log_error_command_line_environment_or_configuration() {
     assert_eq!(shown.code, Some(0));
     server.signal("TERM");
     server.until(|line| line["message"] == "stopped");
-    assert!(server.wait(Duration::from_secs(20)).is_some());
+    server.ended();
 
     let log: Vec<String> = server.log.iter().map(ToString::to_string).collect();
     assert!(
