@@ -119,7 +119,8 @@ def odd_blocks(chance, head, body):
 def odd_frames(chance, head, body):
     """Frames of a wrong length, on a wrong stream, at a wrong time."""
     kind = chance.choice([*range(10), 10, 255])
-    odd = frame(kind, chance.randrange(256), chance.choice([0, 1, 2, 3, 2**31 - 1, 2**32 - 1]), chance.randbytes(chance.choice([0, 1, 4, 5, 8, 40])))
+    stream = chance.choice([0, 1, 2, 3, 2**31 - 1, 2**32 - 1])
+    odd = frame(kind, chance.randrange(256), stream, chance.randbytes(chance.choice([0, 1, 4, 5, 8, 40])))
     sent = frames.request(1, head, body)
     sent.insert(chance.randint(0, len(sent)), chance.choice([odd, b"\xff\xff\xff" + odd[3:], frame(frames.GOAWAY, 0, 0, bytes(8))]))
     return [GREETING, b"".join(sent)], {}
@@ -145,4 +146,5 @@ def slow(chance, head, body):
     return [GREETING, *(piece for at in range(0, len(data), step) for piece in (0.03, data[at:at + step]))], {"is_whole": True}
 
 
-WAYS = [split, many_streams, continuations, resets, windows, odd_settings, odd_heads, odd_blocks, odd_frames, flipped, odd_preface, cut_off, slow]
+WAYS = [split, many_streams, continuations, resets, windows, odd_settings, odd_heads, odd_blocks, odd_frames, flipped, odd_preface,
+        cut_off, slow]

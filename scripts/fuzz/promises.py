@@ -68,7 +68,7 @@ def words(server, world, path):
 
 def log(server, world):
     """What has no place in the log, and failures that only the log tells of."""
-    faults, shown = [], 0
+    faults = []
     for line in server.lines():
         internal = line.get("error_code") == "internal" or line.get("status_code") == 500
         if "no JSON" in line or line.get("message") == "panicked" or internal:

@@ -36,8 +36,9 @@ def make(chance, world, number):
     head = [("Host", "127.0.0.1"), ("X-Request-Id", f"fuzz-{number}"), *key(chance, world, operation), *more, *headers(chance)]
     pieces = framed(chance, f"{method} {target} HTTP/1.1", head, body)
     route = f"{method if method == operation.method else 'other'} {operation.path}"
-    # A server may close the connection on a caller who asks first and does not wait, and on a body that it does not read.
-    is_whole = len(body) <= MAX_UNREAD and not any(name == "Expect" for name, _ in head)
+    # A server may close the connection on a caller who asks first and does not wait, and on a body that it does not read: on
+    # a long one, or one that is late.
+    is_whole = len(body) <= MAX_UNREAD and len(pieces) == 1 and not any(name == "Expect" for name, _ in head)
     return Request(number, "rest", route, pieces, [method], is_whole=is_whole)
 
 
@@ -124,7 +125,8 @@ def content(chance, made):
     if 0.6 < way < 0.9:
         body = octets.mutate(chance, body)
     elif way >= 0.95:
-        body = chance.choice([b"", b"null", b"\xef\xbb\xbf" + body, body * 2, TOO_LARGE, chance.randbytes(200), body.decode("utf-8", "replace").encode("utf-16")])
+        other = body.decode("utf-8", "replace").encode("utf-16")
+        body = chance.choice([b"", b"null", b"\xef\xbb\xbf" + body, body * 2, TOO_LARGE, chance.randbytes(200), other])
     return coded(chance, body, more)
 
 

@@ -26,8 +26,8 @@ MAX_RESIDENT = 4 << 30
 SETTINGS = {
     "SERVER__LISTEN": "127.0.0.1:0",
     # Requests that are never finished are part of this: not for as long as usual.
-    "SERVER__HEADER_TIMEOUT": "2s",
-    "SERVER__BODY_TIMEOUT": "2s",
+    "SERVER__HEADER_TIMEOUT": "3s",
+    "SERVER__BODY_TIMEOUT": "5s",
     # A larger body still fits into the window that HTTP/2 begins with, 65,535 bytes.
     "SERVER__BODY_LIMIT": "48KiB",
     "SERVER__CORS_ORIGINS": "https://app.example",
