@@ -200,12 +200,14 @@ impl KeyStore {
         let content = file::content(&self.path, &self.default_plan)?;
         let old = self.set.load();
         let verdict = trust::judge(&old, reading.ending, &content, Timestamp::now());
-        if verdict == Verdict::LocksOut {
-            // A key that was taken back is refused, whatever is missing beside it.
+        if verdict != Verdict::Taken {
+            // A key that was taken back is refused at once, whatever is missing beside it.
             self.set.store(Arc::new(old.with_revocations_of(&content.set)));
-            return Err(KeysError::LocksOut { path: self.path.clone() });
         }
-        Ok((content, verdict))
+        match verdict {
+            Verdict::LocksOut => Err(KeysError::LocksOut { path: self.path.clone() }),
+            Verdict::Taken | Verdict::Doubted(_) => Ok((content, verdict)),
+        }
     }
 
     fn take(&self, reading: &mut Reading, content: Content) {

@@ -12,11 +12,11 @@ fn warned(server: &mut Server, words: &str) {
     server.until(|line| line["message"] == WARNING && line["error"].as_str().unwrap().contains(words));
 }
 
-/// How often the file was of no use.
-async fn failures(client: &Client) -> usize {
+/// How often the file was read with this result.
+async fn loads(client: &Client, result: &str) -> usize {
     let text = client.http.get(format!("{}/metrics", client.url)).send().await.unwrap().text().await.unwrap();
-    let series = "api_keys_loads_total{result=\"failed\"} ";
-    text.lines().find_map(|line| line.strip_prefix(series)).unwrap().parse().unwrap()
+    let series = format!("api_keys_loads_total{{result=\"{result}\"}} ");
+    text.lines().find_map(|line| line.strip_prefix(&*series)).unwrap().parse().unwrap()
 }
 
 /// The file as people write it: without the mark at the end.
@@ -53,7 +53,7 @@ async fn a_file_without_a_usable_key_changes_nothing_and_is_told() {
         file.write(&text);
         warned(&mut server, "has no key that can be used; where nobody is to be let in, it says 'keys = []'");
         assert_eq!(client.predict(&key.text).await, 200, "{text}");
-        assert_eq!(failures(&client).await, 2 * (n + 1), "{text}");
+        assert_eq!(loads(&client, "failed").await, 2 * (n + 1), "{text}");
     }
     file.write(&good);
     let added = file.create(&[]);
@@ -103,6 +103,18 @@ async fn what_stays_without_its_end_counts_in_the_end_and_at_once_on_request() {
         client.predict(&goes.text).await == 200
     })
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_that_is_revoked_is_refused_at_once_where_the_file_may_be_incomplete() {
+    let file = KeysFile::new();
+    let [stays, goes] = [(); 2].map(|()| file.create(&[]));
+    let server = serve(&file);
+    let client = Client::of(&server);
+    let text = by_hand(&file.text());
+    file.write(format!("{}\nrevoked_at = \"2020-01-01T00:00:00Z\"", text.trim_end()));
+    client.until(&goes.text, 401).await;
+    assert_eq!((client.predict(&stays.text).await, loads(&client, "ok").await), (200, 1));
 }
 
 #[tokio::test(flavor = "multi_thread")]
