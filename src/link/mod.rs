@@ -91,7 +91,13 @@ impl Link {
                 }
                 Err(trouble) => trouble,
             };
-            pause = if self.connection.swap(None).is_some() { FIRST_PAUSE } else { (pause * 2).min(LONGEST_PAUSE) };
+            let was_used = self.connection.swap(None).is_some();
+            pause = match trouble {
+                // It answers probes, and would break the next connection as soon as it is made.
+                Trouble::Excessive => LONGEST_PAUSE,
+                _ if was_used => FIRST_PAUSE,
+                _ => (pause * 2).min(LONGEST_PAUSE),
+            };
             if self.breaker.open(trouble) {
                 tracing::warn!(purpose = self.purpose.as_str(), reason = %trouble, "redis is left alone until it is back");
                 changed();

@@ -212,7 +212,7 @@ mod tests {
     #[test]
     fn models_that_nobody_names_are_forgotten_after_a_while_and_sooner_when_they_are_many() {
         let (mut remembered, start) = (Remembered::default(), Instant::now());
-        let named = |names: &[&'static str]| names.to_vec().into_iter();
+        let named = |names: &'static [&'static str]| names.iter().copied();
         assert_eq!(remembered.see(named(&["a", "b"]), start), (vec!["a".into(), "b".into()], vec![]));
         assert_eq!(remembered.see(named(&["a"]), start), (vec![], vec![]));
         assert_eq!(remembered.see(named(&["a"]), start + REMEMBERED), (vec![], vec!["b".into()]));

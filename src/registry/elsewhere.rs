@@ -191,12 +191,9 @@ fn gone(old: &Snapshot, new: &Snapshot) -> Gone {
             let id = || (name.to_string(), version.to_string());
             match (state, now.versions.get(version)) {
                 (_, None) => drop(gone.versions.insert(id())),
-                (State::Ready(before), Some(State::Ready(after))) => {
-                    if before.metrics.labels() != after.metrics.labels() {
-                        gone.labels.insert(id(), labels(after));
-                    }
-                }
-                // How it was labelled is not remembered.
+                (State::Ready(before), Some(State::Ready(after)))
+                    if before.metrics.labels() == after.metrics.labels() => {}
+                // Of one that was away, it is not remembered how it was labelled.
                 (_, Some(State::Ready(after))) => drop(gone.labels.insert(id(), labels(after))),
                 _ => {}
             }
