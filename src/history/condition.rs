@@ -14,9 +14,10 @@ use crate::telemetry::metrics::Metrics;
 /// What went wrong is told for this long after it happened the last time.
 pub(super) const HOLD: Duration = Duration::from_secs(60);
 
-/// A database that fails again soon after its return must take rows for this long before it counts as back, and for twice
-/// as long each further time.
+/// While rows are lost, a database that fails again soon after its return must take rows for this long before it counts as
+/// back, and for twice as long each further time.
 const FIRST_CALM: Duration = Duration::from_secs(2);
+const MAX_CALM: Duration = Duration::from_secs(10);
 
 /// Between two lines about rows that are lost.
 const BETWEEN_LINES: Duration = Duration::from_secs(10);
@@ -72,8 +73,10 @@ impl Condition {
         let now = Instant::now();
         let mut state = self.state();
         if state.trouble.is_none() && state.failed.is_some() {
-            let soon = state.back.is_some_and(|back| now.duration_since(back) < HOLD);
-            state.calm = if soon { (state.calm * 2).clamp(FIRST_CALM, HOLD) } else { Duration::ZERO };
+            let is_recent = |time: Instant| now.duration_since(time) < HOLD;
+            let again =
+                state.back.is_some_and(is_recent) && state.lost.as_ref().is_some_and(|(lost, _)| is_recent(*lost));
+            state.calm = if again { (state.calm * 2).clamp(FIRST_CALM, MAX_CALM) } else { Duration::ZERO };
         }
         state.failed = Some(now);
         self.unproven.store(true, Ordering::Release);
@@ -152,10 +155,13 @@ mod tests {
         condition.written();
         condition.answers();
         assert_eq!(condition.trouble(), None);
-        condition.failed();
-        condition.away(Trouble::Full);
-        condition.written();
-        condition.answers();
-        assert_eq!(condition.trouble(), Some(Trouble::Full), "it failed again as soon as it was back");
+        for (reason, expected) in [(None, None), (Some("the spool is full"), Some(Trouble::Full))] {
+            reason.into_iter().for_each(|reason| condition.lost(reason));
+            condition.failed();
+            condition.away(Trouble::Full);
+            condition.written();
+            condition.answers();
+            assert_eq!(condition.trouble(), expected, "it failed again as soon as it was back");
+        }
     }
 }

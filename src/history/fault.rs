@@ -2,9 +2,6 @@
 
 use super::{spool::Aside, trouble::Trouble};
 
-/// Names that one reason holds.
-const MAX_NAMES: usize = 5;
-
 /// Something that is out of order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fault {
@@ -34,18 +31,17 @@ impl Fault {
 
     /// The disk does not give a part of the spool.
     pub(super) fn unreadable(segments: usize) -> Self {
-        let reason = format!("{segments} files of the spool cannot be read at the moment; they are tried again");
+        let reason = format!("parts of the spool cannot be read at the moment and are tried again (files: {segments})");
         Self { state: "unreadable", reason }
     }
 
     /// Damage waits for the operator.
     pub(super) fn damaged(aside: &Aside, has_names: bool) -> Self {
-        let (count, bytes) = (aside.names.len(), aside.bytes);
-        let mut reason = format!("damaged parts of the spool are kept aside: {count} files of {bytes} bytes");
+        let Aside { files, bytes, names } = aside;
+        let mut reason = format!("damaged parts of the spool are kept aside (files: {files}, bytes: {bytes})");
         if has_names {
-            let more = if count > MAX_NAMES { ", ..." } else { "" };
-            let names: Vec<&str> = aside.names.iter().map(String::as_str).take(MAX_NAMES).collect();
-            reason += &format!(" in history.spool_path ({}{more})", names.join(", "));
+            let more = if *files > names.len() { ", ..." } else { "" };
+            reason += &format!(" in history.spool_path: {}{more}", names.join(", "));
         }
         Self { state: "damaged", reason: reason + "; delete or move them when they were looked at" }
     }

@@ -13,6 +13,7 @@ mod page;
 mod postgres;
 mod query;
 mod queue;
+mod replay;
 mod retention;
 mod row;
 mod rows;
@@ -136,7 +137,7 @@ impl History {
             condition.losing().map(|reason| Fault::losing(&reason)),
             store.was_replaced().then(Fault::replaced),
             (unreadable > 0).then(|| Fault::unreadable(unreadable)),
-            (!aside.names.is_empty()).then(|| Fault::damaged(&aside, is_operator)),
+            (aside.files > 0).then(|| Fault::damaged(&aside, is_operator)),
         ];
         faults.into_iter().flatten().collect()
     }
@@ -149,7 +150,7 @@ impl History {
         let waiting = self.writer.queue.rows() as u64;
         self.metrics.history.pending(waiting + spooled, bytes, age.unwrap_or_default());
         let (aside, unreadable) = self.writer.spool.waiting();
-        self.metrics.history.damaged(aside.names.len() + unreadable);
+        self.metrics.history.damaged(aside.files + unreadable);
         self.metrics.history.losing_rows(self.writer.condition.losing().is_some());
     }
 

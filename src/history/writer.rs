@@ -13,14 +13,14 @@ use std::{
 use tokio::{
     sync::{Notify, mpsc, oneshot},
     task::spawn_blocking,
-    time::{Instant, sleep, timeout_at},
+    time::{Instant, timeout_at},
 };
 
 use super::{
     condition::Condition,
     queue::Queue,
     rows::Rows,
-    spool::{Damage, Spool, What},
+    spool::Spool,
     store::Store,
     trouble::{NotWritten, Trouble},
     work::Work,
@@ -30,19 +30,8 @@ use crate::{
     telemetry::{labels::HistoryRows, metrics::Metrics},
 };
 
-/// Between two tries. A database is to be used again within seconds of its return.
-const FIRST_PAUSE: Duration = Duration::from_millis(100);
-const LONGEST_PAUSE: Duration = Duration::from_secs(2);
-
 /// Between two lines that say the same.
 const BETWEEN_LINES: Duration = Duration::from_secs(10);
-
-/// Between two looks whether the database's file is still in its place, and whether a database that answers also takes rows.
-const LOOK: Duration = Duration::from_secs(1);
-const SHORT_LOOK: Duration = Duration::from_millis(200);
-
-/// Between two looks whether an operator has seen to the spool's damage.
-const LOOK_ASIDE: Duration = Duration::from_secs(5);
 
 /// Where rows are on their way to.
 #[derive(Debug)]
@@ -50,17 +39,17 @@ pub(super) struct Writer {
     pub queue: Queue,
     pub store: Store,
     pub spool: Arc<Spool>,
-    metrics: Arc<Metrics>,
-    migrate: bool,
+    pub metrics: Arc<Metrics>,
+    pub migrate: bool,
     flush_interval: Duration,
-    batch_size: usize,
+    pub batch_size: usize,
     value_limit: usize,
     /// Rows went to the spool: for who writes them to the database, and for who syncs them.
-    spooled: Notify,
+    pub spooled: Notify,
     unsynced: Notify,
     pub condition: Condition,
     /// When it was told that the spool cannot be used, and that it cannot be synced.
-    unusable_told: Mutex<Option<Instant>>,
+    pub unusable_told: Mutex<Option<Instant>>,
     unsynced_told: Mutex<Option<Instant>>,
 }
 
@@ -173,37 +162,8 @@ impl Writer {
         }
     }
 
-    /// Counts and tells what was found damaged in the spool.
-    fn tell_damage(&self) {
-        for damage in self.spool.take_damage() {
-            let words = damage.words();
-            let Damage { what, rows, bytes, segment } = damage;
-            match what {
-                What::Torn => tracing::warn!(rows, bytes, segment, "{words}"),
-                What::Kept | What::NotKept | What::Gone => tracing::error!(rows, bytes, segment, "{words}"),
-            }
-            self.metrics.history.rows(HistoryRows::Dropped, usize::try_from(rows).unwrap_or(usize::MAX));
-            if rows > 0 {
-                self.condition.lost(words);
-            }
-        }
-    }
-
-    /// Looks again and again whether an operator has seen to the spool's damage.
-    pub(super) async fn look_aside(self: Arc<Self>) {
-        loop {
-            sleep(LOOK_ASIDE).await;
-            let spool = Arc::clone(&self.spool);
-            let is_more = spawn_blocking(move || spool.look()).await.unwrap_or(false);
-            self.tell_damage();
-            if is_more {
-                self.spooled.notify_one();
-            }
-        }
-    }
-
     /// Writes rows, without those that the database will never take.
-    async fn insert(&self, rows: &Rows) -> Result<(), Trouble> {
+    pub(super) async fn insert(&self, rows: &Rows) -> Result<(), Trouble> {
         match self.store.insert(rows).await {
             Ok(()) => {
                 if !rows.is_empty() {
@@ -235,93 +195,10 @@ impl Writer {
         }
         Ok(())
     }
-
-    /// Brings the spool's rows to the database, whenever there are any.
-    pub(super) async fn replay(self: Arc<Self>) {
-        let (mut pause, mut ready, mut size) = (FIRST_PAUSE, !self.migrate, self.batch_size);
-        loop {
-            self.open_spool().await;
-            match self.catch_up(&mut ready, &mut size).await {
-                Ok(()) => {
-                    pause = FIRST_PAUSE;
-                    self.rest(&mut ready).await;
-                }
-                Err(trouble) => {
-                    self.condition.away(trouble);
-                    match trouble {
-                        // It may have time for fewer.
-                        Trouble::Slow => size = (size / 4).max(1),
-                        // Another database has come in its place.
-                        Trouble::NotMigrated | Trouble::Replaced => ready = !self.migrate,
-                        _ => {}
-                    }
-                    sleep(pause).await;
-                    pause = (pause * 2).min(LONGEST_PAUSE);
-                }
-            }
-        }
-    }
-
-    /// Waits until there is something to do: rows in the spool, or another file in the place of the database's.
-    async fn rest(&self, ready: &mut bool) {
-        loop {
-            self.condition.answers();
-            let look = if self.condition.trouble().is_some() { SHORT_LOOK } else { LOOK };
-            if timeout_at(Instant::now() + look, self.spooled.notified()).await.is_ok() {
-                return;
-            }
-            if self.store.is_replaced().await {
-                self.condition.away(Trouble::Replaced);
-                *ready = !self.migrate;
-                return;
-            }
-        }
-    }
-
-    async fn open_spool(&self) {
-        let spool = Arc::clone(&self.spool);
-        if let Ok(Err(error)) = spawn_blocking(move || spool.open()).await
-            && is_news(&self.unusable_told)
-        {
-            tracing::warn!(%error, "the spool cannot be used: rows are lost while the database is away");
-        }
-        self.tell_damage();
-    }
-
-    /// Returns when rows need not stop at the spool any more. `size` rows are written at once, and then a few more.
-    async fn catch_up(&self, ready: &mut bool, size: &mut usize) -> Result<(), Trouble> {
-        if !mem::replace(ready, true)
-            && let Err(trouble) = self.store.migrate().await
-        {
-            *ready = false;
-            return Err(trouble);
-        }
-        loop {
-            let (spool, rows) = (Arc::clone(&self.spool), *size);
-            let chunk = spawn_blocking(move || spool.next(rows)).await.unwrap_or(None);
-            self.tell_damage();
-            if let Some(chunk) = chunk {
-                if let Err(trouble) = self.insert(&chunk.rows).await {
-                    self.condition.failed();
-                    return Err(trouble);
-                }
-                *size = (*size + *size / 8 + 1).min(self.batch_size);
-                let spool = Arc::clone(&self.spool);
-                let _ = spawn_blocking(move || spool.done(&chunk)).await;
-                self.tell_damage();
-            } else {
-                // Nothing is written by this; but it shows that something could be.
-                self.store.probe().await?;
-                if self.spool.open_the_way() {
-                    return Ok(());
-                }
-            }
-        }
-    }
 }
 
 /// Whether something may be told again.
-fn is_news(told: &Mutex<Option<Instant>>) -> bool {
+pub(super) fn is_news(told: &Mutex<Option<Instant>>) -> bool {
     let mut told = told.lock().unwrap_or_else(PoisonError::into_inner);
     let news = told.is_none_or(|told| told.elapsed() > BETWEEN_LINES);
     if news {

@@ -11,7 +11,7 @@ use std::{
 
 use super::{
     super::files,
-    record::{Scanner, Stretch},
+    scanner::{Scanner, Stretch},
     segment,
 };
 
@@ -22,16 +22,21 @@ const EXTENSION: &str = "damaged";
 const MAX_FILES: usize = 64;
 const MAX_SHARE: u64 = 4;
 
+/// Names that are told.
+const MAX_NAMES: usize = 5;
+
 /// Entries of the folder that are looked at.
 const MAX_ENTRIES: usize = 10_000;
 
 /// The files that are kept aside.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(in super::super) struct Aside {
-    /// Their names, in order.
-    pub names: Vec<String>,
+    /// How many there are.
+    pub files: usize,
     /// Their bytes.
     pub bytes: u64,
+    /// The first of their names, in order.
+    pub names: Vec<String>,
 }
 
 /// What became of damage.
@@ -60,13 +65,15 @@ impl Aside {
                 found.bytes += file.len();
             }
         }
+        found.files = found.names.len();
         found.names.sort();
+        found.names.truncate(MAX_NAMES);
         Ok(found)
     }
 
     /// Whether `bytes` more have room, where the spool may take `limit`.
     fn has_room(&self, bytes: u64, limit: u64) -> bool {
-        self.names.len() < MAX_FILES && self.bytes.saturating_add(bytes) <= limit / MAX_SHARE
+        self.files < MAX_FILES && self.bytes.saturating_add(bytes) <= limit / MAX_SHARE
     }
 
     /// Keeps what an earlier run has left damaged in the segment `path`; all of it, where it holds no row.

@@ -6,14 +6,15 @@
 
 mod aside;
 mod damage;
+mod findings;
 mod folder;
 mod record;
+mod scanner;
 mod segment;
 
 use std::{
-    fs::File,
     io, mem,
-    path::{Path, PathBuf},
+    path::PathBuf,
     sync::{
         Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering},
@@ -26,10 +27,8 @@ pub(super) use self::{
     segment::Chunk,
 };
 use self::{
-    aside::Kept,
+    findings::tell_stuck,
     folder::{Files, SEGMENT, Stuck},
-    record::Stretch,
-    segment::{Reading, Segment},
 };
 use super::row::Row;
 
@@ -87,47 +86,6 @@ impl Spool {
         (files.unread, files.unread_bytes) = (Vec::new(), 0);
         self.tell(&files);
         Ok(())
-    }
-
-    /// Looks again at what waits for an operator: damage that is kept aside, and segments that the disk does not give. Returns
-    /// whether some of these can be read again.
-    pub(super) fn look(&self) -> bool {
-        let found = Aside::look(&self.folder);
-        let stuck = {
-            let mut files = self.files();
-            match found {
-                Ok(aside) => files.aside = aside,
-                Err(error) if error.kind() == io::ErrorKind::NotFound => files.aside = Aside::default(),
-                Err(_) => {}
-            }
-            self.tell(&files);
-            files.stuck.clone()
-        };
-        let mut is_more = false;
-        for Stuck { path, segment } in stuck {
-            let read = match segment {
-                Some(segment) => segment.next(1).map(|_| Some(segment)),
-                None => self.read(&path),
-            };
-            if read.as_ref().is_err_and(|error| error.kind() != io::ErrorKind::NotFound) {
-                continue;
-            }
-            is_more |= matches!(read, Ok(Some(_)));
-            self.files().stuck.retain(|other| other.path != path);
-            self.put(path, read);
-        }
-        is_more
-    }
-
-    /// Damage that is kept aside, and the number of segments that the disk does not give.
-    pub(super) fn waiting(&self) -> (Aside, usize) {
-        let files = self.files();
-        (files.aside.clone(), files.stuck.len())
-    }
-
-    /// What was found since it was asked the last time.
-    pub(super) fn take_damage(&self) -> Vec<Damage> {
-        self.files().take_untold()
     }
 
     /// Appends rows, as many as there is room for.
@@ -242,84 +200,6 @@ impl Spool {
         (rows, self.bytes.load(Ordering::Relaxed), oldest)
     }
 
-    /// Looks at a segment of an earlier run; none when there is no row in it.
-    fn read(&self, path: &Path) -> io::Result<Option<Segment>> {
-        let Reading { mut segment, damage, torn } = Segment::read(path.to_owned())?;
-        if let Some(torn) = torn {
-            let bytes = torn.place.end - torn.place.start;
-            self.files().report(Damage::new(What::Torn, path, torn.rows, bytes));
-            // It is not to be told again.
-            if segment.rows > 0 {
-                let _ = File::options().write(true).open(path).and_then(|file| file.set_len(torn.place.start));
-            }
-        }
-        if !damage.is_empty() {
-            let aside = self.files().aside.clone();
-            let kept = aside.keep_all(path, &damage, segment.rows == 0, self.limit);
-            self.kept(&mut segment, &damage, kept);
-        }
-        if segment.rows == 0 {
-            self.files().delete(&segment);
-            return Ok(None);
-        }
-        Ok(Some(segment))
-    }
-
-    /// Keeps damage aside that was found while a segment was read for the database.
-    fn found(&self, segment: &Segment, damage: &[Stretch]) {
-        let aside = self.files().aside.clone();
-        let kept = aside.keep_more(&segment.path, damage, self.limit);
-        let mut segment = segment.clone();
-        let rows = damage.iter().map(|stretch| stretch.rows).sum();
-        self.kept(&mut segment, damage, kept);
-        let mut files = self.files();
-        if let Some(own) = files.segments.iter_mut().find(|own| own.path == segment.path) {
-            own.know(damage);
-            own.rows = own.rows.saturating_sub(rows);
-            own.is_kept = segment.is_kept;
-        }
-        self.tell(&files);
-    }
-
-    /// Counts and reports damage, unless an earlier run did.
-    fn kept(&self, segment: &mut Segment, damage: &[Stretch], kept: io::Result<Kept>) {
-        segment.know(damage);
-        let what = match kept {
-            Ok(Kept::Before) => return,
-            Ok(Kept::NoRoom) => What::NotKept,
-            Ok(Kept::Here) => What::Kept,
-            // The file itself is kept, in the end.
-            Err(_) => {
-                segment.is_kept = true;
-                What::Kept
-            }
-        };
-        let rows = damage.iter().map(|stretch| stretch.rows).sum();
-        let mut files = self.files();
-        files.report(Damage::new(what, &segment.path, rows, aside::size(damage)));
-        if let Ok(aside) = Aside::look(&self.folder) {
-            files.aside = aside;
-        }
-        self.tell(&files);
-    }
-
-    /// Puts a segment that was looked at in its place.
-    fn put(&self, path: PathBuf, read: io::Result<Option<Segment>>) {
-        let mut files = self.files();
-        match read {
-            Ok(Some(segment)) => files.insert(segment),
-            Ok(None) => {}
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                files.report(Damage::new(What::Gone, &path, 0, 0));
-            }
-            Err(error) => {
-                tell_stuck(&path, &error);
-                files.stuck.push(Stuck { path, segment: None });
-            }
-        }
-        self.tell(&files);
-    }
-
     fn tell(&self, files: &Files) {
         self.rows.store(files.rows(), Ordering::Relaxed);
         self.bytes.store(files.bytes(), Ordering::Relaxed);
@@ -329,11 +209,6 @@ impl Spool {
     fn files(&self) -> MutexGuard<'_, Files> {
         self.files.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-fn tell_stuck(path: &Path, error: &io::Error) {
-    let segment = path.file_name().unwrap_or_default().to_string_lossy();
-    tracing::error!(%segment, %error, "a part of the spool cannot be read: it is tried again, and the others go on");
 }
 
 #[cfg(test)]

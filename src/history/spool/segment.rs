@@ -10,7 +10,7 @@ use std::{
 
 use super::{
     super::{files, row::Row, rows::Rows},
-    record::{Found, Scanner, Stretch},
+    scanner::{Found, Scanner, Stretch},
 };
 
 /// Begins every segment, and names the form of what follows.

@@ -8,7 +8,7 @@ use std::{
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     sync::{
-        Arc, Mutex, OnceLock, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
     time::Instant,
@@ -29,8 +29,8 @@ fn identity(path: &Path) -> io::Result<Identity> {
 pub(super) struct Place {
     pub path: Arc<Path>,
     file: Identity,
-    /// Of the log, since the first write.
-    log: Arc<OnceLock<Identity>>,
+    /// Of the log, since the first write of a connection that is open still.
+    log: Arc<Mutex<Option<Identity>>>,
 }
 
 impl Place {
@@ -46,25 +46,33 @@ impl Place {
             // Otherwise it cannot be told, and the file may well be there.
             Err(error) => !matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory),
         };
-        is(&self.path, self.file) && self.log.get().is_none_or(|log| is(&self.beside("-wal"), *log))
+        is(&self.path, self.file) && self.log().is_none_or(|log| is(&self.beside("-wal"), log))
     }
 
     /// Rows were written, so there is a log.
     pub(super) fn has_log(&self) {
-        if self.log.get().is_none()
-            && let Ok(log) = identity(&self.beside("-wal"))
-        {
-            let _ = self.log.set(log);
+        let mut log = self.log();
+        if log.is_none() {
+            *log = identity(&self.beside("-wal")).ok();
         }
+    }
+
+    /// The connection that wrote is closed, and the log may go with it.
+    pub(super) fn forget_log(&self) {
+        *self.log() = None;
     }
 
     /// Deletes the log, if it is still that of this file: SQLite would take it for that of the file that has come in its place.
     pub(super) fn delete_log(&self) {
         let path = self.beside("-wal");
-        if self.log.get().is_some_and(|log| identity(&path).is_ok_and(|now| now == *log)) {
+        if self.log().is_some_and(|log| identity(&path).is_ok_and(|now| now == log)) {
             let _ = fs::remove_file(path);
             let _ = fs::remove_file(self.beside("-shm"));
         }
+    }
+
+    fn log(&self) -> MutexGuard<'_, Option<Identity>> {
+        self.log.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn beside(&self, ending: &str) -> PathBuf {

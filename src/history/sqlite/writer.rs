@@ -55,7 +55,10 @@ impl RowWriter {
         spawn_blocking(move || {
             let done = open(held.take(), &opened.place, busy_timeout).and_then(|mut connection| {
                 let written = write(&mut connection, &rows, || !answer.is_closed());
-                if !matches!(written, Err(NotWritten::Away(_))) {
+                if matches!(written, Err(NotWritten::Away(_))) {
+                    opened.place.forget_log();
+                    drop(connection);
+                } else {
                     *held = Some(connection);
                 }
                 written?;

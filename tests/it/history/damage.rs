@@ -178,6 +178,33 @@ fn a_part_of_the_spool_that_is_deleted_while_the_server_runs_is_counted_and_stop
 }
 
 #[test]
+fn a_part_of_the_spool_that_cannot_be_read_is_passed_over_and_tried_again() {
+    let database = Database::sqlite();
+    block(&database);
+    kill(server_with_spool(&database, 20));
+    let server = server_with_spool(&database, 20);
+    let (first, away) = (database.spool().join("0000000000000001.rows"), database.folder.path().join("away"));
+    fs::rename(&first, &away).unwrap();
+    fs::create_dir(&first).unwrap();
+    unblock(&database);
+    until("the other part is stored", || metric(&server, "history_rows_total{result=\"stored\"}") == 20);
+    let mut caller = Caller::connect(server.addr);
+    let is_told = |caller: &mut Caller| {
+        let body = caller.get("/readyz").body;
+        body["reasons"].as_array().unwrap().iter().any(|reason| reason["state"] == "unreadable")
+    };
+    assert!(is_told(&mut caller));
+    assert_eq!((metric(&server, "history_spool_damaged_files"), metric(&server, "history_pending_rows")), (1, 20));
+    assert!(predict(&mut caller, "last"));
+    until("new rows go on", || metric(&server, "history_rows_total{result=\"stored\"}") == 21);
+    fs::remove_dir(&first).unwrap();
+    fs::rename(&away, &first).unwrap();
+    until_nothing_waits(&server);
+    assert_eq!((request_ids(&database).len(), dropped(&server)), (41, 0));
+    assert!(!is_told(&mut caller));
+}
+
+#[test]
 fn files_in_the_spool_that_are_none_of_its_own_are_neither_followed_nor_waited_for() {
     let database = Database::sqlite();
     let (spool, victim) = (database.spool(), database.folder.path().join("victim"));

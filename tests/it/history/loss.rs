@@ -10,7 +10,9 @@ use serde_json::Value;
 use super::{Database, double, rows, until_stored};
 use crate::support::{Metrics, TestApp, eventually};
 
-/// For how long readiness is looked at.
+const FLUSH_INTERVAL: Duration = Duration::from_secs(2);
+
+/// For how long readiness is looked at: several writes fail.
 const TIME: Duration = Duration::from_secs(4);
 
 #[tokio::test(flavor = "multi_thread")]
@@ -18,7 +20,8 @@ async fn rows_that_are_lost_are_told_as_long_as_it_lasts_and_for_a_time_after() 
     let database = Database::postgres().await;
     // Where there is a file, no folder can be made.
     fs::write(database.spool(), "no folder").unwrap();
-    let app = database.app().await;
+    // A write has time enough on a busy machine.
+    let app = database.app_with(|config| config.history.flush_interval = FLUSH_INTERVAL).await;
     double(&app, 0, "first").await;
     until_stored(&app, 1).await;
     assert_eq!(states(&app).await, [""; 0]);
