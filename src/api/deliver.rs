@@ -56,7 +56,6 @@ impl Unread {
 pub(super) struct Delivery {
     /// None for calls of gRPC: their messages are compressed one by one, or not at all.
     encodings: Option<Encodings>,
-    head: bool,
     charged: bool,
     operator: bool,
 }
@@ -68,7 +67,6 @@ impl Delivery {
         let reads = [Method::GET, Method::HEAD].contains(method);
         Self {
             encodings: (!is_grpc).then(|| Encodings::of(request.headers())),
-            head: method == Method::HEAD,
             charged: reads && !has_room(request),
             operator: request.extensions().get::<Operator>().is_some(),
         }
@@ -90,7 +88,7 @@ impl Delivery {
 
     /// Compresses an answer that is worth it, fast rather than small: the processor is the models'.
     async fn encode(&self, state: &ApiState, encodings: &Encodings, mut response: Response) -> Response {
-        let large = state.browsers.is_large(size(&response, self.head)) && !is_coded(response.headers());
+        let large = state.browsers.is_large(response.body().size_hint().exact()) && !is_coded(response.headers());
         if !large && !encodings.may_refuse() {
             return response;
         }
@@ -100,32 +98,10 @@ impl Delivery {
         }
         match best {
             None => *response.status_mut() = StatusCode::NOT_ACCEPTABLE,
-            Some(Encoding::Gzip) if large => return self.gzip(state, response).await,
+            Some(Encoding::Gzip) if large => return gzip(state, response).await,
             Some(_) => {}
         }
         response
-    }
-
-    async fn gzip(&self, state: &ApiState, response: Response) -> Response {
-        let lent = response.extensions().get::<Lent>().cloned();
-        let (mut parts, body) = response.into_parts();
-        parts.headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
-        parts.headers.remove(header::CONTENT_LENGTH);
-        parts.headers.remove(header::ACCEPT_RANGES);
-        let shared = match &lent {
-            Some(lent) => compressed(state, lent).await,
-            None => None,
-        };
-        let body = match shared {
-            Some(text) if self.head => {
-                parts.headers.insert(header::CONTENT_LENGTH, text.len().into());
-                body
-            }
-            None if self.head => body,
-            Some(text) => Body::from(text),
-            None => Body::new(Gzip::new(body)),
-        };
-        Response::from_parts(parts, body)
     }
 
     /// Charges the answer to its address until the last byte is with the system. Texts that stay are not charged: an
@@ -156,14 +132,6 @@ fn has_room(request: &Request) -> bool {
     path.starts_with("/v1/predictions")
 }
 
-/// Bytes of the answer: of one to `HEAD`, those that `GET` would get.
-fn size(response: &Response, head: bool) -> Option<u64> {
-    if !head {
-        return response.body().size_hint().exact();
-    }
-    response.headers().get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
-}
-
 /// Answers that are coded already, and parts of answers, stay as they are.
 fn is_coded(headers: &HeaderMap) -> bool {
     headers.contains_key(header::CONTENT_ENCODING) || headers.contains_key(header::CONTENT_RANGE)
@@ -176,6 +144,20 @@ pub(super) fn vary(headers: &mut HeaderMap) {
     if !known {
         headers.append(header::VARY, HeaderValue::from_static("accept-encoding"));
     }
+}
+
+/// The same in gzip. An answer to `HEAD` has its body here too: the framework takes it away, and tells its length.
+async fn gzip(state: &ApiState, response: Response) -> Response {
+    let lent = response.extensions().get::<Lent>().cloned();
+    let (mut parts, body) = response.into_parts();
+    parts.headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+    parts.headers.remove(header::CONTENT_LENGTH);
+    parts.headers.remove(header::ACCEPT_RANGES);
+    let shared = match &lent {
+        Some(lent) => compressed(state, lent).await,
+        None => None,
+    };
+    Response::from_parts(parts, shared.map_or_else(|| Body::new(Gzip::new(body)), Body::from))
 }
 
 /// A shared text in gzip, made away from the async threads for the first caller who wants it.

@@ -19,8 +19,8 @@ mod gzip;
 mod health;
 mod hosts;
 mod layers;
-mod leftover;
 mod ledger;
+mod leftover;
 mod metrics;
 mod openapi;
 

@@ -13,8 +13,7 @@ use utoipa::OpenApi;
 
 use super::{
     Access, Route, console, docs, health, metrics, openai, reject::Problem, service, shared_text::SharedText,
-    state::ApiState, v1::debug,
-    v1::models, v1::predict, v1::predictions, v1::stats, v2,
+    state::ApiState, v1::debug, v1::models, v1::predict, v1::predictions, v1::stats, v2,
 };
 use crate::error::Error;
 

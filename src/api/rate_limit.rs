@@ -9,12 +9,11 @@ mod payer;
 
 use axum::{extract::Request, response::Response};
 
+pub use self::limits::Limits;
 pub(super) use self::{
     account::{Account, Permit},
-    payer::network,
+    payer::{Payer, network},
 };
-pub use self::limits::Limits;
-pub(super) use self::payer::Payer;
 use super::{context::Context, state::ApiState};
 use crate::{error::Error, telemetry::labels::Stage};
 

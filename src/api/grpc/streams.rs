@@ -98,6 +98,7 @@ async fn look(state: ApiState, told: watch::Sender<Health>) {
 /// # Errors
 /// The answer to a caller for whom there is none: `RESOURCE_EXHAUSTED`.
 pub(super) fn place(ledger: &Arc<Ledger>, client: Option<std::net::IpAddr>) -> Result<Share, axum::response::Response> {
-    let full = || status::alone(&Status::new(Code::ResourceExhausted, "there are too many streams of this kind already"));
+    let full =
+        || status::alone(&Status::new(Code::ResourceExhausted, "there are too many streams of this kind already"));
     ledger.take(client, 1).ok_or_else(full)
 }
