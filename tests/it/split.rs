@@ -33,6 +33,7 @@ async fn api_with(redis: &Redis, change: impl FnOnce(&mut Config)) -> TestApp {
         config.cache.mode = CacheMode::Off;
         // A busy machine keeps this.
         config.queue.timeout = PATIENCE / 4;
+        config.server.request_timeout = 5 * PATIENCE;
         config.runtime.max_queue_wait = PATIENCE / 2;
         config.rate_limit.enabled = false;
         change(config);
@@ -48,6 +49,8 @@ fn worker_command(redis: &Redis) -> Command {
     command.env(variable("runtime.onnxruntime_path"), onnxruntime());
     command.env(variable("queue.claim_after"), "1s");
     command.env(variable("queue.timeout"), "30s");
+    // What it holds is some seconds of work, or many on a busy machine.
+    command.env(variable("drain.timeout"), "600s");
     command.env(variable("telemetry.log_format"), "json");
     command
 }
