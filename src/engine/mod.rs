@@ -3,6 +3,7 @@
 //! [`Model::check`] makes tensors of an input, [`Model::infer`] gathers items into as few runs as the model allows,
 //! waits for a free session, and makes predictions of the outputs.
 
+mod admission;
 mod batch;
 mod callers;
 mod classes;
@@ -11,6 +12,7 @@ mod features;
 mod inline;
 mod intake;
 pub mod library;
+mod no_rows;
 mod operators;
 mod pool;
 mod postprocess;
@@ -37,11 +39,10 @@ use futures_util::{StreamExt, stream};
 
 use self::{
     batch::Lot,
-    clock::{Clock, Running},
+    clock::Running,
     inline::Inline,
-    pool::{Admitted, Pool, PoolError},
+    pool::{Pool, PoolError},
     postprocess::UnfitSizes,
-    queue::Full,
     together::Outputs,
     told::{AnswerForm, Told},
     words::RunError,
@@ -59,8 +60,8 @@ pub use told::Tell;
 use crate::{
     error::{Error, Violation},
     model::{
-        Data, Input, ModelId, Prediction, Tensor, TensorSpec, Value,
-        conform::{Item, NamedTensor, ZeroSizes, shape_without_rows},
+        Input, ModelId, Prediction, Value,
+        conform::{Item, NamedTensor},
     },
     telemetry::{
         labels::{Release, Stage},
@@ -153,16 +154,6 @@ impl Model {
     /// Sets the longest text, in characters.
     pub const fn limit_texts(&mut self, max_chars: usize) {
         self.intake.limit_texts(max_chars);
-    }
-
-    /// Sets the dimensions of inputs that may have the size 0. Any may before.
-    pub fn limit_zeros(&mut self, zeros: ZeroSizes) {
-        self.intake.limit_zeros(zeros);
-    }
-
-    /// Sets what names the entries of each output, where a first run showed it.
-    pub fn name_entries(&mut self, keys: Vec<Option<Arc<[String]>>>) {
-        self.keys = keys;
     }
 
     /// What makes tokens of texts, where the graph takes tokens.
@@ -260,34 +251,6 @@ impl Model {
         }
     }
 
-    /// Answers lots without a row, which need no run and could end the process in one; gives back the others.
-    fn answer_no_rows(&self, lots: Vec<(Vec<usize>, Lot)>, told: &Told<'_>) -> Vec<(Vec<usize>, Lot)> {
-        let (empty, others): (Vec<_>, Vec<_>) = lots.into_iter().partition(|(_, lot)| lot.load.rows == 0);
-        for (positions, lot) in empty {
-            let outputs = lot.items.iter().map(|item| Ok(self.without_rows(item))).collect();
-            told.outputs(&positions, outputs);
-        }
-        others
-    }
-
-    /// The outputs for no rows.
-    fn without_rows(&self, item: &Item) -> Vec<Value> {
-        let signature = self.intake.signature();
-        let output = |(place, spec): (usize, &TensorSpec)| {
-            let mut shape = shape_without_rows(&spec.shape, signature, item);
-            // What pools them wants a token, and takes its dimension away.
-            if let (Postprocess::Embedding { .. }, [_, tokens, _]) = (&self.postprocess, &mut shape[..]) {
-                *tokens = 1.max(*tokens);
-            }
-            let keys = self.keys.get(place).cloned().flatten();
-            if let (Some(keys), Some(last)) = (&keys, shape.get_mut(1..).and_then(<[usize]>::last_mut)) {
-                *last = keys.len();
-            }
-            Some(Value { tensor: Tensor::new(shape, Data::empty(spec.datatype))?, keys })
-        };
-        signature.outputs.iter().enumerate().filter_map(output).collect()
-    }
-
     /// Gives back what found no free session.
     fn run_inline(
         &self,
@@ -336,18 +299,6 @@ impl Model {
                 }
             }
         }
-    }
-
-    fn admit(&self, pool: &Pool, runs: usize, deadline: Instant, clock: &Arc<Clock>) -> Result<Admitted, Error> {
-        pool.admit(runs, deadline, clock).map_err(|Full { retry_after, hasty }| match hasty {
-            true => Error::TooHasty { retry_after },
-            false => self.overloaded(retry_after),
-        })
-    }
-
-    fn overloaded(&self, retry_after: Duration) -> Error {
-        let what = format!("the queue of model '{}'", self.id.name);
-        Error::Overloaded { what, retry_after: Some(retry_after) }
     }
 
     fn prediction(&self, outputs: Outputs, form: AnswerForm) -> Result<Prediction, InferError> {

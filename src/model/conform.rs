@@ -262,29 +262,6 @@ mod tests {
     }
 
     #[test]
-    fn a_size_of_zero_is_taken_where_a_sample_has_shown_it() {
-        let open = Rules { zeros: Some(ZeroSizes::new(true)), ..rules(&[("x", Datatype::Fp32, &[-1, -1, 3])], true) };
-        let fixed = Rules { zeros: Some(ZeroSizes::new(true)), ..rules(&[("x", Datatype::Fp32, &[-1, 0])], true) };
-        for (json, pointer) in [("[]", "/input"), ("[[]]", "/input/0"), ("[[],[]]", "/input/0")] {
-            assert_eq!(conform(&open, json), Err((pointer.to_owned(), "wrong_length")), "{json}");
-        }
-        assert_eq!(conform(&fixed, "[]").unwrap().tensors[0].shape(), [1, 0]);
-        let mut zeros = ZeroSizes::new(true);
-        zeros.learn(&conform(&Rules { zeros: None, ..open.clone() }, "[[]]").unwrap().tensors);
-        let shown = Rules { zeros: Some(zeros), ..open.clone() };
-        assert_eq!(conform(&shown, "[[],[]]").unwrap().tensors[0].shape(), [2, 0, 3]);
-        let rows = |rules: &Rules, shape: &[usize]| {
-            let tensor = Tensor::new(shape.to_vec(), Data::Fp32(Vec::new())).unwrap();
-            let tensors = vec![NamedTensor { name: "x".to_owned(), tensor }];
-            rules.conform_tensors(tensors).map(|items| items[0].rows).map_err(|violations| violations[0].code)
-        };
-        assert_eq!(rows(&open, &[0, 2, 3]), Ok(0));
-        assert_eq!(rows(&open, &[2, 0, 3]), Err("wrong_shape"));
-        let dependent = Rules { zeros: Some(ZeroSizes::new(false)), ..open };
-        assert_eq!(rows(&dependent, &[0, 2, 3]), Err("wrong_shape"));
-    }
-
-    #[test]
     fn each_misfit_has_a_pointer_and_a_word() {
         let table = rules(&[("x", Datatype::Fp32, &[-1, 2])], true);
         let small = rules(&[("x", Datatype::Uint8, &[-1])], false);

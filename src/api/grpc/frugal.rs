@@ -10,9 +10,9 @@ use super::call::unreadable;
 use crate::{
     error::{Error, Violation},
     model::{
+        MAX_DIMENSIONS,
         binary::{BinaryFault, too_many_dimensions},
         cost::of_text,
-        MAX_DIMENSIONS,
     },
 };
 

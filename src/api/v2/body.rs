@@ -11,7 +11,7 @@ use utoipa::ToSchema;
 use super::parameters::Parameters;
 use crate::{
     api::openapi::schemas,
-    model::{Datatype, cost, nested::Nested, MAX_DIMENSIONS},
+    model::{Datatype, MAX_DIMENSIONS, cost, nested::Nested},
 };
 
 /// `POST /v2/models/{model}/infer`

@@ -4,12 +4,11 @@ use super::body::{InputBody, Shape};
 use crate::{
     error::{Error, Violation},
     model::{
-        Data, Datatype, Dim, Signature, Tensor,
+        Data, Datatype, Dim, MAX_DIMENSIONS, Signature, Tensor,
         binary::{self, BinaryFault},
         conform::{NamedTensor, convert},
         cost,
         nested::Nested,
-        MAX_DIMENSIONS,
     },
     registry::shorten,
 };

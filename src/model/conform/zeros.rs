@@ -67,3 +67,48 @@ pub fn shape_without_rows(declared: &[Dim], signature: &Signature, item: &Item) 
     };
     declared.iter().enumerate().map(size).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::model::{Data, Datatype, TensorSpec, conform::NamedTensor};
+
+    /// Rules for one input `x`; a dimension below 0 is dynamic.
+    fn rules(shape: &[i64], zeros: Option<ZeroSizes>) -> Rules {
+        let dim = |size: &i64| usize::try_from(*size).map_or(Dim::Dynamic(None), Dim::Fixed);
+        let shape = shape.iter().map(dim).collect();
+        let inputs = vec![TensorSpec { name: "x".into(), datatype: Datatype::Fp32, shape }];
+        let signature = Arc::new(Signature { inputs, outputs: Vec::new() });
+        Rules { signature, batched: true, several_rows: true, text: None, max_text_chars: 10, missing: false, zeros }
+    }
+
+    fn conform(rules: &Rules, json: &str) -> Result<Item, (String, &'static str)> {
+        let violations = rules.conform(serde_json::from_str(json).unwrap(), "/input");
+        violations.map_err(|violations| (violations[0].pointer.clone(), violations[0].code))
+    }
+
+    #[test]
+    fn a_size_of_zero_is_taken_where_a_sample_has_shown_it() {
+        let open = rules(&[-1, -1, 3], Some(ZeroSizes::new(true)));
+        let fixed = rules(&[-1, 0], Some(ZeroSizes::new(true)));
+        for (json, pointer) in [("[]", "/input"), ("[[]]", "/input/0"), ("[[],[]]", "/input/0")] {
+            assert_eq!(conform(&open, json), Err((pointer.to_owned(), "wrong_length")), "{json}");
+        }
+        assert_eq!(conform(&fixed, "[]").unwrap().tensors[0].shape(), [1, 0]);
+        let mut zeros = ZeroSizes::new(true);
+        zeros.learn(&conform(&Rules { zeros: None, ..open.clone() }, "[[]]").unwrap().tensors);
+        let shown = Rules { zeros: Some(zeros), ..open.clone() };
+        assert_eq!(conform(&shown, "[[],[]]").unwrap().tensors[0].shape(), [2, 0, 3]);
+        let rows = |rules: &Rules, shape: &[usize]| {
+            let tensor = Tensor::new(shape.to_vec(), Data::Fp32(Vec::new())).unwrap();
+            let tensors = vec![NamedTensor { name: "x".to_owned(), tensor }];
+            rules.conform_tensors(tensors).map(|items| items[0].rows).map_err(|violations| violations[0].code)
+        };
+        assert_eq!(rows(&open, &[0, 2, 3]), Ok(0));
+        assert_eq!(rows(&open, &[2, 0, 3]), Err("wrong_shape"));
+        let dependent = Rules { zeros: Some(ZeroSizes::new(false)), ..open };
+        assert_eq!(rows(&dependent, &[0, 2, 3]), Err("wrong_shape"));
+    }
+}
