@@ -151,7 +151,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn all_who_ask_at_once_get_one_answer_and_the_next_one_is_new() {
+    async fn all_who_ask_at_once_share_an_answer_and_the_next_one_is_new() {
         let (renderer, moment, made) = (Renderer::new(), Moment::new(), Arc::new(AtomicU32::new(0)));
         let ask = |question: u32| {
             let made = Arc::clone(&made);

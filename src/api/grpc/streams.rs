@@ -1,10 +1,12 @@
 //! Calls that go on for as long as their caller likes: how many there may be, and the health that all watchers share.
 
 use std::{
+    net::IpAddr,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
+use axum::response::Response;
 use tokio::sync::watch;
 use tonic::{Code, Status};
 
@@ -97,7 +99,7 @@ async fn look(state: ApiState, told: watch::Sender<Health>) {
 ///
 /// # Errors
 /// The answer to a caller for whom there is none: `RESOURCE_EXHAUSTED`.
-pub(super) fn place(ledger: &Arc<Ledger>, client: Option<std::net::IpAddr>) -> Result<Share, axum::response::Response> {
+pub(super) fn place(ledger: &Arc<Ledger>, client: Option<IpAddr>) -> Result<Share, Response> {
     let full =
         || status::alone(&Status::new(Code::ResourceExhausted, "there are too many streams of this kind already"));
     ledger.take(client, 1).ok_or_else(full)

@@ -62,7 +62,7 @@ async fn infer(app: &TestApp, body: Vec<u8>) -> (StatusCode, serde_json::Value) 
 async fn a_body_of_empty_members_is_refused_and_one_of_many_full_ones_is_read() {
     let app = TestApp::with(|config| crate::support::serve_files(config, models())).await;
     let numbers: Vec<i64> = (0..100_000).collect();
-    let input = serde_json::json!({"name": "x", "shape": [numbers.len(), 1], "datatype": "INT64", "data": numbers});
+    let input = serde_json::json!({"name": "x", "shape": [1, numbers.len()], "datatype": "INT64", "data": numbers});
     let text = serde_json::json!({"inputs": [input]}).to_string();
     let whole: Vec<u8> = text.as_bytes().chunks(4 * 1024).flat_map(member).collect();
     let (status, answer) = infer(&app, whole.clone()).await;
