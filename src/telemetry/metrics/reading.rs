@@ -69,8 +69,7 @@ impl Reading {
     }
 
     fn series<'a>(&'a self, name: &str, labels: &'a [Wanted<'_>]) -> (MetricType, impl Iterator<Item = &'a Metric>) {
-        // The registry gathers them in the order of their names.
-        let family = self.0.binary_search_by(|family| family.name().cmp(name)).ok().map(|place| &self.0[place]);
+        let family = self.0.iter().find(|family| family.name() == name);
         let has_all = |metric: &&Metric| labels.iter().all(|(name, value)| label(metric, name) == Some(*value));
         let kind = family.map_or(MetricType::UNTYPED, MetricFamily::get_field_type);
         (kind, family.map(MetricFamily::get_metric).unwrap_or_default().iter().filter(has_all))

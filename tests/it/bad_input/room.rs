@@ -218,7 +218,7 @@ async fn a_shape_of_many_dimensions_is_refused_by_their_number() {
     let sizes = vec!["1"; 100_000].join(",");
     let body = format!(r#"{{"inputs":[{{"name":"x","datatype":"FP32","shape":[{sizes}],"data":[1]}}]}}"#);
     let answer = Answer::of(app.request(Method::POST, "/v2/models/doubler/infer").body(body)).await;
-    let words = "input 'x': the shape has 100000 dimensions; at most 64 are allowed";
+    let words = "input 'x': the shape has 100000 dimensions, and no tensor has more than 64";
     assert_eq!((answer.status, answer.json()["error"].as_str()), (400, Some(words)), "{}", answer.text());
 }
 
