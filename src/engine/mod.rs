@@ -8,6 +8,7 @@ mod batch;
 mod callers;
 mod classes;
 mod clock;
+mod failure;
 mod features;
 mod inline;
 mod intake;
@@ -42,12 +43,11 @@ use self::{
     clock::Running,
     inline::Inline,
     pool::{Pool, PoolError},
-    postprocess::UnfitSizes,
     together::Outputs,
     told::{AnswerForm, Told},
-    words::RunError,
 };
 pub use batch::{Padding, Sharing};
+pub use failure::InferError;
 pub use intake::Intake;
 pub use postprocess::Postprocess;
 pub use queue::Limits;
@@ -97,15 +97,6 @@ pub struct Model {
     /// What names the entries of each output, as a first run showed.
     keys: Vec<Option<Arc<[String]>>>,
     metrics: OnceLock<ModelMetrics>,
-}
-
-/// Why an item got no prediction.
-#[derive(Debug, Clone)]
-pub enum InferError {
-    /// The graph cannot take this item.
-    Rejected,
-    /// Everything else.
-    Other(Error),
 }
 
 impl Model {
@@ -312,22 +303,6 @@ impl Model {
             classes::count(metrics, &prediction);
         }
         Ok(prediction)
-    }
-
-    fn explain(&self, error: RunError) -> InferError {
-        if let RunError::Rejected(cause) = error {
-            tracing::warn!(model = %self.id, cause, "the graph rejected an input that fits its declaration");
-            return InferError::Rejected;
-        }
-        InferError::Other(Error::internal(anyhow::Error::new(error).context(format!("model '{}'", self.id))))
-    }
-
-    fn explain_unread(&self, error: anyhow::Error) -> InferError {
-        if let Some(cause) = error.downcast_ref::<UnfitSizes>() {
-            tracing::warn!(model = %self.id, %cause, "no answer can be made of the outputs for an input of this size");
-            return InferError::Rejected;
-        }
-        InferError::Other(Error::internal(error.context(format!("model '{}'", self.id))))
     }
 }
 
