@@ -113,13 +113,10 @@ impl Measured {
             (self.untold == 0, "a refusal has no Retry-After"),
             // Two of three have to be refused, but for those who still wait when the load ends.
             (self.refused > self.served, "too few were refused"),
-            (self.served_p99.max(self.logged_served_p99) <= 2 * BOUND + held_up, "who was let in waited too long"),
-            (self.logged_refused_p99 <= at_once, "the server took too long to refuse"),
-            // The test's own waiting for a processor is in these, and the slowest of them are all that.
-            (
-                self.refused_p95 <= at_once && self.refused_p99 <= 4 * at_once,
-                "callers learned too late that they are refused",
-            ),
+            // A request that was let in by a wrong forecast is given up after twice the bound; one that begins just before runs.
+            (self.served_p99.max(self.logged_served_p99) <= 3 * BOUND + held_up, "who was let in waited too long"),
+            (self.logged_refused_p99.max(self.refused_p99) <= 3 * BOUND + held_up, "a refusal took too long"),
+            (self.refused_p95 <= at_once, "callers learned too late that they are refused"),
             // Where the processor slows down meanwhile, so does the capacity: what counts is what the session could do.
             (self.goodput >= 0.9 * slowest.min(self.possible), "fewer were served than can be"),
             (self.goodput >= 0.6 * slowest, "refusing takes what serving needs"),
