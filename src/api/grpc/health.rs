@@ -23,7 +23,7 @@ use super::{
     frame,
     messages::health::{HealthCheckRequest, HealthCheckResponse, health_check_response::ServingStatus},
     status,
-    streams::{Health, place},
+    streams::{self, Health},
 };
 use crate::{
     api::{context::Context, deliver::held, health, state::ApiState},
@@ -50,10 +50,7 @@ pub(in crate::api) async fn watch(
     Extension(context): Extension<Arc<Context>>,
     Question(request): Question<HealthCheckRequest>,
 ) -> Response {
-    let place = match place(&state.streams.watchers, context.client) {
-        Ok(place) => place,
-        Err(refused) => return refused,
-    };
+    let Some(place) = streams::place(&state.streams.watchers, context.client) else { return streams::full() };
     let known = SERVICES.contains(&&*request.service);
     let health = Health::watch(&state);
     let watcher = Watcher { health, known, until: context.deadline.into(), told: None, ended: false };

@@ -15,7 +15,7 @@ use tower::{ServiceExt, util::BoxCloneSyncService};
 use super::{
     call::check,
     messages::DESCRIPTORS,
-    streams::{Health, place},
+    streams::{self, Health},
 };
 use crate::{
     api::{context::Context, deliver::held, state::ApiState},
@@ -62,10 +62,7 @@ async fn answer(
     let service = service.as_ref().map_err(|error| Error::internal(anyhow::anyhow!("{error}")))?.clone();
     let context = Context::of(request.extensions())?;
     let until = (Instant::now() + state.server.body_timeout).min(context.deadline);
-    let place = match place(&state.streams.reflections, context.client) {
-        Ok(place) => place,
-        Err(refused) => return Ok(refused),
-    };
+    let Some(place) = streams::place(&state.streams.reflections, context.client) else { return Ok(streams::full()) };
     let mut health = Health::watch(state);
     let over = async move {
         // Nobody looks any more once the server drains.

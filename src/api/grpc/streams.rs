@@ -95,12 +95,12 @@ async fn look(state: ApiState, told: watch::Sender<Health>) {
     }
 }
 
-/// The place of one stream.
-///
-/// # Errors
-/// The answer to a caller for whom there is none: `RESOURCE_EXHAUSTED`.
-pub(super) fn place(ledger: &Arc<Ledger>, client: Option<IpAddr>) -> Result<Share, Response> {
-    let full =
-        || status::alone(&Status::new(Code::ResourceExhausted, "there are too many streams of this kind already"));
-    ledger.take(client, 1).ok_or_else(full)
+/// The place of one stream; none where its caller, or all of them, have too many.
+pub(super) fn place(ledger: &Arc<Ledger>, client: Option<IpAddr>) -> Option<Share> {
+    ledger.take(client, 1)
+}
+
+/// The answer to a caller for whom there is no place.
+pub(super) fn full() -> Response {
+    status::alone(&Status::new(Code::ResourceExhausted, "there are too many streams of this kind already"))
 }
