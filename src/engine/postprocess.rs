@@ -125,7 +125,7 @@ impl Postprocess {
     /// Makes a prediction of one item's outputs. `squeeze` takes away the batch dimension that the server added.
     ///
     /// # Errors
-    /// [`UnfitSizes`] where another input would have been answered; any other when the outputs are not what the manifest says.
+    /// `UnfitSizes` where another input would have been answered; any other when the outputs are not what the manifest says.
     pub fn prediction(&self, values: Vec<Value>, squeeze: bool) -> anyhow::Result<Prediction> {
         let squeezed = |value: Value| match squeeze {
             true => Value { tensor: value.tensor.without_batch_dimension(), ..value },

@@ -38,7 +38,7 @@ impl Prediction {
 }
 
 impl Prediction {
-    /// The shape that has no form as JSON, if there is one: more lists than [`MAX_EMPTY_LISTS`] and nothing in them.
+    /// The shape that has no form as JSON, if there is one: more lists than `MAX_EMPTY_LISTS` and nothing in them.
     pub fn endless_shape(&self) -> Option<&[usize]> {
         let endless = |value: &Value| !has_few_lists(value.tensor.shape(), value.tensor.data().len());
         match self {
