@@ -24,6 +24,8 @@ const AT_ONCE: usize = 8;
 pub(super) struct Census {
     /// Workers that are left out.
     workers: BTreeSet<String>,
+    /// Hashes of descriptions that are too large: they name their content, so none is read again.
+    too_large: BTreeSet<String>,
     /// How much else is left out.
     rest: (bounds::LeftOut, usize),
 }
@@ -42,7 +44,7 @@ impl Queue {
         let before = self.fleet();
         let Beats { mut workers, left_out, count } = self.beats(&before).await?;
         let rest = bounds::bound(&mut workers, &before);
-        let (descriptions, missing) = self.descriptions(&workers, &before).await?;
+        let (descriptions, missing) = self.descriptions(&workers, &before, census).await?;
         let metrics = &self.broker.metrics.queue;
         metrics.left_out(LeftOut::Worker, count);
         metrics.left_out(LeftOut::Model, rest.models);
@@ -93,15 +95,27 @@ impl Queue {
         &self,
         workers: &[Beat],
         before: &Fleet,
+        census: &mut Census,
     ) -> Result<(BTreeMap<String, Arc<str>>, usize), Trouble> {
         let wanted: BTreeSet<&str> = workers.iter().flat_map(Beat::descriptions).collect();
         let mut known = before.descriptions.clone();
         known.retain(|hash, _| wanted.contains(&**hash));
-        let (mut bytes, mut left_out) = (known.values().map(|text| text.len()).sum::<usize>(), 0);
-        let missing: Vec<&str> = wanted.into_iter().filter(|hash| !known.contains_key(*hash)).collect();
+        census.too_large.retain(|hash| wanted.contains(&**hash));
+        let mut left_out = census.too_large.len();
+        let mut bytes = known.values().map(|text| text.len()).sum::<usize>();
+        let is_missing = |hash: &&str| !known.contains_key(*hash) && !census.too_large.contains(*hash);
+        let missing: Vec<&str> = wanted.into_iter().filter(is_missing).collect();
         for hashes in missing.chunks(AT_ONCE) {
+            // What is beyond the bound is not read: it would be read anew at every look.
+            if bytes >= MAX_DESCRIPTIONS_BYTES {
+                left_out += hashes.len();
+                continue;
+            }
             for (hash, text) in hashes.iter().zip(self.read(hashes).await?) {
-                if text.len() > MAX_DESCRIPTION_BYTES || bytes + text.len() > MAX_DESCRIPTIONS_BYTES {
+                if text.len() > MAX_DESCRIPTION_BYTES {
+                    census.too_large.insert((*hash).to_owned());
+                    left_out += 1;
+                } else if bytes + text.len() > MAX_DESCRIPTIONS_BYTES {
                     left_out += 1;
                 } else if !text.is_empty() {
                     bytes += text.len();

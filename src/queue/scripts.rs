@@ -133,6 +133,7 @@ while #read < tonumber(ARGV[2]) and bytes < tonumber(ARGV[3]) do
     size = 0
     for i, value in ipairs(fields) do
       if #value > 1024 then fields[i] = '' end
+      size = size + #fields[i]
     end
   end
   bytes = bytes + size

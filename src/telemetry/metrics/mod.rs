@@ -125,7 +125,10 @@ impl Metrics {
 
     /// Ends all series of models and versions that are gone. None of them may be served while this goes on.
     pub fn forget(&self, gone: &Gone) {
-        self.models.forget(gone);
+        // Looking for what is to end collects all series.
+        if !gone.is_empty() {
+            self.models.forget(gone);
+        }
     }
 
     /// A version is served from other files than before.
