@@ -129,7 +129,7 @@ impl Delivery {
 /// Whether answers to this request hold room by themselves.
 fn has_room(request: &Request) -> bool {
     let path = request.extensions().get::<MatchedPath>().map(MatchedPath::as_str).unwrap_or_default();
-    path.starts_with("/v1/predictions")
+    path == "/v1/predictions"
 }
 
 /// Answers that are coded already, and parts of answers, stay as they are.

@@ -43,12 +43,9 @@ impl<T: DeserializeOwned + Send + 'static> FromRequest<ApiState> for JsonBody<T>
             return read(room, &body);
         }
         // The room goes with the body: parsing goes on when the caller has left.
-        let work = tokio::task::spawn_blocking(move || {
-            let mut room = room;
-            room.expect(body.len(), likely_bytes(&body))?;
-            read(room, &body)
-        });
-        work.await.map_err(Error::internal)?
+        let mut room = room;
+        let (body, _) = room.expect(body, |body| Ok(likely_bytes(body))).await?;
+        tokio::task::spawn_blocking(move || read(room, &body)).await.map_err(Error::internal)?
     }
 }
 

@@ -70,13 +70,25 @@ impl Gzip {
                 }
             }
         })?;
-        Ok(text.into())
+        Ok(Bytes::from_owner(Compressed { text, _of: piece }))
     }
 
     fn end(&mut self) -> Bytes {
         self.ended = true;
         let header = mem::take(&mut self.header);
         [header, &LAST_BLOCK, &self.crc.sum().to_le_bytes(), &self.crc.amount().to_le_bytes()].concat().into()
+    }
+}
+
+/// A compressed piece. It keeps what it was made of, which may hold room until the caller has the answer.
+struct Compressed {
+    text: Vec<u8>,
+    _of: Bytes,
+}
+
+impl AsRef<[u8]> for Compressed {
+    fn as_ref(&self) -> &[u8] {
+        &self.text
     }
 }
 

@@ -39,14 +39,14 @@ impl Leftover {
             return (request, Self { body: None, asks_first });
         }
         let (parts, body) = request.into_parts();
-        let body = Kept(Arc::new(Mutex::new(body)));
+        let body = Kept(Arc::new(Mutex::new(Read { body, ended: false })));
         (Request::from_parts(parts, Body::new(body.clone())), Self { body: Some(body), asks_first })
     }
 
     /// Reads what was left of a small body, so that the connection goes on; or says that it does not.
     pub(super) async fn read_rest(self, response: &mut Response) {
         let Some(body) = self.body else { return };
-        if body.locked().is_end_stream() {
+        if body.is_end_stream() {
             return;
         }
         // Who asks first sends nothing unless it is read for.
@@ -59,10 +59,17 @@ impl Leftover {
 
 /// A body that stays here while a handler reads it.
 #[derive(Debug, Clone)]
-struct Kept(Arc<Mutex<Body>>);
+struct Kept(Arc<Mutex<Read>>);
+
+#[derive(Debug)]
+struct Read {
+    body: Body,
+    /// A chunked body does not tell its end before it is asked for more.
+    ended: bool,
+}
 
 impl Kept {
-    fn locked(&self) -> MutexGuard<'_, Body> {
+    fn locked(&self) -> MutexGuard<'_, Read> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -88,14 +95,18 @@ impl HttpBody for Kept {
     type Error = axum::Error;
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        Pin::new(&mut *self.locked()).poll_frame(cx)
+        let mut read = self.locked();
+        let frame = Pin::new(&mut read.body).poll_frame(cx);
+        read.ended |= matches!(frame, Poll::Ready(None));
+        frame
     }
 
     fn is_end_stream(&self) -> bool {
-        self.locked().is_end_stream()
+        let read = self.locked();
+        read.ended || read.body.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.locked().size_hint()
+        self.locked().body.size_hint()
     }
 }

@@ -36,6 +36,8 @@ pub(super) struct Space {
     share: f64,
     /// What a caller may hold whatever the others leave: one request.
     single: u64,
+    /// What is kept for small requests, so that callers who hold much never take all of it.
+    kept: u64,
     ledger: Ledger,
 }
 
@@ -66,7 +68,10 @@ impl Space {
     /// Room for requests and answers.
     pub(super) fn for_bodies(config: &ServerConfig) -> Self {
         let single = config.body_limit.as_u64().div_ceil(1024) + LEAST;
-        Self::new("the room for requests and answers", config.bodies_limit.as_u64(), config.bodies_share, single)
+        let new =
+            Self::new("the room for requests and answers", config.bodies_limit.as_u64(), config.bodies_share, single);
+        let kept = (new.limit / 16).min(new.limit - new.single);
+        Self { kept, ..new }
     }
 
     /// Room for so many exports of `bytes` each, a half of them for one caller.
@@ -76,7 +81,8 @@ impl Space {
 
     fn new(name: &'static str, bytes: u64, share: f64, single: u64) -> Self {
         let limit = bytes / 1024;
-        Self { name, limit, left: AtomicU64::new(limit), share, single: single.min(limit), ledger: Ledger::default() }
+        let (single, left) = (single.min(limit), AtomicU64::new(limit));
+        Self { name, limit, left, share, single, kept: 0, ledger: Ledger::default() }
     }
 
     /// What a caller may hold that holds `own` of it now.
@@ -107,7 +113,13 @@ impl Space {
     }
 
     fn take(&self, kib: u64) -> bool {
-        self.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(kib)).is_ok()
+        self.take_leaving(kib, 0)
+    }
+
+    /// Takes so much, unless less than `kept` were left.
+    fn take_leaving(&self, kib: u64, kept: u64) -> bool {
+        let rest = |left: u64| left.checked_sub(kib).filter(|rest| *rest >= kept);
+        self.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, rest).is_ok()
     }
 
     fn give_back(&self, kib: u64) {

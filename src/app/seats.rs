@@ -153,7 +153,7 @@ impl Seat {
         // Another request of this connection may have been here first.
         match !self.is_in_reserve() || self.seats.seat(&mut room, &self.occupant) {
             true => Attempt::Seated,
-            false if room.is_crowded() => Attempt::Crowded,
+            false if room.is_crowded(self.occupant.origin) => Attempt::Crowded,
             false => Attempt::Waiting,
         }
     }

@@ -56,13 +56,10 @@ pub(in crate::api) async fn infer(mut call: Call, received: Received) -> Result<
         (true, Some(cost)) => read(room, cost.bytes, message)?,
         // The room goes with the body: the work goes on when the caller has left.
         (_, known) => {
-            let work = tokio::task::spawn_blocking(move || {
-                let cost = known.map_or_else(|| frugal::look(&message), Ok)?;
-                let mut room = room;
-                room.expect(message.len(), cost.bytes)?;
-                read(room, cost.bytes, message)
-            });
-            work.await.map_err(Error::internal)??
+            let mut room = room;
+            let likely = move |message: &Bytes| Ok(known.map_or_else(|| frugal::look(message), Ok)?.bytes);
+            let (message, bytes) = room.expect(message, likely).await?;
+            tokio::task::spawn_blocking(move || read(room, bytes, message)).await.map_err(Error::internal)??
         }
     };
     drop(decoding);

@@ -17,7 +17,7 @@ use std::{
 
 use tokio::sync::Notify;
 
-use super::Space;
+use super::{Space, UNCOUNTED};
 use crate::api::rate_limit::Payer;
 
 /// Parts with a lock each: callers seldom wait for each other.
@@ -190,7 +190,8 @@ impl Space {
         if let Err(refusal) = grown {
             // The request itself still has what it held.
             self.forget(&holding);
-            return Err(refusal);
+            // Another one may have taken it meanwhile.
+            return Err(if holding.is_lost() { Refusal::Lost } else { refusal });
         }
         Ok(holding)
     }
@@ -215,7 +216,8 @@ impl Space {
                 self.give_back(account.evict(&stuck));
                 continue;
             }
-            if self.take(more) {
+            let is_small = holding.kib() + more <= UNCOUNTED;
+            if self.take_leaving(more, if is_small { 0 } else { self.kept }) {
                 account.unread -= holding.unread();
                 account.kib += more;
                 holding.kib.fetch_add(more, Ordering::Relaxed);

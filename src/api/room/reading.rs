@@ -2,7 +2,6 @@
 
 use std::{
     cell::RefCell,
-    thread,
     time::{Duration, Instant},
 };
 
@@ -85,19 +84,30 @@ pub(in crate::api) fn likely_bytes(json: &[u8]) -> usize {
 }
 
 impl Room {
-    /// Takes room at once for a body of `held` bytes and for `more` that is likely to become of it, and waits a moment
-    /// where there is none: of several bodies that took room while they are read, none might come to its end. Blocks its
-    /// thread.
+    /// Takes room at once for a large body and for what is likely to become of it, as `likely` says in bytes, and waits a
+    /// moment where there is none: of several bodies that took room while they are read, none might come to its end. It
+    /// waits before a blocking thread is taken to read the body: requests that hold room need those threads.
     ///
     /// # Errors
-    /// `overloaded`
-    pub(in crate::api) fn expect(&mut self, held: usize, more: usize) -> Result<(), Error> {
+    /// Those of `likely`; `overloaded`.
+    pub(in crate::api) async fn expect<B: AsRef<[u8]> + Send + 'static>(
+        &mut self,
+        body: B,
+        likely: impl FnOnce(&B) -> Result<usize, Error> + Send + 'static,
+    ) -> Result<(B, usize), Error> {
+        let look = tokio::task::spawn_blocking(move || likely(&body).map(|more| (body, more)));
+        let (body, more) = look.await.map_err(Error::internal)??;
+        self.wait_for(body.as_ref().len(), more).await?;
+        Ok((body, more))
+    }
+
+    async fn wait_for(&mut self, held: usize, more: usize) -> Result<(), Error> {
         let most = usize::try_from(self.space().most() * 1024).unwrap_or(usize::MAX);
         let bytes = held.saturating_add(more).min(most.max(held));
         let end = self.context.deadline.min(Instant::now() + WAIT);
         loop {
             match self.grow(bytes) {
-                Err(Error::Overloaded { .. }) if Instant::now() < end => thread::sleep(LOOK_AFTER),
+                Err(Error::Overloaded { .. }) if Instant::now() < end => tokio::time::sleep(LOOK_AFTER).await,
                 taken => {
                     taken?;
                     self.begin();

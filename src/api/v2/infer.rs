@@ -88,13 +88,14 @@ async fn run(model: ModelRef, mut call: Call, received: Received) -> Result<Resp
         true => read(room, &body)?,
         // The room goes with the body: the work goes on when the caller has left.
         false => {
-            let work = tokio::task::spawn_blocking(move || {
-                let (mut room, (json, _)) = (room, division.split(&body)?);
+            let mut room = room;
+            let likely = move |body: &Vec<u8>| {
+                let (json, _) = division.split(body)?;
                 // The numbers, and the tensor that is made of them.
-                room.expect(body.len(), if division == Division::Raw { 0 } else { 2 * likely_bytes(json) })?;
-                read(room, &body)
-            });
-            work.await.map_err(Error::internal)??
+                Ok(if division == Division::Raw { 0 } else { 2 * likely_bytes(json) })
+            };
+            let (body, _) = room.expect(body, likely).await?;
+            tokio::task::spawn_blocking(move || read(room, &body)).await.map_err(Error::internal)??
         }
     };
     drop(decoding);

@@ -86,7 +86,8 @@ impl Room {
     /// whether one was displaced; nothing where there is no place.
     pub(super) fn reserve(&mut self, occupant: &Arc<Occupant>) -> Option<bool> {
         let own = |other: &Arc<Occupant>| other.origin == occupant.origin;
-        let has_share = self.reserve.iter().filter(|other| own(other)).count() >= SHARE;
+        let share = if occupant.is_bounded { SHARE } else { RESERVE };
+        let has_share = self.reserve.iter().filter(|other| own(other)).count() >= share;
         let displaced = has_share || self.reserve.len() >= RESERVE;
         if displaced {
             let gives_way = |other: &Arc<Occupant>| (own(other) || !has_share) && other.activity().is_silent();
@@ -97,9 +98,10 @@ impl Room {
         Some(displaced)
     }
 
-    /// Whether those in the reserve must not wait there.
-    pub(super) fn is_crowded(&self) -> bool {
-        self.reserve.len() > RESERVE / 2
+    /// Whether those of `origin` must not wait in the reserve: others want places there, or further ones of it do.
+    pub(super) fn is_crowded(&self, origin: IpAddr) -> bool {
+        let own = self.reserve.iter().filter(|other| other.origin == origin).count();
+        self.reserve.len() > RESERVE / 2 || own > SHARE / 2
     }
 
     /// A connection has ended. Tells whether it had a place that others can have.
