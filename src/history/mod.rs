@@ -201,8 +201,13 @@ impl History {
             let deleted = self.writer.store.delete_some(filter.clone()).await?;
             all += deleted;
             if deleted == 0 {
-                return Ok(all);
+                break;
             }
         }
+        let damaged = self.writer.spool.waiting().0.files;
+        if damaged > 0 {
+            tracing::warn!(damaged, "rows were deleted on request; damaged parts of the spool may hold such rows too");
+        }
+        Ok(all)
     }
 }

@@ -6,8 +6,6 @@ use std::fmt;
 /// Why the database is left alone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Trouble {
-    /// It was not asked yet.
-    NotAskedYet,
     /// Nobody listens there, the connection was lost, or the file cannot be opened.
     Unreachable,
     /// It does not answer in time.
@@ -33,7 +31,6 @@ pub enum Trouble {
 impl fmt::Display for Trouble {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::NotAskedYet => "the database was not asked yet",
             Self::Unreachable => "the database cannot be reached",
             Self::Slow => "the database does not answer in time",
             Self::Denied => "the database refuses the user or the password",

@@ -100,7 +100,8 @@ impl Room {
 
     /// Whether those of `origin` must not wait in the reserve: others want places there, or further ones of it do.
     pub(super) fn is_crowded(&self, origin: IpAddr) -> bool {
-        let own = self.reserve.iter().filter(|other| other.origin == origin).count();
+        let waits = |other: &&Arc<Occupant>| other.origin == origin && !other.activity().is_silent();
+        let own = self.reserve.iter().filter(waits).count();
         self.reserve.len() > RESERVE / 2 || own > SHARE / 2
     }
 

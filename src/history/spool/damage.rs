@@ -24,7 +24,7 @@ pub(in super::super) enum What {
     Kept,
     /// It is damaged, and there is no room to keep it.
     NotKept,
-    /// The file was deleted or cut.
+    /// Rows that were there are not any more: its file was deleted, cut, or is another one.
     Gone,
 }
 
@@ -45,7 +45,7 @@ impl Damage {
             What::Torn => "the last rows of the spool were not whole",
             What::Kept => "a part of the spool is damaged and is kept aside",
             What::NotKept => "a part of the spool is damaged, and there is no room to keep it aside",
-            What::Gone => "a part of the spool is gone: its file was deleted or cut",
+            What::Gone => "rows of a part of the spool are missing",
         }
     }
 }

@@ -32,6 +32,7 @@ impl Spool {
         };
         let mut is_more = false;
         for Stuck { path, segment } in stuck {
+            let rows = segment.as_ref().map_or(0, |segment| segment.rows);
             let read = match segment {
                 Some(segment) => segment.next(1).map(|_| Some(segment)),
                 None => self.read(&path),
@@ -41,7 +42,7 @@ impl Spool {
             }
             is_more |= matches!(read, Ok(Some(_)));
             self.files().stuck.retain(|other| other.path != path);
-            self.put(path, read);
+            self.put(path, rows, read);
         }
         is_more
     }
@@ -118,14 +119,16 @@ impl Spool {
         self.tell(&files);
     }
 
-    /// Puts a segment that was looked at in its place.
-    pub(super) fn put(&self, path: PathBuf, read: io::Result<Option<Segment>>) {
+    /// Puts a segment that was looked at in its place. `rows` are known to have been in it.
+    pub(super) fn put(&self, path: PathBuf, rows: u64, read: io::Result<Option<Segment>>) {
         let mut files = self.files();
+        // Under one lock: what counts twice takes the room of rows that come meanwhile.
+        files.unread.retain(|(other, _)| *other != path);
         match read {
             Ok(Some(segment)) => files.insert(segment),
             Ok(None) => {}
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                files.report(Damage::new(What::Gone, &path, 0, 0));
+                files.report(Damage::new(What::Gone, &path, rows, 0));
             }
             Err(error) => {
                 tell_stuck(&path, &error);

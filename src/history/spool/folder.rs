@@ -30,9 +30,8 @@ const MAX_UNTOLD: usize = 64;
 pub(super) struct Files {
     /// Held for as long as this server uses the folder.
     lock: Option<File>,
-    /// What an earlier run has left and nobody has looked at yet, the oldest first, and its bytes.
-    pub unread: Vec<PathBuf>,
-    pub unread_bytes: u64,
+    /// What an earlier run has left and nobody has looked at yet, each with its bytes, the oldest first.
+    pub unread: Vec<(PathBuf, u64)>,
     /// The oldest first; the last one may be open.
     pub segments: VecDeque<Segment>,
     /// Segments that the disk does not give at the moment.
@@ -63,7 +62,7 @@ impl Files {
             return Ok(());
         }
         let lock = lock(folder)?;
-        let (mut found, mut bytes, mut foreign) = (Vec::new(), 0, 0_u64);
+        let (mut found, mut foreign) = (Vec::new(), 0_u64);
         for entry in fs::read_dir(folder)? {
             let entry = entry?;
             let path = entry.path();
@@ -71,10 +70,7 @@ impl Files {
             let number = number(&path);
             self.last = self.last.max(number.unwrap_or(0));
             match path.extension().and_then(|extension| extension.to_str()) {
-                Some("rows") if number.is_some() && file.is_file() => {
-                    found.push(path);
-                    bytes += file.len();
-                }
+                Some("rows") if number.is_some() && file.is_file() => found.push((path, file.len())),
                 Some("damaged") if file.is_file() => {}
                 None if path.ends_with("lock") => {}
                 _ => foreign += 1,
@@ -88,7 +84,7 @@ impl Files {
         }
         found.sort();
         self.aside = Aside::look(folder)?;
-        (self.unread, self.unread_bytes) = (found, bytes);
+        self.unread = found;
         self.lock = Some(lock);
         Ok(())
     }
@@ -96,7 +92,8 @@ impl Files {
     pub(super) fn bytes(&self) -> u64 {
         let stuck = self.stuck.iter().filter_map(|stuck| stuck.segment.as_ref());
         let segments = self.segments.iter().chain(stuck).map(Segment::weight).sum::<u64>();
-        self.unread_bytes + segments + self.aside.bytes
+        let unread = self.unread.iter().map(|(_, bytes)| bytes).sum::<u64>();
+        unread + segments + self.aside.bytes
     }
 
     /// Rows in all. Those of a file that is not looked at are not counted yet: there is one at least.

@@ -75,16 +75,10 @@ impl Spool {
             files.take(&self.folder)?;
             files.unread.clone()
         };
-        if unread.is_empty() {
-            return Ok(());
-        }
-        for path in unread {
+        for (path, _) in unread {
             let read = self.read(&path);
-            self.put(path, read);
+            self.put(path, 0, read);
         }
-        let mut files = self.files();
-        (files.unread, files.unread_bytes) = (Vec::new(), 0);
-        self.tell(&files);
         Ok(())
     }
 
@@ -148,13 +142,15 @@ impl Spool {
                     return Some(chunk);
                 }
                 Err(error) => {
-                    let segment = self.files().remove(&oldest.path).unwrap_or(oldest);
-                    let path = segment.path.clone();
                     let mut files = self.files();
+                    let mut segment = files.remove(&oldest.path).unwrap_or(oldest);
+                    let path = segment.path.clone();
                     if error.kind() == io::ErrorKind::NotFound {
                         files.report(Damage::new(What::Gone, &path, segment.rows, 0));
                     } else {
-                        tell_stuck(&path, &error);
+                        if !mem::replace(&mut segment.is_told, true) {
+                            tell_stuck(&path, &error);
+                        }
                         files.stuck.push(Stuck { path, segment: Some(segment) });
                     }
                     self.tell(&files);
@@ -249,6 +245,41 @@ mod tests {
         drop(earlier);
         let full = Spool::new(folder.path().to_owned(), bytes);
         assert_eq!((full.append(&[row(2)]).lost, full.size().1), (1, bytes));
+    }
+
+    #[test]
+    fn what_an_earlier_run_has_left_counts_once_while_it_is_looked_at() {
+        let folder = tempfile::tempdir().unwrap();
+        for millis in 1..=3 {
+            assert_eq!(Spool::new(folder.path().to_owned(), 1 << 20).append(&[row(millis)]).kept, 1);
+        }
+        let spool = Spool::new(folder.path().to_owned(), 1 << 20);
+        spool.files().take(folder.path()).unwrap();
+        let unread = spool.files().unread.clone();
+        let bytes = spool.files().bytes();
+        assert_eq!((unread.len(), bytes > 0), (3, true));
+        for (path, _) in unread {
+            let read = spool.read(&path);
+            spool.put(path, 0, read);
+            assert_eq!((spool.size().0, spool.size().1), (3, bytes));
+        }
+        assert!(spool.files().unread.is_empty());
+    }
+
+    #[test]
+    fn rows_that_vanish_while_the_disk_does_not_give_them_are_counted() {
+        let folder = tempfile::tempdir().unwrap();
+        let spool = Spool::new(folder.path().to_owned(), 1 << 20);
+        assert_eq!(spool.append(&[row(1), row(2)]).kept, 2);
+        let path = spool.files().segments[0].path.clone();
+        std::fs::remove_file(&path).unwrap();
+        std::fs::create_dir(&path).unwrap();
+        assert!(spool.next(10).is_none());
+        assert_eq!((spool.waiting().1, spool.size().0), (1, 2));
+        std::fs::remove_dir(&path).unwrap();
+        assert!(!spool.look());
+        let found: Vec<_> = spool.take_damage().iter().map(|damage| (damage.what, damage.rows)).collect();
+        assert_eq!((found, spool.waiting().1, spool.size().0), (vec![(What::Gone, 2)], 0, 0));
     }
 
     fn row(millis: i64) -> Row {

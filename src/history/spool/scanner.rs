@@ -13,6 +13,9 @@ const LONG: usize = 4096;
 /// Bytes that are read at once.
 const WINDOW: usize = 64 * 1024;
 
+/// What a disk gives as a whole or not at all.
+const PAGE: u64 = 4096;
+
 /// Bytes of a file that are no whole records.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Stretch {
@@ -170,7 +173,14 @@ impl Scanner {
             let size = usize::try_from(left.min(length.max(WINDOW) as u64)).unwrap_or(0);
             self.window.clear();
             self.window.resize(size, 0);
-            if let Err(error) = self.file.read_exact_at(&mut self.window, at) {
+            let read = self.file.read_exact_at(&mut self.window, at).or_else(|_| {
+                // What the disk does not give may lie behind that which is asked for. Not less than to the end of its
+                // page: each try to read from a bad disk can take seconds.
+                let less = wanted.max(PAGE - at % PAGE);
+                self.window.truncate(usize::try_from(less).unwrap_or(0));
+                self.file.read_exact_at(&mut self.window, at)
+            });
+            if let Err(error) = read {
                 self.window.clear();
                 return Err(error);
             }
@@ -290,6 +300,21 @@ mod tests {
         (0..200_000).for_each(|_| bytes.extend_from_slice(b"\xff\xff\x0f\x00abcd{\"id\":\""));
         let (rows, damage) = scan(&bytes);
         assert_eq!((rows.len(), damage.len(), damage[0].rows), (0, 1, 200_000));
+    }
+
+    #[test]
+    fn records_before_what_the_disk_does_not_give_are_read() {
+        let (bytes, starts) = records(60);
+        let given = 2 * PAGE as usize;
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(&bytes[..given]).unwrap();
+        // The file ends earlier than the scanner knows, so that a part cannot be read.
+        let mut scanner = Scanner::new(file, bytes.len() as u64);
+        for record in starts.windows(2) {
+            let found = scanner.look(record[0] as u64);
+            assert_eq!(matches!(found, Ok(Some(Found::Row(..)))), record[1] <= given, "{record:?}");
+            assert_eq!(found.is_err(), record[1] > given, "{record:?}");
+        }
     }
 
     #[test]

@@ -38,6 +38,8 @@ pub(super) struct Segment {
     known: Vec<Range<u64>>,
     /// Damage could not be kept aside, so the file itself is to be kept.
     pub is_kept: bool,
+    /// It was told that the disk does not give it.
+    pub is_told: bool,
 }
 
 /// Rows of one segment in their order, and where the next ones begin.
@@ -69,7 +71,7 @@ impl Segment {
     }
 
     const fn new(path: PathBuf, at: u64) -> Self {
-        Self { path, bytes: at, rows: 0, oldest: 0, at, known: Vec::new(), is_kept: false }
+        Self { path, bytes: at, rows: 0, oldest: 0, at, known: Vec::new(), is_kept: false, is_told: false }
     }
 
     /// Looks at all that an earlier run has left in a file.
@@ -140,7 +142,12 @@ impl Segment {
         let mut scanner = Scanner::new(file, self.bytes.min(length));
         let (mut read, mut damage, mut end) = (Vec::new(), Vec::new(), self.at);
         while read.len() < rows && end - self.at < CHUNK_BYTES {
-            match scanner.look(end)? {
+            let found = match scanner.look(end) {
+                // What the disk has given goes on, up to what it does not give.
+                Err(_) if end > self.at => break,
+                found => found?,
+            };
+            match found {
                 Some(Found::Row(row, next)) => {
                     read.push(*row);
                     end = next;

@@ -42,6 +42,9 @@ const PAGE: u32 = 16 * 1024;
 /// Pages of the log after which they are moved to the file, 16 MiB: fewer moves, each of which waits for the disk.
 const CHECKPOINT_PAGES: &str = "1000";
 
+/// Moves the log into the file, and leaves it empty.
+const CHECKPOINT: &str = "PRAGMA wal_checkpoint(TRUNCATE)";
+
 /// Between two looks whether a reader's time has passed, in steps of SQLite's machine.
 const STEPS: i32 = 100_000;
 
@@ -161,6 +164,9 @@ impl SqliteStore {
 
     /// Ends the connections to a file that has lost its place.
     async fn let_go(&self, opened: &Opened) {
+        if !self.rows.is_open().await {
+            opened.checkpoint().await;
+        }
         opened.readers.close().await;
         opened.writer.close().await;
         self.rows.let_go(opened.place.clone()).await;
@@ -222,6 +228,13 @@ impl SqliteStore {
 }
 
 impl Opened {
+    /// Moves the log into the file on a connection that is open already: a new one would be to another file.
+    async fn checkpoint(&self) {
+        if let Some(mut connection) = self.writer.try_acquire().or_else(|| self.readers.try_acquire()) {
+            let _ = sqlx::query(CHECKPOINT).execute(&mut *connection).await;
+        }
+    }
+
     /// A connection of one of its pools, which is to this file.
     async fn connection(&self, pool: &SqlitePool) -> Result<PoolConnection<Sqlite>, sqlx::Error> {
         let connection = pool.acquire().await?;

@@ -20,7 +20,7 @@ use super::{
         rows::Rows,
         trouble::{NotWritten, Trouble},
     },
-    CHECKPOINT_PAGES, Opened, Place,
+    CHECKPOINT, CHECKPOINT_PAGES, Opened, Place,
 };
 
 /// Rows of one statement; what is left over is written one by one. More of them make one no cheaper.
@@ -36,7 +36,7 @@ static ONE: LazyLock<String> = LazyLock::new(|| insert_sql(1));
 #[derive(Debug)]
 pub(super) struct RowWriter {
     busy_timeout: Duration,
-    /// None before the first row, and after what went wrong.
+    /// None before the first row, and after an error that leaves it of no use.
     connection: Arc<Mutex<Option<Connection>>>,
 }
 
@@ -54,15 +54,18 @@ impl RowWriter {
         // It may wait for the disk.
         spawn_blocking(move || {
             let done = open(held.take(), &opened.place, busy_timeout).and_then(|mut connection| {
+                // The file may lose its place during the very first write.
+                opened.place.see_log(false);
                 let written = write(&mut connection, &rows, || !answer.is_closed());
-                if matches!(written, Err(NotWritten::Away(_))) {
-                    opened.place.forget_log();
-                    drop(connection);
-                } else {
+                if is_usable(&connection, &written) {
+                    // Who holds the file may keep this connection from its log.
+                    opened.place.see_log(!matches!(written, Err(NotWritten::Away(Trouble::Locked))));
                     *held = Some(connection);
+                } else {
+                    drop(connection);
+                    opened.place.release_log();
                 }
                 written?;
-                opened.place.has_log();
                 // Rows in a file that has lost its name are stored nowhere.
                 if opened.place.is_unchanged() { Ok(()) } else { Err(Trouble::Replaced.into()) }
             });
@@ -81,21 +84,39 @@ impl RowWriter {
         let _ = spawn_blocking(|| drop(connection)).await;
     }
 
+    /// Whether a connection is open.
+    pub(super) async fn is_open(&self) -> bool {
+        self.connection.lock().await.is_some()
+    }
+
     /// Ends the connection to a file that has lost its place. What is in the log goes into that file, wherever it is now; and the
     /// log goes, which is none of the file that has come instead.
     pub(super) async fn let_go(&self, place: Place) {
         let mut held = Arc::clone(&self.connection).lock_owned().await;
         let _ = spawn_blocking(move || {
-            if let Some(connection) = held.take() {
-                let _ = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
+            let connection = held.take();
+            if let Some(connection) = &connection {
+                let _ = connection.query_row(CHECKPOINT, [], |_| Ok(()));
                 // SQLite would delete a log by its name, and that may be another one by now.
                 let _ = connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true);
-                drop(connection);
-                place.delete_log();
             }
+            // Before the connection ends: as long as it has the log open, no other file can have the log's number.
+            place.take_log_away();
+            drop(connection);
         })
         .await;
     }
+}
+
+/// Whether a connection can go on. One that is kept while the database takes nothing is there to move the log into the file,
+/// should that be replaced meanwhile.
+fn is_usable(connection: &Connection, written: &Result<(), NotWritten>) -> bool {
+    let is_lasting = match written {
+        Err(NotWritten::Away(trouble)) => matches!(trouble, Trouble::Full | Trouble::Locked | Trouble::Slow),
+        Ok(()) | Err(NotWritten::Rejected) => true,
+    };
+    // In a transaction that could not be rolled back, nothing new is ever committed.
+    is_lasting && connection.is_autocommit()
 }
 
 fn open(kept: Option<Connection>, place: &Place, busy_timeout: Duration) -> Result<Connection, NotWritten> {

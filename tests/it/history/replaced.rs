@@ -1,6 +1,6 @@
 //! SQLite's file is deleted, replaced or moved away while the server runs.
 
-use std::{fs, path::Path};
+use std::{fs, path::Path, time::Duration};
 
 use serde_json::Value;
 use sqlx::{Connection, SqliteConnection, sqlite::SqliteConnectOptions};
@@ -64,6 +64,27 @@ async fn a_file_that_is_moved_away_has_all_that_was_stored_in_it() {
     predict(&app, 20..30).await;
     until_stored(&app, 30).await;
     assert_eq!((count(&old).await, count(&database.file()).await), (20, 10));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_is_moved_away_while_it_takes_nothing_has_all_that_was_stored_in_it() {
+    let database = Database::sqlite();
+    let app = database.app().await;
+    predict(&app, 0..20).await;
+    until_stored(&app, 20).await;
+    let mut other = connect(&database.file()).await;
+    sqlx::raw_sql("BEGIN IMMEDIATE").execute(&mut other).await.unwrap();
+    predict(&app, 20..25).await;
+    eventually("they are in the spool", async || rows(&app, "spooled") >= 5.0).await;
+    // For long enough that a write was refused, rather than given up.
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(rows(&app, "stored"), 20.0);
+    let old = database.folder.path().join("old.db");
+    fs::rename(database.file(), &old).unwrap();
+    until_stored(&app, 25).await;
+    sqlx::raw_sql("ROLLBACK").execute(&mut other).await.unwrap();
+    other.close().await.unwrap();
+    assert_eq!((count(&old).await, count(&database.file()).await), (20, 5));
 }
 
 #[tokio::test(flavor = "multi_thread")]
