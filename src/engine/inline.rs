@@ -25,17 +25,20 @@ pub(super) struct Inline {
     sharing: Sharing,
     /// Larger inputs could take longer than a request's thread may be held up.
     most_bytes: usize,
+    /// What a run counts as at the least: a small one takes some microseconds, too.
+    least_bytes: usize,
 }
 
 impl Inline {
     /// Takes inputs that are as large as what was tried.
     pub(super) fn new(sessions: Arc<Sessions>, sharing: Sharing, tried: &Tried) -> Self {
-        Self { sessions, sharing, most_bytes: tried.inline_bytes() }
+        Self { sessions, sharing, most_bytes: tried.inline_bytes(), least_bytes: tried.bytes.max(1) }
     }
 
     /// Whether all of it is little enough.
     pub(super) fn takes<'a>(&self, lots: impl Iterator<Item = &'a Lot>) -> bool {
-        lots.map(size).fold(0_usize, usize::saturating_add) <= self.most_bytes
+        let cost = |lot| size(lot).max(self.least_bytes);
+        lots.map(cost).fold(0_usize, usize::saturating_add) <= self.most_bytes
     }
 
     /// Runs a lot at once; `None` when no session is free. What comes out is in the order of its items.

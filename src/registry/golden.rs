@@ -83,7 +83,7 @@ async fn predict(model: &Model, input: Input, zeros: &mut ZeroSizes) -> anyhow::
         let details: Vec<_> = violations.into_iter().map(|violation| violation.detail).collect();
         anyhow::anyhow!(details.join("; "))
     })?;
-    zeros.learn(&item.tensors);
+    zeros.show(&item.tensors);
     let prediction = Mutex::new(None);
     let tell = |_, result| *prediction.lock().unwrap_or_else(PoisonError::into_inner) = Some(result);
     model.infer(vec![item], Instant::now() + TIME_LIMIT, &Record::new(), &tell).await;

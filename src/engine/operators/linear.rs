@@ -1,7 +1,7 @@
 //! Goes through a graph from its inputs to its outputs, for as long as each value is no larger than some constant times the
 //! input, and each operator takes no longer than that. What a constant costs is measured by the first runs.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use super::{
     Unbounded,
@@ -15,18 +15,27 @@ use super::{
 pub(super) struct Linear<'a> {
     values: HashMap<&'a str, Value>,
     sizes: Sizes,
+    /// Texts as callers send them, in whatever shape.
+    texts: HashSet<&'a str>,
+    tokenized: bool,
 }
+
+/// These give the texts that they take.
+const OF_TEXTS: [&str; 6] = ["Flatten", "Identity", "Reshape", "Squeeze", "StringNormalizer", "Unsqueeze"];
 
 const UNKNOWN: &str = "is not known to cost no more than linear time";
 const NOT_CONSTANT: &str = "has an operand that depends on the input, and its cost grows with the value";
 const SUBGRAPH: &str = "runs a part of the graph of its own";
 const BROKEN: &str = "takes a value that is not there";
+const PART: &str = "gives a part of a constant that is as large as a value of the input says";
+const TOKENS: &str = "takes texts that are not the caller's, or takes them a second time";
 const GRAMS: &str = "looks for grams of too many words";
 
 impl<'a> Linear<'a> {
     /// The constants and inputs of `graph`.
     pub(super) fn new(graph: &'a GraphProto, same_rows: bool) -> Self {
-        let mut linear = Self { values: HashMap::new(), sizes: Sizes::default() };
+        let texts = graph.input.iter().map(|input| &*input.name).collect();
+        let mut linear = Self { values: HashMap::new(), sizes: Sizes::default(), texts, tokenized: false };
         let rows = linear.sizes.open();
         for input in &graph.input {
             let mut shape = linear.declared(input);
@@ -66,6 +75,14 @@ impl<'a> Linear<'a> {
         let Some(operands) = node.input.iter().map(operand).collect::<Option<Vec<_>>>() else {
             return refused(BROKEN);
         };
+        let first_is_text = node.input.first().is_some_and(|name| self.texts.contains(&**name));
+        // Words of words are as many as the square of a text's length allows, and other texts are in no input's size.
+        if node.op_type == "Tokenizer" && (!first_is_text || std::mem::replace(&mut self.tokenized, true)) {
+            return refused(TOKENS);
+        }
+        if first_is_text && OF_TEXTS.contains(&&*node.op_type) {
+            self.texts.extend(node.output.iter().map(|name| &**name));
+        }
         let used = Use { node, operands };
         let is_own = matches!(&*node.domain, "" | "ai.onnx" | "ai.onnx.ml");
         let output = match rule(&node.domain, &node.op_type) {
@@ -77,7 +94,7 @@ impl<'a> Linear<'a> {
                 Err(reason) => return refused(reason),
             },
         };
-        // Further outputs are no larger than the first one, and their shapes are not followed.
+        // Shapes of further outputs are not followed.
         let others = match output {
             Value::Constant { .. } => Value::Constant { shape: None, integers: None },
             Value::Computed(_) => Value::Computed(None),
@@ -92,6 +109,10 @@ impl<'a> Linear<'a> {
     fn output(&mut self, rule: Rule, used: &Use<'_>) -> Result<Shape, &'static str> {
         let first = used.shape(0);
         match rule {
+            // Its size is a value of the input, which the size of the input does not bound.
+            Rule::Slice | Rule::Split if matches!(used.operands.first(), Some(Some(Value::Constant { .. }))) => {
+                Err(PART)
+            }
             Rule::Same | Rule::First | Rule::Rows | Rule::Reduce if !used.only_first() => Err(NOT_CONSTANT),
             Rule::First if used.node.op_type == "TfIdfVectorizer" && !used.has_short_grams() => Err(GRAMS),
             Rule::Same => Ok(first),

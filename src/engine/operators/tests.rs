@@ -93,6 +93,9 @@ fn graphs_in_which_a_small_input_is_a_lot_of_work_are_not() {
     let pairs = "can compute all pairs of two parts of the input";
     let value = "has an operand that depends on the input, and its cost grows with the value";
     let unknown = "is not known to cost no more than linear time";
+    let part = "gives a part of a constant that is as large as a value of the input says";
+    let tokens = "takes texts that are not the caller's, or takes them a second time";
+    let words = |texts: &str, output: &str| of_domain("com.microsoft", node("Tokenizer", &[texts], output));
     let cases = [
         (vec![node("HannWindow", &["k"], "y")], unknown),
         (vec![node("MelWeightMatrix", &["k"], "y")], unknown),
@@ -107,6 +110,11 @@ fn graphs_in_which_a_small_input_is_a_lot_of_work_are_not() {
         (vec![node("Pad", &["v", "k"], "y")], value),
         (vec![node("OneHot", &["i", "k"], "y")], value),
         (vec![node("Gather", &["wide", "i"], "y")], large_rows),
+        (vec![node("Slice", &["table", "zero", "k"], "y")], part),
+        (vec![node("Slice", &["table", "k", "two"], "y")], part),
+        (vec![words("v", "a"), node("Reshape", &["a", "line"], "b"), words("b", "c")], tokens),
+        (vec![words("v", "a"), words("w", "c")], tokens),
+        (vec![of_domain("ai.onnx.ml", node("LabelEncoder", &["i"], "b")), words("b", "c")], tokens),
         (vec![node("Gather", &["x", "i"], "y")], pairs),
         (vec![column(), line(), node("MatMul", &["column", "line_of_v"], "y")], pairs),
         (vec![column(), line(), node("Add", &["column", "line_of_v"], "y")], pairs),

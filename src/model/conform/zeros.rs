@@ -16,17 +16,23 @@ use crate::model::{
 pub struct ZeroSizes {
     /// Whether no rows at all are answered, which takes no run where rows are independent of each other.
     no_rows: bool,
-    /// Inputs and their dimensions, by number.
+    /// Inputs and their dimensions, by number, of which any may be 0.
     dimensions: BTreeSet<(usize, usize)>,
+    /// Inputs, and dimensions that were 0 together in a sample. What was shown together says nothing of a part of it.
+    shown: BTreeSet<(usize, Vec<usize>)>,
 }
+
+/// Combinations that are kept: a golden file has some samples.
+const MAX_SHOWN: usize = 64;
 
 impl ZeroSizes {
     /// None but the number of rows, and that where rows are `independent`.
     pub const fn new(independent: bool) -> Self {
-        Self { no_rows: independent, dimensions: BTreeSet::new() }
+        Self { no_rows: independent, dimensions: BTreeSet::new(), shown: BTreeSet::new() }
     }
 
-    /// The graph has taken `tensors`, which are in the order of its inputs.
+    /// A graph of arithmetic alone has taken `tensors`, which are in the order of its inputs: each of their dimensions may be
+    /// 0, whatever the others are.
     pub fn learn(&mut self, tensors: &[Tensor]) {
         let places = tensors.iter().enumerate().flat_map(|(input, tensor)| {
             let zeros = tensor.shape().iter().enumerate().filter(|(_, size)| **size == 0);
@@ -34,20 +40,42 @@ impl ZeroSizes {
         });
         self.dimensions.extend(places);
     }
+
+    /// The graph has taken `tensors` of a sample, which are in the order of its inputs.
+    pub fn show(&mut self, tensors: &[Tensor]) {
+        for (input, tensor) in tensors.iter().enumerate() {
+            let zeros = zeros_of(tensor);
+            if !zeros.is_empty() && self.shown.len() < MAX_SHOWN {
+                self.shown.insert((input, zeros));
+            }
+        }
+    }
+}
+
+fn zeros_of(tensor: &Tensor) -> Vec<usize> {
+    let zeros = tensor.shape().iter().enumerate().filter(|(_, size)| **size == 0);
+    zeros.map(|(dimension, _)| dimension).collect()
 }
 
 impl Rules {
     /// The first dimension of 0 that `tensor` must not have as the input of this number.
     pub fn forbidden_zero(&self, input: usize, tensor: &Tensor) -> Option<usize> {
-        let shape = tensor.shape();
         // Nearly every tensor has elements, and so no such dimension.
         let zeros = self.zeros.as_ref().filter(|_| tensor.data().is_empty())?;
         let declared = |dimension: usize| self.signature.inputs.get(input)?.shape.get(dimension);
-        (0..shape.len()).find(|dimension| {
+        let mut found = zeros_of(tensor);
+        if zeros.shown.contains(&(input, found.clone())) {
+            return None;
+        }
+        found.retain(|dimension| {
             let rows = self.batched && *dimension == 0 && zeros.no_rows;
-            let known = rows || zeros.dimensions.contains(&(input, *dimension));
-            shape[*dimension] == 0 && !known && declared(*dimension) != Some(&Dim::Fixed(0))
-        })
+            !rows && declared(*dimension) != Some(&Dim::Fixed(0))
+        });
+        let (shown, known) = ((input, found), &zeros.dimensions);
+        if zeros.shown.contains(&shown) {
+            return None;
+        }
+        shown.1.into_iter().find(|dimension| !known.contains(&(input, *dimension)))
     }
 }
 
@@ -98,17 +126,25 @@ mod tests {
         }
         assert_eq!(conform(&fixed, "[]").unwrap().tensors[0].shape(), [1, 0]);
         let mut zeros = ZeroSizes::new(true);
-        zeros.learn(&conform(&Rules { zeros: None, ..open.clone() }, "[[]]").unwrap().tensors);
+        zeros.show(&conform(&Rules { zeros: None, ..open.clone() }, "[[]]").unwrap().tensors);
         let shown = Rules { zeros: Some(zeros), ..open.clone() };
         assert_eq!(conform(&shown, "[[],[]]").unwrap().tensors[0].shape(), [2, 0, 3]);
-        let rows = |rules: &Rules, shape: &[usize]| {
+        let rows_of = |rules: &Rules, shape: &[usize]| {
             let tensor = Tensor::new(shape.to_vec(), Data::Fp32(Vec::new())).unwrap();
             let tensors = vec![NamedTensor { name: "x".to_owned(), tensor }];
             rules.conform_tensors(tensors).map(|items| items[0].rows).map_err(|violations| violations[0].code)
         };
-        assert_eq!(rows(&open, &[0, 2, 3]), Ok(0));
-        assert_eq!(rows(&open, &[2, 0, 3]), Err("wrong_shape"));
+        assert_eq!(rows_of(&open, &[0, 2, 3]), Ok(0));
+        assert_eq!(rows_of(&open, &[2, 0, 3]), Err("wrong_shape"));
+        let mut together = ZeroSizes::new(true);
+        together.show(&[Tensor::new(vec![2, 0, 0], Data::Fp32(Vec::new())).unwrap()]);
+        let together = Rules { zeros: Some(together), ..rules(&[-1, -1, -1], None) };
+        let taken = |shape: &[usize]| rows_of(&together, shape).is_ok();
+        assert!(
+            taken(&[1, 0, 0]) && !taken(&[1, 0, 7]) && !taken(&[1, 7, 0]),
+            "what was 0 together says nothing of a part"
+        );
         let dependent = Rules { zeros: Some(ZeroSizes::new(false)), ..open };
-        assert_eq!(rows(&dependent, &[0, 2, 3]), Err("wrong_shape"));
+        assert_eq!(rows_of(&dependent, &[0, 2, 3]), Err("wrong_shape"));
     }
 }
