@@ -96,7 +96,7 @@ pub(super) struct Full {
 }
 
 /// A request waits for so many times the longest foreseen wait at most, whatever is foreseen meanwhile.
-const LONGEST_WAITS: u32 = 2;
+const MAX_WAITS: u32 = 2;
 
 /// A session that sleeps takes longer to be woken than a request may have to wait where it is to wait for nothing.
 const MIN_PATIENCE: Duration = Duration::from_millis(100);
@@ -226,7 +226,7 @@ impl<T> Queue<T> {
             return Overdue::Begun;
         }
         let begins_in = state.foresee_for(number, single);
-        if begins_in <= self.limits.max_wait && waited < self.patience() * LONGEST_WAITS {
+        if begins_in <= self.limits.max_wait && waited < self.patience() * MAX_WAITS {
             return Overdue::Soon;
         }
         let removed = state.line(single).remove_all(number);

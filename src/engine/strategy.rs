@@ -12,7 +12,7 @@ use crate::model::Strategy;
 const SHORT: Duration = Duration::from_micros(100);
 
 /// A run that is longer than this is never one for a thread that holds requests.
-pub(super) const LONGEST_INLINE: Duration = Duration::from_millis(2);
+pub(super) const MAX_INLINE_TIME: Duration = Duration::from_millis(2);
 
 /// Rows of the run that shows what sharing one saves.
 pub(super) const ROWS: usize = 8;
@@ -107,7 +107,7 @@ fn automatic(
     if single <= SHORT {
         return match unbounded()? {
             None => {
-                let (most, longest) = (tried.inline_bytes(), LONGEST_INLINE);
+                let (most, longest) = (tried.inline_bytes(), MAX_INLINE_TIME);
                 let reason =
                     format!("measured: a run takes {single:.1?}, and of up to {most} bytes {longest:?} at most");
                 chosen(Strategy::Inline, reason)

@@ -16,7 +16,7 @@ use crate::telemetry::labels::HistoryRows;
 
 /// Between two tries. A database is to be used again within seconds of its return.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
-const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+const MAX_PAUSE: Duration = Duration::from_secs(2);
 
 /// Between two looks whether the database's file is still in its place, and whether a database that answers also takes rows.
 const LOOK: Duration = Duration::from_secs(1);
@@ -46,7 +46,7 @@ impl Writer {
                         _ => {}
                     }
                     sleep(pause).await;
-                    pause = (pause * 2).min(LONGEST_PAUSE);
+                    pause = (pause * 2).min(MAX_PAUSE);
                 }
             }
         }

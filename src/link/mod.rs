@@ -20,7 +20,7 @@ const HEARTBEAT: Duration = Duration::from_secs(1);
 
 /// Between two tries to connect. Redis is to be used again within seconds of its return.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
-const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+const MAX_PAUSE: Duration = Duration::from_secs(1);
 
 /// What a link is used for. Each has a connection of its own: a full Redis refuses writes while it answers reads, and a
 /// large write must not hold up the reads behind it.
@@ -94,9 +94,9 @@ impl Link {
             let was_used = self.connection.swap(None).is_some();
             pause = match trouble {
                 // It answers probes, and would break the next connection as soon as it is made.
-                Trouble::Excessive => LONGEST_PAUSE,
+                Trouble::Excessive => MAX_PAUSE,
                 _ if was_used => FIRST_PAUSE,
-                _ => (pause * 2).min(LONGEST_PAUSE),
+                _ => (pause * 2).min(MAX_PAUSE),
             };
             if self.breaker.open(trouble) {
                 tracing::warn!(purpose = self.purpose.as_str(), reason = %trouble, "redis is left alone until it is back");

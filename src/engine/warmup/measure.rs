@@ -15,7 +15,7 @@ use crate::{
 const MEASURING: Duration = Duration::from_millis(100);
 
 /// Runs that are enough to tell.
-const MOST_RUNS: usize = 20;
+const MAX_RUNS: usize = 20;
 
 /// What runs of one row and of several take on inputs like those of `warm`: the shortest, as anything else on the machine
 /// makes them longer only.
@@ -29,7 +29,7 @@ pub fn measure(session: &mut Session, cancel: &Cancel, warm: &Warm) -> Tried {
     let single = shortest(session, cancel, row);
     let slow = single.is_none_or(|time| time * 2 > MEASURING);
     let eight = several.filter(|_| !slow).and_then(|inputs| shortest(session, cancel, Some(inputs)));
-    let short = single.is_some_and(|time| time <= strategy::LONGEST_INLINE);
+    let short = single.is_some_and(|time| time <= strategy::MAX_INLINE_TIME);
     let short_bytes = if short { grown(session, cancel, warm, length) } else { 0 };
     Tried { single, eight, bytes, short_bytes }
 }
@@ -59,7 +59,7 @@ fn grown(session: &mut Session, cancel: &Cancel, warm: &Warm, (length, most): (u
             let started = Instant::now();
             session.run(&inputs, cancel).ok().map(|_| started.elapsed())
         });
-        if !times.any(|time| time.is_some_and(|time| time <= strategy::LONGEST_INLINE)) {
+        if !times.any(|time| time.is_some_and(|time| time <= strategy::MAX_INLINE_TIME)) {
             break;
         }
         short = bytes;
@@ -70,7 +70,7 @@ fn grown(session: &mut Session, cancel: &Cancel, warm: &Warm, (length, most): (u
 fn shortest(session: &mut Session, cancel: &Cancel, inputs: Option<Vec<Tensor>>) -> Option<Duration> {
     let (inputs, started) = (inputs?, Instant::now());
     let mut shortest = None;
-    for _ in 0..MOST_RUNS {
+    for _ in 0..MAX_RUNS {
         let run = Instant::now();
         session.run(&inputs, cancel).ok()?;
         let time = run.elapsed();
