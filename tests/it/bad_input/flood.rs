@@ -14,7 +14,7 @@ use super::{
     answer::{Answer, patiently, post, still_answers},
     wire::{Wire, post_to, predict, predict_head},
 };
-use crate::support::{Long, PATIENCE, TestApp};
+use crate::support::{Long, PATIENCE, TestApp, eventually};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn callers_that_vanish_in_the_middle_leave_their_place_to_others() {
@@ -37,6 +37,9 @@ async fn callers_that_vanish_in_the_middle_leave_their_place_to_others() {
             wire.stream.set_zero_linger().unwrap();
         }
     }
+    // Until the server has seen that the last of them have left, a new caller may be refused.
+    let body = json!({"model": "doubler", "input": [1.5]});
+    eventually("there is a place again", async || app.post("/v1/predict", body.clone()).await.0 == 200).await;
     still_answers(&app).await;
 }
 
