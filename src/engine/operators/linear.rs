@@ -113,6 +113,9 @@ impl<'a> Linear<'a> {
             Rule::Slice | Rule::Split if matches!(used.operands.first(), Some(Some(Value::Constant { .. }))) => {
                 Err(PART)
             }
+            // The same of a part of a value that a constant has made large, and of a constant that an input gives its shape.
+            Rule::Slice | Rule::Split | Rule::Squeeze | Rule::Unsqueeze if !used.only_first() => Err(NOT_CONSTANT),
+            Rule::Reshape if matches!(used.operands.first(), Some(Some(Value::Constant { .. }))) => Err(NOT_CONSTANT),
             Rule::Same | Rule::First | Rule::Rows | Rule::Reduce if !used.only_first() => Err(NOT_CONSTANT),
             Rule::First if used.node.op_type == "TfIdfVectorizer" && !used.has_short_grams() => Err(GRAMS),
             Rule::Same => Ok(first),
